@@ -1,0 +1,110 @@
+"""Our Custom Diffusion step against a plain one, on the same base, photos and batch: `python bench/speed.py`.
+
+Each side runs in a process of its own, in turns (ours, plain, ours, plain ...), so that a busy machine slows both; the
+table gives the median step of all turns, the ratio, and the highest resident memory. `--sd15` builds a random-weight
+pipeline with SD1.5's full-size UNet, text encoder and VAE instead, at a small picture size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+SIDES = ("motif", "plain diffusers")
+
+
+def measure(side: str, folder: str, batch_size: int, steps: int) -> dict[str, float]:
+    """Seconds per step (after two to warm up) and the peak resident memory above what loading the libraries took."""
+    import torch
+    from motif.pocket.concepts import held_out
+
+    torch.set_num_threads(2)
+    subject = held_out()[0]
+    seconds: list[float] = []
+    if side == "motif":
+        from motif.base import Base
+        from motif.learn import Examples, custom_diffusion
+
+        base = Base.load(folder)
+        ticks: list[float] = []
+        custom_diffusion(
+            base, Examples(subject.folder, f"photo of a <new1> {subject.noun}"), steps=steps + 2, batch_size=batch_size, lr=1e-6,
+            prior=str(_prior(subject, base.size)), on_progress=lambda _: ticks.append(time.perf_counter()),
+        )  # fmt: skip
+        seconds = [b - a for a, b in zip(ticks[1:], ticks[2:], strict=False)]
+    else:
+        from motif.images import open_picture
+        from PIL import Image
+        from plain_custom_diffusion import train
+
+        photos = [open_picture(path).image for path in subject.references]
+        prior = [Image.open(path).convert("RGB") for path in sorted(_prior(subject, 0).glob("*.png"))]
+        run = train(folder, photos, prior, prompt=f"photo of a <new1> {subject.noun}", noun=subject.noun,
+                    batch_size=batch_size, lr=1e-6)  # fmt: skip
+        for step in range(steps + 2):
+            begun = time.perf_counter()
+            next(run)
+            if step >= 2:
+                seconds.append(time.perf_counter() - begun)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": statistics.median(seconds), "megabytes": peak}
+
+
+def _prior(subject: Any, size: int) -> Path:
+    """A folder of 16 class pictures for both sides: the floor's pictures of other objects of the class."""
+    from motif.images import open_picture, square
+
+    folder = Path(tempfile.gettempdir()) / "motif-bench-prior"
+    folder.mkdir(exist_ok=True)
+    if size:
+        for i, image in enumerate(subject.others):
+            square(image if not isinstance(image, Path) else open_picture(image).image, size).save(folder / f"{i:02d}.png")
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", default="", help="a diffusers folder; the default is pocket")
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    from motif.loading import pocket_weights
+
+    folder = asked.base or str(pocket_weights() / "pipeline")
+    if asked.side:
+        print(json.dumps(measure(asked.side, folder, asked.batch_size, asked.steps)))
+        return
+    found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+    for _ in range(asked.turns):
+        for side in SIDES:
+            command = [sys.executable, __file__, "--side", side, "--base", folder, "--batch-size", str(asked.batch_size),
+                       "--steps", str(asked.steps)]  # fmt: skip
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                sys.exit(done.stderr)
+            found[side].append(json.loads(done.stdout.splitlines()[-1]))
+    ours, plain = (
+        {key: statistics.median(turn[key] for turn in found[side]) for key in ("seconds", "megabytes")} for side in SIDES
+    )
+    print(f"Base {asked.base or 'pocket'}, {asked.batch_size} photos + {asked.batch_size} prior pictures a step, 2 threads, fp32, "
+          f"{asked.turns} turns of {asked.steps} steps each, {platform.machine()} {platform.system()}, {date.today()}.\n")  # fmt: skip
+    print("| | steps/s | peak memory, MB |\n|---|---|---|")
+    for side, row in zip(SIDES, (ours, plain), strict=True):
+        print(f"| {side} | {1 / row['seconds']:.2f} | {row['megabytes']:.0f} |")
+    print(f"| ratio | {plain['seconds'] / ours['seconds']:.2f}x faster | {plain['megabytes'] / ours['megabytes']:.2f}x less |")
+
+
+if __name__ == "__main__":
+    main()

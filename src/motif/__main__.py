@@ -1,0 +1,8 @@
+"""`python -m motif`, and `accelerate launch -m motif ...`."""
+
+import sys
+
+from motif.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

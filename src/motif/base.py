@@ -1,0 +1,284 @@
+"""A base: a Stable-Diffusion pipeline with its seams open, and what it wears.
+
+A `Base` is a frozen value over models that are shared and never edited. `wear` gives another `Base` over the same
+memory; its weights are swapped in for the length of each call and out again, so that the models stay bit-identical.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from motif import loading
+from motif.attention import Call, Seam, Site, open_seams
+from motif.concept import Concept, Origin
+from motif.errors import InputError, WrongBase
+from motif.schedule import Schedule
+from motif.text import Reader, Text
+from motif.weights import signature, worn
+
+log = logging.getLogger("motif")
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """The memory that dressed bases share. One wearer at a time: `lock`."""
+
+    unet: Any
+    vae: Any
+    readers: tuple[Reader, ...]
+    sites: tuple[Site, ...]
+    empty_is_zero: bool = False  # SDXL: an empty negative prompt is a zero state, not an encoded ""
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def part(self, name: str) -> tuple[Any, str]:
+        """("unet.x.weight") -> (the UNet, "x.weight"); text encoders are "text_encoder" and "text_encoder_2"."""
+        owner, _, rest = name.partition(".")
+        parts = {"unet": self.unet} | {
+            f"text_encoder{'' if i == 0 else f'_{i + 1}'}": reader.encoder for i, reader in enumerate(self.readers)
+        }
+        if owner not in parts:
+            raise KeyError(name)
+        return parts[owner], rest
+
+    def parameter(self, name: str) -> Tensor:
+        """The base's own weight, by its full name; KeyError where there is none."""
+        module, rest = self.part(name)
+        try:
+            return module.get_parameter(rest)
+        except AttributeError:
+            raise KeyError(name) from None
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A pipeline, and what it wears: whole weights by full name, vectors by token, and the concepts they came from."""
+
+    name: str
+    models: Models
+    schedule: Schedule
+    origin: Origin
+    size: int  # the side of its pictures in pixels
+    guidance: float = 7.5  # its own default guidance scale
+    advice: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])  # settings per method
+    weights: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    vectors: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict[str, tuple[Tensor, ...]])
+    nouns: Mapping[str, str] = field(default_factory=dict[str, str])
+    concepts: tuple[Concept, ...] = ()
+
+    @staticmethod
+    def load(name: str = "pocket", *, device: str | None = None, precision: str | None = None) -> Base:
+        """`pocket`, a diffusers folder, a single `.safetensors`, or a hub id.
+
+        Args:
+            device: "cpu", "cuda", "cuda:1"...; the default is a GPU where there is one.
+            precision: "fp32", "fp16" or "bf16"; the default is fp32 on a CPU and bf16 on a GPU.
+        Raises:
+            MissingModel: not on this machine and not to be fetched. InputError: not a Stable Diffusion pipeline.
+        """
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        parts = loading.pipeline_parts(name, dtype=loading.dtype_of(precision, device), device=device)
+        return Base.of(name, **parts)
+
+    @staticmethod
+    def of(
+        name: str,
+        *,
+        unet: Any,
+        vae: Any,
+        readers: Sequence[Reader],
+        scheduler: Mapping[str, Any],
+        empty_is_zero: bool = False,
+        advice: Mapping[str, Any] | None = None,
+    ) -> Base:
+        """From models in memory; they are frozen and their attention seams opened, their outputs stay the same.
+
+        `advice` is what the base's makers found to work on it: {"guidance": 5, "learn": {"custom-diffusion": {"lr": ...}}}.
+        """
+        for model in (unet, vae, *(reader.encoder for reader in readers)):
+            model.requires_grad_(False).eval()
+        models = Models(unet, vae, tuple(readers), open_seams(unet), empty_is_zero)
+        shape, norms = signature(dict(unet.named_parameters()))
+        side = unet.config.sample_size
+        side = int(side if isinstance(side, int) else max(side)) * (2 ** (len(vae.config.block_out_channels) - 1))
+        advice = advice or {}
+        guidance = float(advice.get("guidance", 7.5))
+        return Base(name, models, Schedule.read(scheduler), Origin(name, shape, norms), side, guidance, advice.get("learn", {}))
+
+    # -- what it wears -------------------------------------------------------------------------------------------
+
+    def wear(self, *concepts: Concept, other_base: bool = False) -> Base:
+        """This base with concepts on, added to those it wears already. Checked here, before anything is used.
+
+        Concepts that change the same weights are added up, W₀ + Σ (W_i − W₀), and the log says so: `motif merge` is the
+        closed form that keeps them apart.
+
+        Args:
+            other_base: wear a concept of another base with the same architecture (a fine-tuned relative).
+        Raises:
+            WrongBase: learned on another base. InputError: two concepts with one token, or nothing would change.
+        """
+        base = self
+        for concept in concepts:
+            base = base._wear_one(concept, other_base=other_base)
+        return base
+
+    def _wear_one(self, concept: Concept, *, other_base: bool) -> Base:
+        who, origin = " ".join(concept.tokens) or concept.record.method, concept.record.base
+        if not origin.same_shape(self.origin):
+            raise WrongBase(f"{who} was learned on {origin.name}, whose architecture is not {self.name}'s: load {origin.name}")
+        if not other_base and not origin.same_weights(self.origin):
+            raise WrongBase(
+                f"{who} was learned on {origin.name}; {self.name} has the same architecture and other weights: "
+                f"load {origin.name}, or allow it (--other-base)"
+            )
+        if twice := concept.tokens.keys() & self.vectors.keys():
+            raise InputError(f"two concepts use the token {min(twice)}: give one of them another (motif merge renames)")
+        self._check_fit(concept, who)
+        if shared := concept.changes.keys() & self.weights.keys():
+            log.warning("%s changes %d weights that another concept changes too: the changes are added", who, len(shared))
+        before = {name: self.weights.get(name, self.models.parameter(name)) for name in concept.changes}
+        weights = {**self.weights, **{name: change.on(before[name]) for name, change in concept.changes.items()}}
+        device, dtype = self.device, self.dtype
+        vectors = {token: tuple(v.to(device, dtype) for v in parts) for token, parts in concept.tokens.items()}
+        base = self.dressed(weights, {**self.vectors, **vectors}, {**self.nouns, **concept.record.nouns})
+        log.info("%s: %s", who, self.difference(base))
+        if not vectors and all(torch.equal(weights[name], weight) for name, weight in before.items()):
+            raise InputError(f"{who} changes nothing on {self.name}: the file holds no learned weight and no token")
+        return dataclasses.replace(base, concepts=(*self.concepts, concept))
+
+    def _check_fit(self, concept: Concept, who: str) -> None:
+        """WrongBase where the concept has a weight or a vector for which this base has no place."""
+        for name, change in concept.changes.items():
+            try:
+                ours = tuple(self.models.parameter(name).shape)
+            except KeyError:
+                raise WrongBase(f"{who} changes {name}, which {self.name} does not have") from None
+            if (theirs := change.shape) != ours:
+                raise WrongBase(f"{who} changes {name} as {theirs}; in {self.name} it is {ours}")
+        widths = [reader.width for reader in self.models.readers]
+        for token, parts in concept.tokens.items():
+            if [part.shape[-1] for part in parts] != widths or any(part.dim() != 2 for part in parts):
+                raise WrongBase(
+                    f"{token} is {[tuple(part.shape) for part in parts]} (vectors, channels); "
+                    f"{self.name}'s text encoders read {widths} channels"
+                )
+
+    def dressed(
+        self, weights: Mapping[str, Tensor], vectors: Mapping[str, tuple[Tensor, ...]], nouns: Mapping[str, str]
+    ) -> Base:
+        """This base with just these tensors on (they may be parameters under training)."""
+        return dataclasses.replace(self, weights=weights, vectors=vectors, nouns=nouns)
+
+    def difference(self, dressed: Base) -> str:
+        """What wearing changed, in words: "32 of 32 cross-attention K/V weights, mean |W − W₀| 1.2e-3"."""
+        gaps = [float((w.float() - self.models.parameter(n).float()).abs().mean()) for n, w in dressed.weights.items()]
+        changed = sum(gap > 0 for gap in gaps)
+        mean = sum(gaps) / max(len(gaps), 1)
+        words = ", ".join(f"{t} ({len(v[0])} vector{'s' * (len(v[0]) > 1)})" for t, v in dressed.vectors.items())
+        return f"{changed} of {len(gaps)} weights changed, mean |W - W0| {mean:.2e}; tokens {words or 'none'}"
+
+    @contextlib.contextmanager
+    def on(self) -> Iterator[None]:
+        """Wear the weights for the length of the block. `predict` and `read` do it themselves; training with gradient
+        checkpointing holds it open around backward."""
+        by_part: dict[str, dict[str, Tensor]] = {}
+        for name, weight in self.weights.items():
+            owner, _, rest = name.partition(".")
+            by_part.setdefault(owner, {})[rest] = weight
+        with self.models.lock, contextlib.ExitStack() as stack:
+            for owner, weights in by_part.items():
+                stack.enter_context(worn(self.models.part(f"{owner}.")[0], weights))
+            yield
+
+    # -- what it does --------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        return self.models.unet.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.models.unet.dtype
+
+    @property
+    def latent_factor(self) -> int:
+        """Pixels per latent cell (8; pocket 4)."""
+        return 2 ** (len(self.models.vae.config.block_out_channels) - 1)
+
+    def latent_shape(self, size: tuple[int, int] | None = None) -> tuple[int, int, int]:
+        """[c, h, w] of the latents of a picture of (h, w) pixels; InputError where the size does not divide."""
+        h, w = size or (self.size, self.size)
+        if h % self.latent_factor or w % self.latent_factor or min(h, w) < 1:
+            raise InputError(f"a picture of {h}x{w} does not fit: both sides must be multiples of {self.latent_factor}")
+        return int(self.models.unet.config.in_channels), h // self.latent_factor, w // self.latent_factor
+
+    def read(self, prompts: str | Sequence[str]) -> Text:
+        """Encode one prompt or several. InputError for a `<token>` that no worn concept knows."""
+        prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+        states: list[Tensor] = []
+        pooled: Tensor | None = None
+        tokens: list[Any] = []
+        with self.on():
+            for i, reader in enumerate(self.models.readers):
+                vectors = {token: parts[i] for token, parts in self.vectors.items()}
+                cut = [reader.tokenise(prompt, {t: len(v) for t, v in vectors.items()}) for prompt in prompts]
+                state, pool = reader.encode(cut, vectors)
+                states.append(state)
+                pooled = pool if pool is not None else pooled
+                tokens = tokens or cut
+        return Text(prompts, torch.cat(states, -1), pooled, tuple(tokens))
+
+    def read_uncond(self, prompt: str = "") -> Text:
+        """The unconditional side of guidance: an empty or a negative prompt, as the base was trained to see it."""
+        text = self.read(prompt)
+        if prompt or not self.models.empty_is_zero:
+            return text
+        zero = None if text.pooled is None else torch.zeros_like(text.pooled)
+        return dataclasses.replace(text, states=torch.zeros_like(text.states), pooled=zero)
+
+    def predict(self, x: Tensor, t: Tensor | int, states: Tensor, pooled: Tensor | None, call: Call | None) -> Tensor:
+        """The network's raw output for a stacked batch: x [image, c, h, w], t one timestep or one per image."""
+        extra: dict[str, Any] = {}
+        if pooled is not None:
+            h, w = (side * self.latent_factor for side in x.shape[-2:])
+            ids = torch.tensor([h, w, 0, 0, h, w], device=x.device, dtype=x.dtype)  # original size, crop, target size
+            extra["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": ids.expand(len(x), -1)}
+        with self.on():
+            out = self.models.unet(
+                x, t, encoder_hidden_states=states, cross_attention_kwargs={"call": call}, return_dict=False, **extra
+            )
+        return out[0]
+
+    def check_seams(self) -> None:
+        """InputError where somebody replaced a seam by another attention processor: controls would not be heard."""
+        lost = [name for name, processor in self.models.unet.attn_processors.items() if not isinstance(processor, Seam)]
+        if lost:
+            raise InputError(f"{lost[0]} (+{len(lost) - 1} more) has another attention processor: load the base anew")
+
+    def encode(self, pictures: Tensor, *, seeds: Sequence[int] | None = None) -> Tensor:
+        """Pictures [image, 3, h, w] in [-1, 1] -> scaled latents: the mean, or one draw per image where seeds are given."""
+        vae = self.models.vae
+        with torch.no_grad():
+            posterior = vae.encode(pictures.to(self.device, vae.dtype)).latent_dist
+        latents = posterior.mean
+        if seeds is not None:
+            draws = [torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+            latents = latents + posterior.std * torch.stack(draws).to(latents)
+        return (latents * vae.config.scaling_factor).to(self.dtype)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Scaled latents -> pictures [image, 3, h, w] in [-1, 1], float32. Latents that are not finite are an error."""
+        if not torch.isfinite(latents).all():
+            raise InputError(f"the latents are not finite: {self.name} overflowed in {self.dtype}; try --precision fp32")
+        vae = self.models.vae
+        with torch.no_grad():
+            return vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample.float().clamp(-1, 1)

@@ -1,0 +1,116 @@
+"""`motif pocket render | train | assemble | card`: how the embedded base is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from motif.cli.command import Command, Group
+from motif.cli.outputs import prepare_folder
+from motif.cli.voice import Voice
+from motif.errors import InputError
+
+PATH = click.Path(path_type=Path)
+
+
+def cache() -> Path:
+    """Where long-lived material lies: MOTIF_CACHE/pocket, by default ~/.cache/motif/pocket."""
+    return Path(os.environ.get("MOTIF_CACHE") or Path.home() / ".cache" / "motif").expanduser() / "pocket"
+
+
+def _shards(_: click.Context, __: click.Parameter, value: Path | None) -> Path:
+    return value or cache() / "shards"
+
+
+def _run(_: click.Context, __: click.Parameter, value: Path | None) -> Path:
+    return value or cache() / "run"
+
+
+SHARDS: Any = click.option("--shards", type=PATH, callback=_shards, help="Rendered pictures; default: the cache's shards.")
+RUN: Any = click.option("--run", type=PATH, callback=_run, help="The training's folder; default: the cache's run.")
+
+
+@click.group(cls=Group, short_help="How the embedded base is made.")
+def pocket() -> None:
+    """Make the embedded base: render its world, train its parts, write and measure the folder that is shipped."""
+
+
+@pocket.command(cls=Command)
+@SHARDS
+@click.option("--count", default=20000, show_default=True, type=click.IntRange(min=1), help="How many pictures.")
+@click.option("--seed", default=0, show_default=True, help="Which world.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes; the default is one per core.")
+@click.option("--samples", default=16, show_default=True, type=click.IntRange(min=1), help="Rays per pixel.")
+def render(voice: Voice, shards: Path, count: int, seed: int, workers: int | None, samples: int) -> None:
+    """Render captioned scenes into shards. Complete shards are kept, so that it goes on where it stopped."""
+    from motif.pocket.world.shards import write_shards
+
+    prepare_folder(shards, needs=count * 8000)
+    done = 0
+    for path in _understood(lambda: write_shards(shards, count=count, seed=seed, workers=workers, samples=samples)):
+        done += 1
+        voice.note(f"{path} ({done})")
+    voice.result({"shards": str(shards), "files": done}, str(shards))
+
+
+@pocket.command(cls=Command)
+@RUN
+@SHARDS
+@click.option("--stages", multiple=True, help="Only these stages; may be given several times. The default is all.")
+@click.option("--size", default="first", show_default=True, help="tiny, first or h200: shapes and budgets of every part.")
+@click.option("--minutes", type=float, help="Every stage's budget in minutes, instead of its own.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1), help="Threads of torch.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda...")
+def train(voice: Voice, run: Path, shards: Path, stages: Sequence[str], size: str, minutes: float | None,
+          threads: int, device: str) -> None:  # fmt: skip
+    """Train every part from rendered shards. Each stage resumes from its checkpoint."""
+    from motif.pocket.recipe import train as train_parts
+    from motif.pocket.recipe.settings import STAGES
+
+    prepare_folder(run)
+    figures = _understood(
+        lambda: train_parts(
+            run, shards, stages=stages or STAGES, size=size, minutes=minutes, threads=threads, device=device, report=voice.note
+        )
+    )
+    voice.result({"run": str(run), "figures": figures}, str(run))
+
+
+@pocket.command(cls=Command)
+@RUN
+@click.option("-o", "--output", required=True, type=PATH, metavar="DIR", help="The folder to write.")
+def assemble(voice: Voice, run: Path, output: Path) -> None:
+    """Write the folder that is shipped from a training's parts."""
+    from motif.pocket.recipe import assemble as write
+
+    sizes = _understood(lambda: write(run, prepare_folder(output)))
+    voice.result({"folder": str(output), "bytes": sizes}, str(output))
+
+
+@pocket.command(cls=Command)
+@click.option("--folder", type=PATH, help="The shipped folder; the default is the embedded base's own.")
+@SHARDS
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1), help="Threads of torch.")
+def card(voice: Voice, folder: Path | None, shards: Path, threads: int) -> None:
+    """Measure a shipped folder on held-out pictures, and write its model card."""
+    from motif.loading import pocket_weights
+    from motif.pocket.recipe import measure_card
+
+    folder = prepare_folder(folder or pocket_weights())
+    figures = _understood(lambda: measure_card(folder, shards, threads=threads))
+    data = [{"name": f.name, "value": f.value, "error": f.error, "count": f.count} for f in figures]
+    voice.result(data, str(folder / "MODEL_CARD.md"))
+
+
+def _understood(work: Callable[[], Any]) -> Any:
+    """Run the recipe; what it refuses is the user's input."""
+    try:
+        return work()
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name} is not installed: pip install 'motif[pocket]'") from error
+    except (FileNotFoundError, ValueError) as error:
+        raise InputError(str(error)) from error

@@ -1,0 +1,165 @@
+"""A concept: what a method learned, as one value and one `.safetensors` file.
+
+    tokens    "<new1>" -> one [vector, channel] tensor per text encoder
+    changes   "unet.<parameter>" -> W − W₀ (dense or low rank); "text_encoder.<parameter>" likewise
+    record    how it was made: method, base, prompt, noun, every setting, versions
+
+The record travels as JSON in the file's header beside the ModelSpec keys that other tools show. Never a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from motif.errors import InputError
+from motif.files import written
+from motif.weights import Change
+
+FORMAT = "motif.concept/1"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which base a concept was learned on."""
+
+    name: str
+    shape: str  # hash of the architecture
+    norms: tuple[float, ...]  # of some of its weights
+
+    def same_shape(self, other: Origin) -> bool:
+        return self.shape == other.shape
+
+    def same_weights(self, other: Origin, *, tolerance: float = 1e-3) -> bool:
+        """Equal within what float16 rounding does to a norm."""
+        pairs = list(zip(self.norms, other.norms, strict=False))
+        return self.same_shape(other) and all(abs(a - b) <= tolerance * max(abs(a), 1e-8) for a, b in pairs)
+
+
+@dataclass(frozen=True)
+class Record:
+    """How a concept was made."""
+
+    method: str
+    base: Origin
+    nouns: Mapping[str, str] = field(default_factory=dict[str, str])  # "<new1>" -> "cat"
+    prompt: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])  # the method's bound signature
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        """Settings are kept as JSON reads them back (tuples are lists, paths are words), so that a file equals its value."""
+        object.__setattr__(self, "settings", json.loads(json.dumps(dict(self.settings), default=str)))
+
+
+@dataclass(frozen=True, eq=False)
+class Concept:
+    """Token vectors, named changes of weights, and the record of how they were made."""
+
+    tokens: Mapping[str, tuple[Tensor, ...]]
+    changes: Mapping[str, Change]
+    record: Record
+
+    def save(self, path: str | Path) -> Path:
+        """Write one `.safetensors`, beside its place and then renamed."""
+        from safetensors.torch import save_file
+
+        path = Path(path)
+        tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in self._tensors().items()}
+        with written(path) as part:
+            save_file(tensors, part, metadata=self._header())
+        return path
+
+    @staticmethod
+    def load(path: str | Path) -> Concept:
+        """Read a file that `save` wrote. InputError for anything else, with what to do instead."""
+        from safetensors import SafetensorError, safe_open
+
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"{path}: no such concept file")
+        try:
+            with safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
+                header: dict[str, str] = file.metadata() or {}  # pyright: ignore[reportUnknownMemberType]
+                tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+        except SafetensorError as error:
+            raise InputError(f"{path}: not a safetensors file, or cut short ({error})") from None
+        if header.get("motif.format") != FORMAT:
+            raise InputError(f"{path}: not a motif concept; other tools' files are read by `motif import`")
+        try:
+            return _assemble(json.loads(header["motif.record"]), tensors)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: damaged, its record does not fit its tensors ({type(error).__name__}: {error})") from None
+
+    def describe(self) -> dict[str, Any]:
+        """What `motif show` prints: tokens, noun, method, base, settings and sizes."""
+        sizes = [tensor.numel() * tensor.element_size() for tensor in self._tensors().values()]
+        vectors = {token: len(parts[0]) for token, parts in self.tokens.items()}
+        forms = {"low rank" if change.dense is None else "dense" for change in self.changes.values()}
+        return {
+            "tokens": {token: f"{n} vector{'s' * (n > 1)}" for token, n in vectors.items()},
+            "nouns": dict(self.record.nouns),
+            "method": self.record.method,
+            "base": self.record.base.name,
+            "prompt": self.record.prompt,
+            "weights": f"{len(self.changes)} changed ({', '.join(sorted(forms)) or 'none'})",
+            "megabytes": round(sum(sizes) / 1e6, 2),
+            "settings": dict(self.record.settings),
+            "versions": dict(self.record.versions),
+        }
+
+    def _tensors(self) -> dict[str, Tensor]:
+        vectors = {f"token/{name}/{i}": part for name, parts in self.tokens.items() for i, part in enumerate(parts)}
+        changes = {f"{kind}/{name}": part for name, c in self.changes.items() for kind, part in c.tensors().items()}
+        return vectors | changes
+
+    def _header(self) -> dict[str, str]:
+        noun = next(iter(self.record.nouns.values()), "concept")
+        return {
+            "format": "pt",
+            "motif.format": FORMAT,
+            "motif.record": json.dumps(asdict(self.record), sort_keys=True),
+            "modelspec.sai_model_spec": "1.0.1",
+            "modelspec.architecture": f"{self.record.base.name}/motif-{self.record.method}",
+            "modelspec.implementation": "motif",
+            "modelspec.title": f"{' '.join(self.tokens)} {noun}".strip(),
+            "modelspec.trigger_phrase": " ".join(self.tokens),
+        }
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Concept) or self.record != other.record:
+            return False
+        mine, theirs = self._tensors(), other._tensors()
+        return mine.keys() == theirs.keys() and all(_same(mine[key], theirs[key]) for key in mine)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and torch.equal(a.cpu(), b.cpu())
+
+
+def _assemble(record: dict[str, Any], tensors: dict[str, Tensor]) -> Concept:
+    tokens: dict[str, dict[int, Tensor]] = {}
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        kind, _, name = key.partition("/")
+        if kind == "token":
+            token, _, encoder = name.rpartition("/")
+            tokens.setdefault(token, {})[int(encoder)] = tensor
+        else:
+            parts.setdefault(name, {})[kind] = tensor
+    base = Origin(**{**record["base"], "norms": tuple(record["base"]["norms"])})
+    return Concept(
+        {token: tuple(by_encoder[i] for i in sorted(by_encoder)) for token, by_encoder in tokens.items()},
+        {name: Change(**part) for name, part in parts.items()},
+        Record(**{**record, "base": base}),
+    )

@@ -1,0 +1,192 @@
+"""`motif demo`: the main job on real input, offline, on two cores, in a few minutes.
+
+Photos of one object that the embedded base has never seen; a concept learned from them by Custom Diffusion; the object in
+six places where it was not photographed, beside what the base says to the same words; scores before and after, between
+their floor (other objects of the class) and their ceiling (unseen photos of this one); one report page.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from motif.base import Base
+from motif.errors import InputError
+from motif.files import written
+from motif.images import save_image
+from motif.lanes import draw
+from motif.learn import Examples, custom_diffusion
+from motif.learn.fit import METRICS, Progress
+from motif.measure import clip_i, clip_t, dino_i
+from motif.measure.features import ClipEncoder, DinoEncoder
+from motif.measure.score import Score
+from motif.pocket.concepts import HeldOut, held_out
+from motif.report import Code, Curve, Grid, Picture, Pictures, Section, Table, curve, write_report
+from motif.versions import versions
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PLACES = ("on the beach", "in the snow", "in a meadow", "on a wooden floor", "in the desert", "at night")
+TOKEN = "<new1>"
+SEEDS = (0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What one base drew for one wording, place by place."""
+
+    prompts: tuple[str, ...]
+    images: tuple[Image, ...]  # one per prompt and seed, seeds fastest
+
+    def first(self, place: int) -> Image:
+        return self.images[place * len(SEEDS)]
+
+
+def demo(
+    out: Path,
+    *,
+    concept: str = "",
+    steps: int = 150,
+    batch_size: int = 6,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Learn, sample, measure and report on the embedded base; returns what it measured.
+
+    Args:
+        out: The folder to write to: report.html, pictures/, concept.safetensors, demo.json, the run's log.
+        concept: Which held-out object of pocket's world; the default is the first.
+        steps: Training steps.
+        batch_size: Photos per step.
+        seed: Of training; the pictures always use seeds 0 and 1.
+        say: Told in one line what happens next.
+        on_progress: Told of every training step.
+    Raises:
+        InputError: no such held-out object. MissingModel: the embedded base has not been made.
+    """
+    began = time.monotonic()
+    subject = _subject(concept)
+    base, clip, dino = Base.load("pocket"), ClipEncoder.load("pocket"), DinoEncoder.load("pocket")
+    say(f"drawing {len(PLACES)} places with the class word alone: a {subject.noun}")
+    before = _answer(base, f"a photo of a {subject.noun}")
+    say(f"learning {TOKEN} from {len(subject.references)} photos, {steps} steps")
+    learned = custom_diffusion(
+        base, Examples(subject.folder, f"photo of a {TOKEN} {subject.noun}"), steps=steps, batch_size=batch_size,
+        prior_count=48, prior_steps=20, seed=seed, checkpoint_every=steps, folder=out / "run", on_progress=on_progress,
+    )  # fmt: skip
+    learned.save(out / "concept.safetensors")
+    me = base.wear(learned)
+    say(f"drawing them again with {TOKEN}")
+    after = _answer(me, f"a photo of a {TOKEN} {subject.noun}")
+    say("measuring")
+    scores = _scores(subject, before, after, clip, dino)
+    for name, answer in (("before", before), ("after", after)):
+        for i, image in enumerate(answer.images):
+            save_image(image, out / "pictures" / f"{name}-{i // len(SEEDS)}-{SEEDS[i % len(SEEDS)]}.png")
+    measured = {
+        "concept": subject.name,
+        "noun": subject.noun,
+        "changed": base.difference(me),
+        "scores": {row: {metric: score.as_dict() for metric, score in found.items()} for row, found in scores.items()},
+        "seconds": round(time.monotonic() - began, 1),
+        "versions": versions(),
+    }
+    with written(out / "demo.json") as part:
+        part.write_text(json.dumps(measured, indent=1) + "\n")
+    _report(out, subject, before, after, scores, measured)
+    return measured
+
+
+def _subject(name: str) -> HeldOut:
+    found = held_out()
+    names = [subject.name for subject in found]
+    if name and name not in names:
+        raise InputError(f"no held-out object {name!r}: choose one of {', '.join(names)}")
+    return found[names.index(name) if name else 0]
+
+
+def _answer(base: Base, opening: str) -> Answer:
+    prompts = [f"{opening} {place}" for place in PLACES]
+    texts = [prompt for prompt in prompts for _ in SEEDS]
+    return Answer(tuple(prompts), tuple(draw(base, texts, seeds=SEEDS * len(prompts), steps=30)))
+
+
+def _scores(
+    subject: HeldOut, before: Answer, after: Answer, clip: ClipEncoder, dino: DinoEncoder
+) -> dict[str, dict[str, Score]]:
+    """Image and text alignment of both answers, and the floor and the ceiling of image alignment."""
+    scores: dict[str, dict[str, Score]] = {}
+    pictures: Mapping[str, Sequence[Any]] = {
+        "other objects of the class (floor)": subject.others,
+        "base, class word": before.images,
+        f"learned {TOKEN}": after.images,
+        "the same object, unseen photos (ceiling)": subject.views,
+    }
+    for row, images in pictures.items():
+        scores[row] = {
+            "clip-i": clip_i(images, subject.references, encoder=clip),
+            "dino-i": dino_i(images, subject.references, encoder=dino),
+        }
+    for row, answer in (("base, class word", before), (f"learned {TOKEN}", after)):
+        texts = [prompt for prompt in answer.prompts for _ in SEEDS]
+        scores[row]["clip-t"] = clip_t(answer.images, texts, encoder=clip)
+    return scores
+
+
+def _report(
+    out: Path, subject: HeldOut, before: Answer, after: Answer, scores: dict[str, dict[str, Score]], measured: dict[str, Any]
+) -> None:
+    photos = tuple(Picture(path, "") for path in subject.references)
+    rows = {
+        place: (Picture(before.first(i), "the base"), Picture(after.first(i), f"with {TOKEN}")) for i, place in enumerate(PLACES)
+    }
+    table = [
+        [row, *(found[m].mean if m in found else None for m in ("clip-i", "dino-i", "clip-t")), found["clip-i"].n]
+        for row, found in scores.items()
+    ]
+    log = [json.loads(line) for line in (out / "run" / METRICS).read_text().splitlines()]
+    loss = curve({"loss, mean of 10 steps": _smooth([(e["step"], e["loss"]) for e in log])}, "step", "loss")
+    choices = scores[f"learned {TOKEN}"]["clip-t"].choices
+    write_report(
+        out / "report.html",
+        f"A {subject.noun}, learned from {len(photos)} photos",
+        [
+            Section("The photos", f"One {subject.noun} that the base has never seen.", (Pictures(photos),)),
+            Section(
+                "In other places",
+                f"The same words and the same seeds: the base with the class word, and with {TOKEN} learned.",
+                (Grid(("the base", f"with {TOKEN}"), rows),),
+            ),
+            Section(
+                "Scores",
+                "Image alignment is the mean cosine with the photos. What other objects of the class reach is the floor; "
+                "what unseen photos of the same object reach is the ceiling.",
+                (Table(("pictures", "CLIP-I", "DINO-I", "CLIP-T x2.5", "n"), table),),
+            ),
+            Section("Training", measured["changed"] + ".", (Curve(loss),)),
+            Section("Again, by hand", "", (Code(_commands(subject)),)),
+        ],
+        lead="Custom Diffusion on pocket, motif's embedded base: everything on this page was made on this machine, offline.",
+        foot=f"{measured['seconds']} seconds. {', '.join(f'{k} {v}' for k, v in measured['versions'].items())}. "
+        f"Scores: {', '.join(f'{k} {v}' for k, v in choices.items())}.",
+    )
+
+
+def _commands(subject: HeldOut) -> str:
+    return "\n".join(
+        [
+            f'motif learn custom-diffusion {subject.folder} "photo of a {TOKEN} {subject.noun}" -o {subject.noun}.safetensors',
+            f'motif sample plain "a photo of a {TOKEN} {subject.noun} on the beach" --wear {subject.noun}.safetensors -n 4 -o out',
+        ]
+    )
+
+
+def _smooth(points: list[tuple[int, float]], width: int = 10) -> list[tuple[float, float]]:
+    groups = [points[i : i + width] for i in range(0, len(points), width)]
+    return [(group[-1][0], sum(loss for _, loss in group) / len(group)) for group in groups]

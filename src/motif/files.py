@@ -1,0 +1,71 @@
+"""Writing files: beside their place and then renamed, so that a stopped run leaves the last good one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from motif.errors import InputError
+
+
+@contextmanager
+def written(path: str | Path) -> Iterator[Path]:
+    """A path to write to; it takes the place of `path` when the block ends, and vanishes if the block fails.
+
+    Missing folders are made. Raises InputError, one line, where the disk is full or the place is not writable.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {reason(error)}") from error
+    except Exception as error:
+        if tells_full_disk(error):
+            raise InputError(f"cannot write {path}: {HINTS[errno.ENOSPC]}") from error
+        raise
+    finally:
+        remove(part)
+
+
+def remove(path: Path) -> None:
+    """Delete a file if it is there and can be deleted."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        pass
+
+
+HINTS = {
+    errno.ENOSPC: "the disk is full: free some space, or write elsewhere",
+    errno.EDQUOT: "your disk quota is used up: free some space, or write elsewhere",
+    errno.EROFS: "the disk is read-only: write elsewhere",
+    errno.EACCES: "no permission: write elsewhere",
+    errno.EPERM: "not permitted: write elsewhere",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EISDIR: "it is a folder",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+
+
+def reason(error: OSError) -> str:
+    """What went wrong and what to do about it, in a few words."""
+    return HINTS.get(error.errno or 0, error.strerror or str(error))
+
+
+def tells_full_disk(error: BaseException) -> bool:
+    """Whether an error is a full disk in other words: safetensors and torch.save have their own."""
+    text = str(error)
+    return any(sign in text for sign in ("No space left on device", "os error 28", "PytorchStreamWriter failed writing"))
+
+
+def natural(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key by name: "2.png" before "10.png", letter case ignored."""
+    parts = [part for part in re.split(r"([0-9]+)", path.name.casefold()) if part]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]

@@ -1,0 +1,206 @@
+"""Lanes: every sampler, inversion and edit is a few named trajectories in one loop.
+
+A lane has its latents, its text and its unconditional side. The loop stacks the rows of all lanes into one batch, asks
+the denoiser once per step, guides each lane and moves it:
+
+    ε̂ = ε_u + g (ε_c − ε_u)          (classifier-free guidance; Ho & Salimans 2022)
+
+This file alone knows the batch's order; controls find rows by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from motif.attention import Call, Control, Row, Side
+from motif.base import Base
+from motif.errors import InputError
+from motif.images import to_images
+from motif.schedule import CLEAN, draw_noise
+from motif.text import Text
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, eq=False)
+class Lane:
+    """One denoising trajectory.
+
+    `uncond` is one text, one per step, or None (no guidance). `borrows` names the lane whose unconditional prediction
+    this one is guided with. `until` is the fraction of the run that the lane lives.
+    """
+
+    name: str
+    latents: Tensor  # [image, c, h, w]
+    text: Text
+    uncond: Text | Sequence[Text] | None = None
+    guidance: float = 1.0
+    borrows: str | None = None
+    until: float = 1.0
+
+    def sides(self, step: int) -> list[tuple[Side, Text]]:
+        """The rows that this lane needs at a step."""
+        rows: list[tuple[Side, Text]] = [("cond", self.text)]
+        if self.uncond is not None and self.guidance != 1.0:
+            rows.append(("uncond", self.uncond if isinstance(self.uncond, Text) else self.uncond[step]))
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """Where the loop stands: after step `step`, at timestep `t`, with every living lane's latents."""
+
+    step: int
+    steps: int
+    t: int
+    latents: Mapping[str, Tensor]
+
+
+def denoise(
+    base: Base,
+    lanes: Sequence[Lane],
+    *,
+    steps: int,
+    start: int = 0,
+    eta: float = 0.0,
+    draws: Sequence[torch.Generator] = (),
+    controls: Sequence[Control] = (),
+) -> Iterator[Step]:
+    """Walk all lanes down the schedule from step `start`, yielding after each step.
+
+    Noise for `eta` > 0 comes from each image's generator and is the same in every lane. InputError at the end of the
+    run where a control that edits maps was shown none: it would have changed nothing.
+    """
+    base.check_seams()
+    lengths = {lane.name: len(lane.latents) for lane in lanes}
+    if len(lengths) != len(lanes):
+        raise InputError("two lanes have one name")
+    if eta and set(lengths.values()) != {len(draws)}:
+        raise InputError("eta > 0 needs one generator for each image of every lane")
+    times = base.schedule.timesteps(steps)
+    latents = {lane.name: lane.latents for lane in lanes}
+    looked: set[int] = set()
+    batch: _Batch | None = None
+    for step in range(start, steps):
+        alive = [lane for lane in lanes if step < round(lane.until * steps)]
+        rows = [(lane, side, text) for lane in alive for side, text in lane.sides(step)]
+        if batch is None or not batch.holds(rows):
+            batch = _Batch.stack(rows, lengths)
+        t, s = times[step], times[step + 1] if step + 1 < steps else CLEAN
+        h, w = next(iter(latents.values())).shape[-2:]
+        memory = None if torch.is_grad_enabled() else batch.memory
+        call = Call(batch.rows, step, steps, t, (h, w), tuple(controls), memory, looked)
+        outputs = _predict(base, batch, {lane.name: latents[lane.name] for lane in alive}, t, call)
+        first = next(iter(latents.values()))
+        noise = draw_noise(tuple(first.shape[1:]), draws, first) if eta else None
+        latents = {
+            lane.name: base.schedule.move(latents[lane.name], _guided(lane, outputs), t, s, eta=eta, noise=noise)
+            for lane in alive
+        }
+        for control in controls:
+            latents = dict(control.after(call, latents))
+        yield Step(step, steps, t, latents)
+    deaf = [c for c in controls if type(c).maps is not Control.maps and id(c) not in looked]
+    if deaf and start < steps:
+        raise InputError(f"{type(deaf[0]).__name__} saw no attention map in the whole run: it changed nothing")
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """The stacked rows of one or more steps, and the memory of their text's keys and values."""
+
+    rows: tuple[Row, ...]
+    states: Tensor  # [row x image, word, channel]
+    pooled: Tensor | None
+    memory: dict[str, tuple[Tensor, Tensor]]
+
+    @staticmethod
+    def stack(rows: Sequence[tuple[Lane, Side, Text]], lengths: Mapping[str, int]) -> _Batch:
+        named: list[Row] = []
+        for lane, side, text in rows:
+            first = named[-1].span.stop if named else 0
+            named.append(Row(lane.name, side, slice(first, first + lengths[lane.name]), text))
+        counts = [row.span.stop - row.span.start for row in named]
+        states = torch.cat([_each(row.text.states, n) for row, n in zip(named, counts, strict=True)])
+        pooled = [
+            _each(row.text.pooled, n) for row, n in zip(named, counts, strict=True) if row.text.pooled is not None
+        ]
+        return _Batch(tuple(named), states, torch.cat(pooled) if pooled else None, {})
+
+    def holds(self, rows: Sequence[tuple[Lane, Side, Text]]) -> bool:
+        """Whether these are the rows it was stacked from."""
+        mine = [(row.lane, row.side, id(row.text)) for row in self.rows]
+        return mine == [(lane.name, side, id(text)) for lane, side, text in rows]
+
+
+def _each(states: Tensor, images: int) -> Tensor:
+    if len(states) not in (1, images):
+        raise InputError(f"{len(states)} prompts for {images} images: give one prompt, or one for each")
+    return states.expand(images, *states.shape[1:])
+
+
+def _predict(
+    base: Base, batch: _Batch, latents: Mapping[str, Tensor], t: int, call: Call
+) -> dict[tuple[str, Side], Tensor]:
+    """The raw output of every row: {(lane, side): [image, c, h, w]}."""
+    x = torch.cat([latents[row.lane] for row in batch.rows])
+    out = base.predict(x, t, batch.states, batch.pooled, call)
+    return {(row.lane, row.side): out[row.span] for row in batch.rows}
+
+
+def _guided(lane: Lane, outputs: Mapping[tuple[str, Side], Tensor]) -> Tensor:
+    cond, uncond = outputs[lane.name, "cond"], outputs.get((lane.borrows or lane.name, "uncond"))
+    return cond if uncond is None else uncond + lane.guidance * (cond - uncond)
+
+
+def finish(steps: Iterator[Step]) -> Mapping[str, Tensor]:
+    """Run a loop to its end and return the last latents of its lanes."""
+    last: Step | None = None
+    for last in steps:
+        pass
+    if last is None:
+        raise InputError("the run has no steps left to take")
+    return last.latents
+
+
+def draw(
+    base: Base,
+    prompts: Sequence[str],
+    *,
+    seeds: Sequence[int],
+    steps: int,
+    guidance: float | None = None,
+    eta: float = 0.0,
+    negative: str = "",
+    size: tuple[int, int] | None = None,
+    batch_size: int = 8,
+    controls: Sequence[Control] = (),
+) -> Iterator[Image]:
+    """Plain pictures, one per prompt and seed; each depends on its own prompt and seed and the settings alone.
+
+    Everything is checked before the first step: prompts, size, counts.
+    """
+    if len(prompts) != len(seeds) or not seeds or batch_size < 1:
+        raise InputError(f"{len(prompts)} prompts, {len(seeds)} seeds, batches of {batch_size}: all must match, from 1 up")
+    shape = base.latent_shape(size)
+    guidance = base.guidance if guidance is None else guidance
+    with torch.no_grad():
+        uncond = base.read_uncond(negative)
+        texts = [base.read(_shortest(prompts[i : i + batch_size])) for i in range(0, len(prompts), batch_size)]
+    for i, text in zip(range(0, len(seeds), batch_size), texts, strict=True):
+        with torch.no_grad():
+            draws = [torch.Generator().manual_seed(seed) for seed in seeds[i : i + batch_size]]
+            lane = Lane("main", draw_noise(shape, draws, text.states), text, uncond, guidance)
+            done = finish(denoise(base, [lane], steps=steps, eta=eta, draws=draws, controls=controls))
+            images = to_images(base.decode(done["main"]))
+        yield from images
+
+
+def _shortest(prompts: Sequence[str]) -> Sequence[str]:
+    return prompts[:1] if len(set(prompts)) == 1 else prompts

@@ -1,0 +1,114 @@
+"""Custom Diffusion's resize augmentation: a photo in many sizes, a mask of what is valid, a prefix that says so.
+
+Card 1.5; Kumari et al. 2023, appendix. With S the picture's side and r a drawn size:
+
+    1/3 of the draws: r in [1.2 S, 1.4 S)   crop an S x S window      "zoomed in " | "close up "      mask: all ones
+    2/3 of the draws: r in [S/3, S]
+        r < 0.6 S     paste r x r on a grey S x S canvas               "a far away " | "very small "   mask: the box
+        else          the whole picture                                                                mask: all ones
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ZOOMED = ("zoomed in ", "close up ")
+SMALL = ("a far away ", "very small ")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a photo lands on the canvas: its drawn side, its top left corner there, flipped or not, and the prefix.
+
+    `size` > S is a zoom: the corner is negative and the canvas is a window on it. `whole` means the plain picture.
+    """
+
+    size: int
+    top: int = 0
+    left: int = 0
+    flip: bool = False
+    prefix: str = ""
+    boxed: bool = False  # the canvas shows grey around the photo
+
+    def whole(self, side: int) -> bool:
+        return self.size == side and not self.boxed
+
+
+@dataclass(frozen=True)
+class Resizing:
+    """How placements are drawn; the three published codes differ (card 1.5, 1.9).
+
+    Attributes:
+        zoom: Probability of a zoom.
+        shrink_middle: Shrink and mask the sizes between 0.6 S and S too, without a prefix ([HF]).
+        even: Round odd sizes up ([CV], [OD]).
+        flip: Probability of a mirror image.
+    """
+
+    zoom: float = 1 / 3
+    shrink_middle: bool = False
+    even: bool = True
+    flip: float = 0.5
+
+    def draw(self, side: int, rng: np.random.Generator) -> Placement:
+        """One placement on a canvas of that side."""
+        if rng.random() < self.zoom:
+            size = self._round(int(rng.integers(int(1.2 * side), int(1.4 * side))))
+            prefix = ZOOMED[int(rng.integers(2))]
+            row, column = (int(x) for x in rng.integers(side // 2, size - side // 2 + 1, 2))
+            top, left, boxed = side // 2 - row, side // 2 - column, False
+        else:
+            size = min(self._round(int(rng.integers(side // 3, side + 1))), side)
+            small = size < 0.6 * side
+            prefix = SMALL[int(rng.integers(2))] if small else ""
+            boxed = small or (self.shrink_middle and size < side)
+            if not boxed:
+                size = side
+            row, column = (int(x) for x in rng.integers(size // 2, side - size // 2 + 1, 2))
+            top, left = row - size // 2, column - size // 2
+            if not boxed:
+                top = left = 0
+        return Placement(size, top, left, bool(rng.random() < self.flip), prefix, boxed)
+
+    def _round(self, size: int) -> int:
+        return size + size % 2 if self.even else size
+
+
+def place(photo: Image, placement: Placement, side: int) -> np.ndarray:
+    """The canvas [side, side, 3] in [-1, 1]; mid grey where the photo is not."""
+    from PIL import Image as pillow
+    from PIL import ImageOps
+
+    photo = ImageOps.mirror(photo) if placement.flip else photo
+    sized = photo.resize((placement.size, placement.size), pillow.Resampling.BICUBIC)
+    pixels = np.asarray(sized, dtype=np.float32) / 127.5 - 1
+    canvas = np.zeros((side, side, 3), dtype=np.float32)
+    top, left = max(placement.top, 0), max(placement.left, 0)
+    cut = pixels[max(-placement.top, 0) :, max(-placement.left, 0) :][: side - top, : side - left]
+    canvas[top : top + cut.shape[0], left : left + cut.shape[1]] = cut
+    return canvas
+
+
+def valid(placement: Placement, side: int, factor: int, *, border: bool = False) -> np.ndarray:
+    """The mask [side / factor, side / factor] of latent cells that the photo fills.
+
+    A box loses about one cell on every side; it never becomes empty (a far away object on a small canvas would divide by
+    zero). `border` trims the full picture by a cell too ([HF]).
+    """
+    cells = side // factor
+    mask = np.ones((cells, cells), dtype=np.float32)
+    if placement.boxed or border:
+        mask[:] = 0
+        spans: list[slice] = []
+        for start in (placement.top, placement.left):
+            first, last = max(start, 0) // factor + 1, min(start + placement.size, side) // factor - 1
+            middle = min((max(start, 0) + min(start + placement.size, side)) // (2 * factor), cells - 1)
+            spans.append(slice(min(first, middle), max(last, middle + 1)))
+        mask[spans[0], spans[1]] = 1
+    return mask

@@ -1,0 +1,150 @@
+"""Custom Diffusion: a concept in the keys and values of cross-attention, and one new word.
+
+Kumari et al. 2023 (arXiv 2212.04488), section 3.1 and appendix; card 1. Trained are Wᵏ and Wᵛ of every cross-attention
+layer and the vector of a new token V*, started from a rare token, on
+
+    L = E ‖ m (ε − ε_θ(x_t, c, t)) ‖² / |m|        photos, resized and masked (`augment`), and the prior's pictures
+
+No gradient reaches Wᵏ, Wᵛ through the start-of-text token. Ours beyond the paper: the token is a parameter of its own
+(no Adam over the whole embedding, no decay of other words), the latents of whole pictures and the text of prior captions
+are computed once, and equal captions of a batch are encoded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from torch import Tensor
+
+from motif.base import Base
+from motif.concept import Concept, Record
+from motif.errors import InputError
+from motif.images import grid
+from motif.lanes import draw
+from motif.learn.augment import Resizing
+from motif.learn.batches import Batches, Recipe
+from motif.learn.examples import Examples, check_token, find_nouns
+from motif.learn.fit import Progress, Run, Trained, bound, fit
+from motif.learn.prior import gather
+from motif.versions import versions
+from motif.weights import is_cross, is_cross_kv, select
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TRAINABLE = {"crossattn_kv": is_cross_kv, "crossattn": is_cross}
+
+
+RECIPES = {
+    "compvis": Recipe(Resizing(), crop=True, border=False, target_weight=1.0, max_norm=None),
+    "adobe-diffusers": Recipe(Resizing(flip=0.0), crop=False, border=False, target_weight=4.0, max_norm=1.0),
+    "diffusers": Recipe(
+        Resizing(zoom=0.34, shrink_middle=True, even=False, flip=0.0), crop=False, border=True, target_weight=4.0, max_norm=1.0
+    ),
+}
+"""[CV] gave the paper's numbers; [OD] and [HF] weigh the photos four times the prior (their masked sum is not divided by
+the latent's channels)."""
+
+
+def custom_diffusion(
+    base: Base,
+    examples: Examples,
+    *,
+    steps: int = 250,
+    batch_size: int = 4,
+    lr: float | None = None,
+    token_lr: float | None = None,
+    scale_lr: bool = True,
+    prior: str = "generate",
+    prior_count: int = 200,
+    prior_weight: float = 1.0,
+    prior_steps: int = 50,
+    trained: Literal["crossattn_kv", "crossattn"] = "crossattn_kv",
+    rare_tokens: Sequence[str] = ("ktn", "pll", "ucd"),
+    recipe: Literal["compvis", "adobe-diffusers", "diffusers"] = "compvis",
+    augment: bool = True,
+    seed: int = 23,
+    checkpoint_every: int = 50,
+    preview_every: int = 0,
+    previews: Sequence[str] = (),
+    folder: Path | None = None,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Concept:
+    """Learn a concept from a few photos by Custom Diffusion.
+
+    Args:
+        steps: Training steps (paper: 250 for one concept, at a total batch of 8).
+        batch_size: Photos per step; as many prior pictures come with them.
+        lr: Base learning rate. The default is the base's own advice, or the paper's 1e-5.
+        token_lr: The new token's base learning rate; the default is the base's advice, or `lr` (as in the paper).
+        scale_lr: Multiply rates by the total batch, prior included (paper: 1e-5 x 8 = 8e-5).
+        prior: none, generate, a folder of pictures, or a .txt file of captions.
+        prior_count: How many prior pictures (paper: 200).
+        prior_weight: Weight of the prior's term.
+        prior_steps: Denoising steps of a generated prior picture.
+        trained: crossattn_kv (the paper), or crossattn: q, k, v and out of the cross-attention layers (faces).
+        rare_tokens: The vocabulary entries that new tokens start from, in order (paper: ktn, id 42170; pll, 47629).
+        recipe: compvis (gave the paper's numbers), adobe-diffusers or diffusers: augmentation, mask and weights of each.
+        augment: Resize the photos and say so in the prompt.
+        seed: Seed of every random choice.
+        checkpoint_every: Save a checkpoint every so many steps.
+        preview_every: Draw the preview prompts every so many steps, and before the first; 0 is never.
+        previews: Preview prompts; the default is the photos' prompt.
+    Raises:
+        InputError: photos, prompt, prior or settings that cannot work, found before the first step.
+    """
+    settings = bound({k: v for k, v in locals().items() if k not in ("base", "examples", "on_progress", "folder", "resume")})
+    advice = base.advice.get("custom-diffusion", {})
+    lr = lr if lr is not None else float(advice.get("lr", 1e-5))
+    token_lr = token_lr if token_lr is not None else float(advice.get("token_lr", lr))
+    if batch_size < 1 or steps < 1 or min(lr, token_lr) <= 0:
+        raise InputError(f"steps {steps}, batch_size {batch_size}, lr {lr}: all must be positive")
+    settings |= {"lr": lr, "token_lr": token_lr}
+    for token in examples.tokens:
+        check_token(base.models.readers[0].tokenizer, token)
+    nouns = find_nouns(examples.prompt)
+    values = Trained.start(base, _names(base, trained), _rare(base, examples.tokens, rare_tokens), nouns)
+    record = Record("custom-diffusion", base.origin, nouns, examples.prompt, settings, versions())
+    shown = [*previews] or [examples.prompt]
+    values.on(base).read(shown)  # a preview prompt with an unknown token fails here, not at step 50
+    pictures = gather(base, prior, next(iter(nouns.values()), ""), count=prior_count, steps=prior_steps, seed=seed, cache=folder)
+    if len(pictures) == 0 and prior != "none":
+        raise InputError(f"prior {prior!r} has no pictures")
+    chosen = RECIPES[recipe]
+    batches = Batches(base, examples, pictures, chosen, batch_size, seed, augment=augment)
+    scale = (batch_size * (2 if len(pictures) else 1)) if scale_lr else 1
+    run = Run(folder, resume, checkpoint_every, preview_every, lambda dressed: _sheet(dressed, shown))
+    for progress in fit(
+        base, values, lambda dressed, step: batches.loss(dressed, step, prior_weight), record=record, steps=steps,
+        lr=lr * scale, token_lr=token_lr * scale, max_norm=chosen.max_norm, run=run,
+    ):  # fmt: skip
+        if on_progress:
+            on_progress(progress)
+    return values.concept(base, record)
+
+
+def _names(base: Base, trained: str) -> list[str]:
+    names = [f"unet.{name}" for name in select(base.models.unet, TRAINABLE[trained])]
+    if not names:
+        raise InputError(f"{base.name} has no cross-attention weights to train")
+    return names
+
+
+def _rare(base: Base, tokens: Sequence[str], rare_tokens: Sequence[str]) -> dict[str, tuple[Tensor, ...]]:
+    """Each V* starts from a rare token's row, in every text encoder (card 1.3)."""
+    if len(rare_tokens) < len(tokens):
+        raise InputError(f"{len(tokens)} new tokens, {len(rare_tokens)} rare tokens to start from: name one for each")
+    return {
+        token: tuple(r.encoder.get_input_embeddings().weight[r.token_id(rare)][None].clone() for r in base.models.readers)
+        for token, rare in zip(tokens, rare_tokens, strict=False)
+    }
+
+
+def _sheet(dressed: Base, prompts: Sequence[str]) -> Image:
+    """Two fixed-seed pictures of every preview prompt."""
+    texts = [prompt for prompt in prompts for _ in range(2)]
+    images = list(draw(dressed, texts, seeds=[0, 1] * len(prompts), steps=25))
+    return grid(images, columns=2, labels=texts)

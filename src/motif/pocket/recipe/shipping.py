@@ -1,0 +1,108 @@
+"""From trained parts to the shipped folder: a stock Stable Diffusion pipeline and the readers that metrics and methods need."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+from transformers import AutoTokenizer, CLIPModel, CLIPTextModel, CLIPVisionModelWithProjection, ViTModel
+
+from motif.pocket.recipe.clip import image_processor
+from motif.pocket.recipe.dino import vit_processor
+from motif.pocket.recipe.unet import build_scheduler, load_unet
+from motif.pocket.recipe.vae import load_vae
+
+LIMIT = 60_000_000
+"""All weights together, in bytes."""
+
+
+def text_tower(run: Path) -> tuple[Any, Any]:
+    """(CLIPTextModel, tokenizer) of the conditioning CLIP, frozen."""
+    folder = run / "condition-clip" / "clip"
+    whole = CLIPModel.from_pretrained(folder)
+    tower = CLIPTextModel(whole.config.text_config)
+    known = tower.state_dict()
+    state = {(name if name in known else f"text_model.{name}"): value for name, value in whole.text_model.state_dict().items()}
+    tower.load_state_dict(state)
+    return tower.eval().requires_grad_(False), AutoTokenizer.from_pretrained(folder)
+
+
+def image_tower(run: Path) -> Any:
+    """The conditioning CLIP's own image side, with its projection."""
+    whole = CLIPModel.from_pretrained(run / "condition-clip" / "clip")
+    tower = CLIPVisionModelWithProjection(whole.config.vision_config)
+    mine = tuple(f"{name}." for name in ("vision_model", "visual_projection"))
+    tower.load_state_dict({name: value for name, value in whole.state_dict().items() if name.startswith(mine)})
+    return tower.eval()
+
+
+def build_pipeline(run: Path) -> StableDiffusionPipeline:
+    """The pipeline of the parts in a run's folder, float32."""
+    tower, tokenizer = text_tower(run)
+    return StableDiffusionPipeline(
+        vae=load_vae(run / "vae"),
+        text_encoder=tower,
+        tokenizer=tokenizer,
+        unet=load_unet(run / "unet"),
+        scheduler=build_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def assemble(run: Path, out: Path) -> dict[str, int]:
+    """Writes the shipped folder from a run: `pipeline/`, `clip/`, `condition-clip/`, `dino/`, `judge/`, all float16.
+
+    The folder is built beside `out` and renamed. Parts not trained yet are left out, except the pipeline's, which must be there
+    (FileNotFoundError). Returns the bytes per part. Raises ValueError when all together are larger than `LIMIT`.
+    """
+    for part in ("vae/vae", "condition-clip/clip", "unet/unet"):
+        if not (run / part).exists():
+            raise FileNotFoundError(f"{run / part} is missing: train that stage first")
+    beside = out.with_name(out.name + ".part")
+    shutil.rmtree(beside, ignore_errors=True)
+    build_pipeline(run).to(dtype=torch.float16).save_pretrained(beside / "pipeline")
+    image_tower(run).half().save_pretrained(beside / "condition-clip")
+    image_processor().save_pretrained(beside / "condition-clip")
+    if (run / "clip" / "clip").exists():
+        CLIPModel.from_pretrained(run / "clip" / "clip").half().save_pretrained(beside / "clip")
+        AutoTokenizer.from_pretrained(run / "clip" / "clip").save_pretrained(beside / "clip")
+        image_processor().save_pretrained(beside / "clip")
+    if (run / "dino" / "dino").exists():
+        ViTModel.from_pretrained(run / "dino" / "dino", add_pooling_layer=False).half().save_pretrained(beside / "dino")
+        vit_processor().save_pretrained(beside / "dino")
+    if (run / "judge" / "judge").exists():
+        shutil.copytree(run / "judge" / "judge", beside / "judge")
+    sizes = {part.name: folder_size(part) for part in sorted(beside.iterdir())}
+    if (total := sum(sizes.values())) > LIMIT:
+        raise ValueError(f"the shipped weights would take {total / 1e6:.1f} MB, over {LIMIT / 1e6:.0f} MB: use a smaller size")
+    replace_folder(beside, out)
+    return sizes
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files under a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def replace_folder(new: Path, out: Path) -> None:
+    """Puts `new` in the place of `out`; the old one is moved aside first, then removed."""
+    old = out.with_name(out.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        os.replace(out, old)
+    os.replace(new, out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def prove(out: Path, *, prompt: str = "a photo of a red car on the beach", steps: int = 30) -> Any:
+    """Loads the shipped pipeline as anyone would and draws one picture (a PIL image of 64 px); raises if diffusers refuses."""
+    pipeline = StableDiffusionPipeline.from_pretrained(out / "pipeline", dtype=torch.float32, safety_checker=None)
+    pipeline.set_progress_bar_config(disable=True)
+    noise = torch.Generator().manual_seed(0)
+    return pipeline(prompt, num_inference_steps=steps, guidance_scale=5.0, generator=noise).images[0]

@@ -1,0 +1,107 @@
+"""The whole recipe: `train` runs the stages in order, each resumable, from a folder of rendered shards to trained parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer
+
+from motif.pocket.recipe.shipping import text_tower
+from motif.pocket.recipe.clip import train_clip
+from motif.pocket.recipe.dino import train_dino
+from motif.pocket.recipe.judge import train_judge
+from motif.pocket.recipe.latents import cached_latents
+from motif.pocket.recipe.material import Material, load_material
+from motif.pocket.recipe.settings import SIZES, STAGES, Settings
+from motif.pocket.recipe.tokenizer import build_tokenizer
+from motif.pocket.recipe.unet import train_unet
+from motif.pocket.recipe.vae import load_vae, train_vae
+from motif.pocket.world import grammar
+
+Report = Callable[[str], None]
+
+
+def train(
+    out: Path | str,
+    shards: Path | str,
+    *,
+    stages: Iterable[str] = STAGES,
+    size: str = "first",
+    minutes: float | None = None,
+    threads: int = 2,
+    device: str = "cpu",
+    report: Report = print,
+) -> dict[str, Any]:
+    """Trains pocket's parts into the folder `out` (one folder per stage: checkpoint, log, grids, EMA weights).
+
+    `minutes` replaces every chosen stage's own budget; a stage whose budget is spent only measures again, and a larger budget goes on
+    from its checkpoint. Returns the last figures per stage. Raises ValueError for an unknown stage or size, FileNotFoundError when
+    a stage's forerunner is missing.
+    """
+    chosen = [stage for stage in STAGES if stage in set(stages)]
+    if unknown := set(stages) - set(STAGES):
+        raise ValueError(f"there is no stage {sorted(unknown)[0]!r}; the stages are {', '.join(STAGES)}")
+    if size not in SIZES:
+        raise ValueError(f"there is no size {size!r}; the sizes are {', '.join(SIZES)}")
+    settings = SIZES[size] if minutes is None else with_minutes(SIZES[size], minutes)
+    torch.set_num_threads(threads)
+    material, held_out = load_material(Path(shards))
+    figures: dict[str, Any] = {}
+    for stage in chosen:
+        report(f"{stage}: {len(material)} pictures, {len(held_out)} held out")
+        figures[stage] = train_one(stage, material, held_out, Path(out), settings, device)
+        report(f"{stage}: {figures[stage]}")
+    return figures
+
+
+def with_minutes(settings: Settings, minutes: float) -> Settings:
+    """The settings with every stage's budget in minutes replaced."""
+    names = ("vae", "condition_clip", "clip", "dino", "judge", "unet")
+    changed: dict[str, Any] = {}
+    for name in names:
+        part = getattr(settings, name)
+        changed[name] = replace(part, schedule=replace(part.schedule, minutes=minutes))
+    return replace(settings, **changed)
+
+
+def train_one(stage: str, material: Material, held_out: Material, out: Path, settings: Settings, device: str) -> dict[str, Any]:
+    """Runs one stage in `out/stage`."""
+    folder, seed = out / stage, settings.seed_of(stage)
+    if stage == "tokenizer":
+        tokenizer = build_tokenizer(grammar.all_words())
+        tokenizer.save_pretrained(folder)
+        return {"tokens": len(tokenizer)}
+    if stage == "vae":
+        return train_vae(material, held_out, folder, settings.vae, device=device, seed=seed)
+    if stage == "dino":
+        return train_dino(material, held_out, folder, settings.dino, device=device, seed=seed)
+    if stage == "judge":
+        return train_judge(material, held_out, folder, settings.judge, device=device, seed=seed)
+    if stage == "unet":
+        return train_unet_on(material, out, settings, device)
+    tokenizer = AutoTokenizer.from_pretrained(needed(out / "tokenizer"))
+    clip = settings.clip if stage == "clip" else settings.condition_clip
+    return train_clip(stage, material, held_out, tokenizer, folder, clip, device=device, seed=seed)
+
+
+def train_unet_on(material: Material, out: Path, settings: Settings, device: str) -> dict[str, Any]:
+    """The UNet's stage: caches latents and text states of the material, then trains."""
+    needed(out / "vae" / "vae")
+    needed(out / "condition-clip" / "clip")
+    vae = load_vae(out / "vae", device)
+    tower, tokenizer = text_tower(out)
+    tower = tower.to(device)
+    seed = settings.seed_of("unet")
+    latents = cached_latents(material, vae, tower, tokenizer, out / "unet", each=settings.unet.captions, device=device, seed=seed)
+    return train_unet(latents, vae, tower, tokenizer, out / "unet", settings.unet, device=device, seed=seed)
+
+
+def needed(folder: Path) -> Path:
+    """The folder, or FileNotFoundError naming the stage to run first."""
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder} is missing: run the stage {folder.parent.name!r} first")
+    return folder

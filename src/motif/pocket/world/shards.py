@@ -1,0 +1,171 @@
+"""Training pictures on disk: contact sheets of 256 tiles with masks and scenes, written by many processes, resumable.
+
+Shard k is three files: `train-0000.webp` (16 x 16 tiles of 64 px, row by row, lossless), `train-0000-mask.png` (the
+same layout, 8-bit coverage of the object) and `train-0000.json` (instance id, instance and view of each tile).
+Picture i depends only on (seed, i), so a shard is the same whoever writes it and whenever.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from motif.pocket.world.scene import Scene, draw_instance, draw_view
+
+Bytes = NDArray[np.uint8]
+TILE = 64
+COLUMNS = 16
+_INSTANCE, _VIEW = 0, 1  # streams of random numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Rendered pictures with all that is known of them."""
+
+    rgb: Bytes  # [picture, 64, 64, 3]
+    mask: Bytes  # [picture, 64, 64], coverage of the object
+    scenes: list[Scene]
+    instances: list[str]
+    """Instance id of each picture; views of one instance share it."""
+
+
+def scene_at(seed: int, index: int, *, views_per_instance: int = 5) -> tuple[str, Scene]:
+    """Instance id and scene of picture `index` of the world that `seed` names."""
+    number = index // views_per_instance
+    instance = draw_instance(np.random.default_rng([seed, _INSTANCE, number]))
+    view = draw_view(np.random.default_rng([seed, _VIEW, index]))
+    return f"{seed}-{number:06d}", Scene(instance, view)
+
+
+def write_shards(
+    out: str | Path,
+    *,
+    count: int,
+    seed: int,
+    workers: int | None = None,
+    samples: int = 16,
+    views_per_instance: int = 5,
+    per_shard: int = 256,
+) -> Iterator[Path]:
+    """Renders `count` pictures into `out`, yielding each shard's picture file when it is there.
+
+    Shards that are already complete are kept (and yielded first). The iterator must be used up for the work to be
+    done. `workers` are processes (all cores by default), `samples` rays per pixel.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs: list[tuple[Path, int, range, int, int]] = []
+    for shard, start in enumerate(range(0, count, per_shard)):
+        indices = range(start, min(start + per_shard, count))
+        sheet = folder / f"train-{shard:04d}.webp"
+        if _complete(sheet, len(indices)):
+            yield sheet
+        else:
+            jobs.append((sheet, seed, indices, samples, views_per_instance))
+    if not jobs:
+        return
+    with ProcessPoolExecutor(workers or os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(_write_shard, *job) for job in jobs]):
+            yield done.result()
+
+
+def _complete(sheet: Path, count: int) -> bool:
+    """The sheet is renamed into place last, so that it vouches for its companions; a grown shard is written anew."""
+    return sheet.exists() and len(json.loads(_scenes_file(sheet).read_text())) == count
+
+
+def _mask_file(sheet: Path) -> Path:
+    return sheet.with_name(f"{sheet.stem}-mask.png")
+
+
+def _scenes_file(sheet: Path) -> Path:
+    return sheet.with_suffix(".json")
+
+
+def _write_shard(sheet: Path, seed: int, indices: range, samples: int, views_per_instance: int) -> Path:
+    from motif.pocket.world.render import render
+
+    pictures: list[Bytes] = []
+    masks: list[Bytes] = []
+    scenes: list[dict[str, Any]] = []
+    for index in indices:
+        name, scene = scene_at(seed, index, views_per_instance=views_per_instance)
+        picture, mask = render(scene, samples=samples)
+        pictures.append(picture)
+        masks.append(mask)
+        scenes.append({"id": name, **scene.to_json()})
+    mask_file, scenes_file = _mask_file(sheet), _scenes_file(sheet)
+    sheet.unlink(missing_ok=True)  # a shorter shard of an earlier run: while it is gone, the shard is incomplete
+    with _replacing(mask_file) as draft:
+        Image.fromarray(tiled(np.stack(masks))).save(draft, "PNG", optimize=True)
+    with _replacing(scenes_file) as draft:
+        draft.write_text(json.dumps(scenes, separators=(",", ":")))
+    with _replacing(sheet) as draft:
+        Image.fromarray(tiled(np.stack(pictures))).save(draft, "WEBP", lossless=True, quality=100, method=4)
+    return sheet
+
+
+class _replacing:
+    """`with _replacing(path) as draft`: write the draft; it takes the path's place when the block ends well."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._draft = path.with_name(f".{path.name}.{os.getpid()}")
+
+    def __enter__(self) -> Path:
+        return self._draft
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._draft.replace(self._path)
+        else:
+            self._draft.unlink(missing_ok=True)
+
+
+def tiled(pictures: Bytes, *, columns: int = COLUMNS) -> Bytes:
+    """[picture, side, side, ...] to one sheet, row by row; the places left over are black."""
+    count, side = pictures.shape[:2]
+    rows = -(-count // columns)
+    full = np.zeros((rows * columns, *pictures.shape[1:]), dtype=np.uint8)
+    full[:count] = pictures
+    grid = full.reshape(rows, columns, *pictures.shape[1:]).swapaxes(1, 2)
+    return np.ascontiguousarray(grid.reshape(rows * side, columns * side, *pictures.shape[3:]))
+
+
+def untiled(sheet: Bytes, count: int, *, side: int = TILE) -> Bytes:
+    """The first `count` tiles of a sheet, [picture, side, side, ...]."""
+    rows, columns = sheet.shape[0] // side, sheet.shape[1] // side
+    grid = sheet.reshape(rows, side, columns, side, *sheet.shape[2:]).swapaxes(1, 2)
+    return grid.reshape(rows * columns, side, side, *sheet.shape[2:])[:count]
+
+
+def read_shards(folder: str | Path, *, limit: int | None = None) -> Pictures:
+    """All pictures of the complete shards in `folder` (the first `limit`), in order."""
+    sheets = sorted(Path(folder).glob("train-*.webp"))
+    if not sheets:
+        raise FileNotFoundError(f"no shards (train-*.webp) in {folder}; render them first: motif pocket render")
+    rgb: list[Bytes] = []
+    masks: list[Bytes] = []
+    scenes: list[Scene] = []
+    instances: list[str] = []
+    for sheet in sheets:
+        entries = json.loads(_scenes_file(sheet).read_text())
+        if limit is not None:
+            entries = entries[: limit - len(scenes)]
+        rgb.append(untiled(np.asarray(Image.open(sheet).convert("RGB")), len(entries)))
+        masks.append(untiled(np.asarray(Image.open(_mask_file(sheet)).convert("L")), len(entries)))
+        scenes += [Scene.from_json(entry) for entry in entries]
+        instances += [entry["id"] for entry in entries]
+        if limit is not None and len(scenes) >= limit:
+            break
+    return Pictures(np.concatenate(rgb), np.concatenate(masks), scenes, instances)

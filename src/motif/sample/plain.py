@@ -1,0 +1,59 @@
+"""Plain sampling: one lane, classifier-free guidance, DDIM (η = 1 is the DDPM sampler that Custom Diffusion reports).
+
+The same latents through diffusers' own pipeline with a DDIM scheduler give the same picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from motif.attention import Control
+from motif.base import Base
+from motif.errors import InputError
+from motif.lanes import draw
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def plain(
+    base: Base,
+    prompt: str,
+    *,
+    n: int = 1,
+    seed: int = 0,
+    steps: int = 50,
+    guidance: float | None = None,
+    eta: float = 0.0,
+    negative: str = "",
+    height: int | None = None,
+    width: int | None = None,
+    batch_size: int = 8,
+    controls: Sequence[Control] = (),
+) -> list[Image]:
+    """Draw n pictures of a prompt. Picture i depends on the prompt, the settings and seed + i alone.
+
+    Args:
+        n: How many pictures.
+        seed: The first picture's seed; picture i uses seed + i.
+        steps: Denoising steps, 1 to 1000.
+        guidance: Guidance scale; 1 is none. The default is the base's own.
+        eta: 0 is DDIM, 1 the DDPM sampler (the papers' 200-step samples).
+        negative: What to steer away from.
+        height: In pixels; the default is the base's size.
+        width: In pixels; the default is the base's size.
+        batch_size: Pictures per pass; it changes memory, not the pictures.
+        controls: Interventions in attention.
+    Raises:
+        InputError: a `<token>` in the prompt that no worn concept knows; a size that does not divide.
+    """
+    if n < 1:
+        raise InputError(f"n is {n}: ask for at least one picture")
+    size = (height or base.size, width or base.size)
+    return list(
+        draw(
+            base, [prompt] * n, seeds=range(seed, seed + n), steps=steps, guidance=guidance, eta=eta,
+            negative=negative, size=size, batch_size=batch_size, controls=controls,
+        )
+    )  # fmt: skip

@@ -1,0 +1,114 @@
+"""The noise schedule, and the one step that every sampler and every inversion takes.
+
+    x_t = √ᾱ_t x₀ + √(1−ᾱ_t) ε                                             (forward process; Ho et al. 2020, eq. 4)
+    x_s = √ᾱ_s x̂₀ + √(1−ᾱ_s−σ²) ε̂ + σ z,   σ² = η² (1−ᾱ_s)/(1−ᾱ_t) (1−ᾱ_t/ᾱ_s)   (DDIM; Song et al. 2021, eq. 12, 16)
+
+`move` goes either way: down the schedule it samples, up the schedule it inverts. What the network predicts (ε, v or x₀)
+is read from the base's scheduler and is converted here only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from motif.errors import InputError
+
+Prediction = Literal["epsilon", "v_prediction", "sample"]
+
+CLEAN = -1
+"""The timestep of a finished picture, one below 0; its ᾱ is 1, or ᾱ_0 where the scheduler says so."""
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """ᾱ per timestep, and which timesteps a run of so many steps visits (diffusers' DDIM reading of the config)."""
+
+    alpha_bar: Tensor  # [timestep], float64, falling
+    final: float  # ᾱ at CLEAN
+    prediction: Prediction
+    config: Mapping[str, Any]
+
+    @staticmethod
+    def read(config: Mapping[str, Any]) -> Schedule:
+        """From any diffusers scheduler config. Samples are latents, so clipping and thresholding are never applied."""
+        from diffusers import DDIMScheduler
+
+        known = {key: value for key, value in config.items() if not key.startswith("_")}
+        scheduler: Any = DDIMScheduler.from_config({**known, "clip_sample": False, "thresholding": False})
+        prediction = scheduler.config.prediction_type
+        if prediction not in ("epsilon", "v_prediction", "sample"):
+            raise InputError(f"the base's scheduler predicts {prediction!r}; motif knows epsilon, v_prediction and sample")
+        final = float(scheduler.final_alpha_cumprod)
+        return Schedule(scheduler.alphas_cumprod.double(), final, prediction, dict(scheduler.config))
+
+    @property
+    def length(self) -> int:
+        """How many timesteps the base was trained with (1000)."""
+        return len(self.alpha_bar)
+
+    def timesteps(self, steps: int) -> tuple[int, ...]:
+        """The timesteps of a run, from the noisiest down; `CLEAN` comes after the last."""
+        from diffusers import DDIMScheduler
+
+        if not 1 <= steps <= self.length:
+            raise InputError(f"steps is {steps}: it must lie between 1 and {self.length}")
+        scheduler: Any = DDIMScheduler.from_config(dict(self.config))
+        scheduler.set_timesteps(steps)
+        return tuple(min(int(t), self.length - 1) for t in scheduler.timesteps)
+
+    def at(self, t: int) -> float:
+        """ᾱ_t."""
+        return self.final if t == CLEAN else float(self.alpha_bar[t])
+
+    def split(self, x: Tensor, output: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        """(x̂₀, ε̂) from the network's output at x_t.
+
+        ε:  x̂₀ = (x_t − √(1−ᾱ) ε) / √ᾱ;     v: x̂₀ = √ᾱ x_t − √(1−ᾱ) v,  ε̂ = √ᾱ v + √(1−ᾱ) x_t   (Salimans & Ho 2022)
+        """
+        a, b = self.at(t) ** 0.5, (1 - self.at(t)) ** 0.5
+        if self.prediction == "epsilon":
+            return (x - b * output) / a, output
+        if self.prediction == "v_prediction":
+            return a * x - b * output, a * output + b * x
+        return output, (x - a * output) / b
+
+    def move(
+        self, x: Tensor, output: Tensor, t: int, s: int, *, eta: float = 0.0, noise: Tensor | None = None
+    ) -> Tensor:
+        """x_t → x_s by DDIM. With `eta` > 0 (and s below t) `noise` is z, of x's shape."""
+        x0, eps = self.split(x, output, t)
+        at_t, at_s = self.at(t), self.at(s)
+        variance = eta**2 * (1 - at_s) / (1 - at_t) * (1 - at_t / at_s) if eta else 0.0
+        moved = at_s**0.5 * x0 + max(1 - at_s - variance, 0.0) ** 0.5 * eps
+        return moved if noise is None or not eta else moved + variance**0.5 * noise
+
+    def noise(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """x_t of every image; `t [image]`."""
+        a, b = self._roots(t, x0)
+        return a * x0 + b * eps
+
+    def target(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """What the network should answer at x_t: ε, v = √ᾱ ε − √(1−ᾱ) x₀, or x₀."""
+        if self.prediction == "epsilon":
+            return eps
+        if self.prediction == "sample":
+            return x0
+        a, b = self._roots(t, x0)
+        return a * eps - b * x0
+
+    def _roots(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        alpha_bar = self.alpha_bar[t.cpu()].view(-1, 1, 1, 1)
+        return alpha_bar.sqrt().to(like), (1 - alpha_bar).sqrt().to(like)
+
+
+def draw_noise(shape: tuple[int, ...], draws: Sequence[torch.Generator], like: Tensor) -> Tensor:
+    """ε of every image from its own generator, drawn on the CPU so that it is the same on every device.
+
+    `shape` is [c, h, w]; the result is [image, c, h, w] with `like`'s type and device.
+    """
+    return torch.stack([torch.randn(shape, generator=draw) for draw in draws]).to(like)

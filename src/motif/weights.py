@@ -1,0 +1,109 @@
+"""Weights as values: swap them in for a block, select them by name, keep changes dense or at low rank.
+
+A base is never edited. `worn` exchanges parameter objects by name for the length of a `with` and puts the very same
+objects back, also after an exception, so the base stays bit-identical and gradients reach the worn tensors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@contextlib.contextmanager
+def worn(module: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[nn.Module]:
+    """Swap parameters by name for the length of the block.
+
+    Backward through gradient checkpointing belongs inside the block. A name the module does not have, or a shape that
+    differs, raises KeyError or ValueError before anything is changed.
+    """
+    kept: list[tuple[dict[str, Any], str, Any]] = []
+    for name, weight in weights.items():
+        owner, _, leaf = name.rpartition(".")
+        slots = _slots(module, owner)
+        if slots.get(leaf) is None:
+            raise KeyError(name)
+        if slots[leaf].shape != weight.shape:
+            raise ValueError(f"{name} is {tuple(slots[leaf].shape)}, not {tuple(weight.shape)}")
+        kept.append((slots, leaf, slots[leaf]))
+    try:
+        for (slots, leaf, _), weight in zip(kept, weights.values(), strict=True):
+            slots[leaf] = weight
+        yield module
+    finally:
+        for slots, leaf, weight in kept:
+            slots[leaf] = weight
+
+
+def _slots(module: nn.Module, owner: str) -> dict[str, Any]:
+    """The parameters that a submodule holds itself, by leaf name; empty where there is no such submodule."""
+    try:
+        return module.get_submodule(owner)._parameters  # pyright: ignore[reportPrivateUsage]
+    except AttributeError:
+        return {}
+
+
+def select(module: nn.Module, wanted: Callable[[str], bool]) -> dict[str, nn.Parameter]:
+    """The parameters whose name is wanted, in the module's order."""
+    return {name: weight for name, weight in module.named_parameters() if wanted(name)}
+
+
+def is_cross_kv(name: str) -> bool:
+    """Wk or Wv of a cross-attention layer: what Custom Diffusion trains (card 1.2)."""
+    return name.endswith((".attn2.to_k.weight", ".attn2.to_v.weight"))
+
+
+def is_cross(name: str) -> bool:
+    """Any parameter of a cross-attention layer: q, k, v and out (recommended for faces; card 1.2)."""
+    return ".attn2." in name
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """W − W₀ of one weight, dense or as a product of two thin matrices."""
+
+    dense: Tensor | None = None  # W₀'s shape
+    up: Tensor | None = None  # [out, rank]
+    down: Tensor | None = None  # [rank, in]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """W₀'s shape."""
+        if self.dense is not None:
+            return tuple(self.dense.shape)
+        assert self.up is not None and self.down is not None
+        return self.up.shape[0], self.down.shape[1]
+
+    def full(self) -> Tensor:
+        """W − W₀ in W₀'s shape."""
+        if self.dense is not None:
+            return self.dense
+        assert self.up is not None and self.down is not None
+        return self.up @ self.down
+
+    def on(self, weight: Tensor) -> Tensor:
+        """W₀ + (W − W₀), added in float32 and given back in W₀'s type and device."""
+        return (weight.detach().float() + self.full().to(weight.device).float()).to(weight.dtype)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a file stores, by the name of the part."""
+        parts = {"dense": self.dense, "up": self.up, "down": self.down}
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+def signature(weights: Mapping[str, Tensor]) -> tuple[str, tuple[float, ...]]:
+    """(shape, norms): what tells one base from another.
+
+    `shape` is a hash of every name and shape (the architecture); `norms` are the Frobenius norms of up to 32 evenly
+    spaced weights, to be compared within a relative 1e-3, so that a base in float16 is known as itself.
+    """
+    lines = [f"{name}{tuple(weight.shape)}" for name, weight in sorted(weights.items())]
+    shape = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    names = sorted(weights)[:: max(1, len(weights) // 32)][:32]
+    return shape, tuple(float(torch.linalg.vector_norm(weights[name].detach().float())) for name in names)

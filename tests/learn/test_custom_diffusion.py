@@ -1,0 +1,148 @@
+"""Custom Diffusion: what is trained and what is not, resume, the recipes, the start token (card 1.2 to 1.9, 11)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from motif.concept import Concept
+from motif.errors import InputError, Interrupted
+from motif.learn import Examples, custom_diffusion
+from motif.learn.custom_diffusion import RECIPES
+from motif.learn.fit import Progress
+
+PROMPT = "photo of a <new1> cat"
+QUICK: dict[str, Any] = {"steps": 2, "batch_size": 2, "lr": 1e-2, "prior_count": 3, "prior_steps": 2}
+
+
+def fingerprint(base: Any) -> str:
+    digest = hashlib.sha256()
+    for model in (base.models.unet, base.models.vae, *(r.encoder for r in base.models.readers)):
+        for name, tensor in model.state_dict().items():
+            digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def test_trains_every_cross_attention_kv_and_the_new_row_alone(base: Any, photos: Path) -> None:
+    before = fingerprint(base)
+    concept = custom_diffusion(base, Examples(photos, PROMPT), **QUICK)
+    cross = [site for site in base.models.sites if site.kind == "cross"]
+    assert set(concept.changes) == {f"unet.{s.name}.{part}.weight" for s in cross for part in ("to_k", "to_v")}
+    assert all(change.full().abs().max() > 0 for change in concept.changes.values())
+    assert [len(part) for part in concept.tokens["<new1>"]] == [1] * len(base.models.readers)
+    assert fingerprint(base) == before, "the base changed"
+    assert not any(p.requires_grad or p.grad is not None for p in base.models.unet.parameters())
+
+
+def test_the_token_starts_from_the_rare_row_and_moves(base: Any, photos: Path) -> None:
+    concept = custom_diffusion(base, Examples(photos, PROMPT), **QUICK | {"token_lr": 1e-9})
+    for reader, (row,) in zip(base.models.readers, concept.tokens["<new1>"], strict=True):
+        table = reader.encoder.get_input_embeddings().weight
+        assert torch.allclose(row, table[reader.token_id("ktn")], atol=1e-7)
+        assert not torch.equal(row, table[reader.token_id("ktn")])
+
+
+def test_crossattn_trains_q_and_out_too(base: Any, photos: Path) -> None:
+    concept = custom_diffusion(base, Examples(photos, PROMPT), **QUICK, trained="crossattn")
+    kinds = {name.split(".attn2.")[1] for name in concept.changes}
+    assert kinds == {"to_q.weight", "to_k.weight", "to_v.weight", "to_out.0.weight", "to_out.0.bias"}
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_resumed_is_never_stopped(base: Any, photos: Path, tmp_path: Path, stop: int) -> None:
+    settings = QUICK | {"checkpoint_every": 1, "prior": "none"}
+    whole = custom_diffusion(base, Examples(photos, PROMPT), **settings | {"steps": 4}, folder=tmp_path / "whole")
+    custom_diffusion(base, Examples(photos, PROMPT), **settings | {"steps": stop}, folder=tmp_path / "parts")
+    parts = custom_diffusion(base, Examples(photos, PROMPT), **settings | {"steps": 4}, folder=tmp_path / "parts", resume=True)
+    assert all(torch.equal(whole.changes[name].full(), change.full()) for name, change in parts.changes.items())
+    assert all(torch.equal(a, b) for a, b in zip(whole.tokens["<new1>"], parts.tokens["<new1>"], strict=True))
+    lines = [json.loads(line) for line in (tmp_path / "parts/metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_resume_with_another_setting_is_refused_by_name(base: Any, photos: Path, tmp_path: Path) -> None:
+    settings = QUICK | {"prior": "none"}
+    custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path)
+    with pytest.raises(InputError, match="token_lr"):
+        custom_diffusion(base, Examples(photos, PROMPT), **settings, token_lr=0.5, folder=tmp_path, resume=True)
+
+
+def test_ctrl_c_saves_and_resume_goes_on(base: Any, photos: Path, tmp_path: Path) -> None:
+    settings = QUICK | {"steps": 4, "prior": "none"}
+
+    def press(progress: Progress) -> None:
+        if progress.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    whole = custom_diffusion(base, Examples(photos, PROMPT), **settings)
+    with pytest.raises(Interrupted, match="--resume"):
+        custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path, on_progress=press)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again = custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path, resume=True)
+    assert all(torch.equal(whole.changes[name].full(), change.full()) for name, change in again.changes.items())
+
+
+def test_same_seed_same_bits_and_another_seed_others(base: Any, photos: Path) -> None:
+    runs = [custom_diffusion(base, Examples(photos, PROMPT), **QUICK | {"prior": "none"}, seed=s) for s in (1, 1, 2)]
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+def test_checkpoints_load_and_the_last_is_the_result(base: Any, photos: Path, tmp_path: Path) -> None:
+    concept = custom_diffusion(base, Examples(photos, PROMPT), **QUICK, checkpoint_every=1, folder=tmp_path)
+    saved = sorted(tmp_path.glob("concept-*.safetensors"))
+    assert [path.stem for path in saved] == ["concept-0001", "concept-0002"]
+    assert Concept.load(saved[-1]) == concept
+
+
+def test_previews_are_drawn_before_the_first_step_and_as_it_goes(base: Any, photos: Path, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    custom_diffusion(
+        base, Examples(photos, PROMPT), **QUICK | {"prior": "none"}, preview_every=1, folder=tmp_path, on_progress=seen.append
+    )
+    assert [p.step for p in seen] == [0, 1, 2]
+    assert all(p.preview is not None and p.preview.stat().st_size > 500 for p in seen)
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_every_published_recipe_runs_and_differs(base: Any, photos: Path, recipe: Any) -> None:
+    mine = custom_diffusion(base, Examples(photos, PROMPT), **QUICK, recipe=recipe)
+    other = custom_diffusion(base, Examples(photos, PROMPT), **QUICK, recipe="compvis")
+    assert (mine.changes.keys() == other.changes.keys()) and (
+        (recipe == "compvis") == all(torch.equal(mine.changes[n].full(), c.full()) for n, c in other.changes.items())
+    )
+
+
+def test_a_concept_wears_and_changes_what_the_base_says(base: Any, photos: Path) -> None:
+    concept = custom_diffusion(base, Examples(photos, PROMPT), **QUICK)
+    me = base.wear(concept)
+    x, states = torch.zeros(1, 4, 8, 8), base.read("photo of a cat")
+    with torch.no_grad():
+        mine = me.predict(x, 500, states.states, states.pooled, None)
+        theirs = base.predict(x, 500, states.states, states.pooled, None)
+    assert not torch.equal(mine, theirs)
+    assert me.difference(me).startswith(f"{len(concept.changes)} of {len(concept.changes)} weights changed")
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"prior": "nowhere"}, "prior 'nowhere'"),
+        ({"rare_tokens": ("zzzz",)}, "zzzz"),
+        ({"rare_tokens": ()}, "rare tokens"),
+        ({"lr": -1.0}, "positive"),
+        ({"previews": ("a <new9> cat",)}, "<new9>"),
+    ],
+)
+def test_bad_settings_fail_before_the_first_step(base: Any, photos: Path, settings: dict[str, Any], word: str) -> None:
+    def never(_: Progress) -> None:
+        pytest.fail("a step was taken")
+
+    with pytest.raises(InputError, match=word):
+        custom_diffusion(base, Examples(photos, PROMPT), **QUICK | settings, on_progress=never)

@@ -1,0 +1,326 @@
+"""Laws of pocket's recipe, on a few drawn scenes with made-up pixels: no renderer is needed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from motif.pocket.recipe import assemble, train
+from motif.pocket.recipe import stages as recipe_stages
+from motif.pocket.recipe.dino import nearer_share
+from motif.pocket.recipe.judge import load_judge
+from motif.pocket.recipe.losses import Draw, instance_loss, matching_loss
+from motif.pocket.recipe.material import LABELS, Material, is_held_out, material_from, normalised, views
+from motif.pocket.recipe.optimiser import orthogonalised
+from motif.pocket.recipe.settings import SIZES, STAGES
+from motif.pocket.recipe.shipping import prove
+from motif.pocket.recipe.tokenizer import LENGTH, build_tokenizer
+from motif.pocket.recipe.training import Average, Schedule, Stage, pace, train_stage
+from motif.pocket.recipe.unet import denoising_loss, stratified_times
+from motif.pocket.recipe.vae import build_vae, calibrated, encode_all
+from motif.pocket.world import grammar, scene
+from motif.pocket.world.shards import Pictures
+
+INSTANCES, VIEWS = 16, 4
+
+
+@pytest.fixture(scope="session")
+def material() -> Material:
+    """64 drawn scenes; a picture is noise on its instance's colour, the mask a square."""
+    rng = np.random.default_rng(0)
+    drawn, names, pixels = [], [], []
+    for number in range(INSTANCES):
+        instance = scene.draw_instance(rng, noun=scene.NOUNS[number % 4])
+        for _ in range(VIEWS):
+            drawn.append(scene.Scene(instance, scene.draw_view(rng)))
+            names.append(f"i{number}")
+            pixels.append(np.clip(np.array(instance.main.rgb) * 255 + rng.normal(0, 30, (64, 64, 3)), 0, 255))
+    mask = np.zeros((len(drawn), 64, 64), np.uint8)
+    mask[:, 16:48, 16:48] = 255
+    return material_from(Pictures(np.stack(pixels).astype(np.uint8), mask, drawn, names))
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    return build_tokenizer(grammar.all_words())
+
+
+@pytest.fixture(scope="session")
+def trained(material: Material, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole recipe at its smallest: 48 pictures to learn from, 16 held out."""
+    run = tmp_path_factory.mktemp("run")
+    rows = torch.arange(len(material))
+    split = (material.take(rows[:48]), material.take(rows[48:]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe_stages, "load_material", lambda shards: split)
+        train(run, "nowhere", size="tiny", threads=torch.get_num_threads(), report=lambda line: None)
+    return run
+
+
+# The loop
+
+
+class Line(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(6, 5)
+        self.head = nn.Linear(5, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.inner(x).tanh())
+
+
+def line_stage() -> tuple[Stage, Line]:
+    torch.manual_seed(3)
+    line = Line()
+
+    def loss(step: int, rng: np.random.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+        x = torch.from_numpy(rng.normal(size=(4, 6))).float() + 0.1 * torch.randn(4, 6)
+        return (line(x) - x.sum(1, keepdim=True)).square().mean(), {}
+
+    return Stage("line", line, loss, lambda step: {"step": step}), line
+
+
+SCHEDULE = Schedule(steps=12, batch=4, lr=0.05, muon_lr=0.05, warm_up=3, ema=0.9)
+
+
+@pytest.mark.parametrize("stop", [1, 5, 11])
+def test_stopped_and_resumed_is_bit_for_bit_never_stopped(tmp_path: Path, stop: int) -> None:
+    whole, straight = line_stage()
+    train_stage(whole, SCHEDULE, tmp_path / "straight", seed=7)
+    first, _ = line_stage()
+    train_stage(first, SCHEDULE, tmp_path / "halted", seed=7, until=stop)
+    second, resumed = line_stage()
+    train_stage(second, SCHEDULE, tmp_path / "halted", seed=7)
+    for mine, other in zip(straight.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(mine, other)
+    saved = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("straight", "halted")]
+    assert all(torch.equal(a, b) for a, b in zip(saved[0]["average"], saved[1]["average"], strict=True))
+    assert saved[0]["step"] == saved[1]["step"] == SCHEDULE.steps
+
+
+def test_another_seed_is_another_run(tmp_path: Path) -> None:
+    runs = []
+    for seed in (1, 2):
+        stage, line = line_stage()
+        train_stage(stage, SCHEDULE, tmp_path / str(seed), seed=seed)
+        runs.append(line.inner.weight.detach())
+    assert not torch.equal(*runs)
+
+
+def test_a_spent_budget_trains_no_further_and_a_larger_one_goes_on(tmp_path: Path) -> None:
+    stage, line = line_stage()
+    train_stage(stage, SCHEDULE, tmp_path)
+    before = line.inner.weight.detach().clone()
+    again, same = line_stage()
+    train_stage(again, SCHEDULE, tmp_path)
+    assert torch.equal(same.inner.weight, before)
+    longer, further = line_stage()
+    train_stage(longer, Schedule(steps=20, batch=4, lr=0.05, muon_lr=0.05, ema=0.9), tmp_path)
+    assert not torch.equal(further.inner.weight, before)
+    lines = [json.loads(text) for text in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in lines if "shown" in one] == [12, 12, 20]
+
+
+def test_a_broken_gradient_changes_nothing(tmp_path: Path) -> None:
+    stage, line = line_stage()
+    before = line.inner.weight.detach().clone()
+    broken = Stage("broken", line, lambda step, rng: (line(torch.full((1, 6), torch.nan)).sum(), {}), stage.show)
+    train_stage(broken, SCHEDULE, tmp_path)
+    assert torch.equal(line.inner.weight, before)
+
+
+def test_the_average_is_exact_and_wearing_it_is_undone() -> None:
+    module = nn.Linear(1, 1, bias=False)
+    average = Average(module, decay=0.9)
+    expected = module.weight.item()
+    for update in range(1, 30):
+        with torch.no_grad():
+            module.weight.fill_(update)
+        average.update(module)
+        decay = min(0.9, (1 + update) / (10 + update))
+        expected = decay * expected + (1 - decay) * update
+    assert average.values[0].item() == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(RuntimeError, match="inside"), average.worn(module):
+        assert module.weight.item() == average.values[0].item() and not module.training
+        raise RuntimeError("inside")
+    assert module.weight.item() == 29 and module.training
+
+
+def test_pace_warms_up_holds_and_falls_to_its_floor() -> None:
+    schedule = Schedule(steps=100, batch=1, lr=1.0, warm_up=10, hold=0.2, floor=0.05)
+    values = [pace(schedule, step, step / 100) for step in range(101)]
+    assert values[0] == pytest.approx(0.1) and values[10:20] == [1.0] * 10 and values[-1] == pytest.approx(0.05)
+    assert all(a >= b for a, b in zip(values[20:], values[21:], strict=False))
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 5, 17), (2, 17, 5)])
+def test_muons_direction_has_singular_values_near_one(shape: tuple[int, ...]) -> None:
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalised(matrices))
+    assert values.max() < 1.3 and values.median() > 0.6
+    left, _, right = torch.linalg.svd(matrices, full_matrices=False)
+    assert torch.nn.functional.cosine_similarity(orthogonalised(matrices).flatten(1), (left @ right).flatten(1)).min() > 0.9
+
+
+# The tokenizer
+
+
+def test_every_word_of_the_world_is_one_token(tokenizer: Any) -> None:
+    for word in {*grammar.all_words(), *grammar.RARE_TOKENS, *scene.COLOURS, *scene.NOUNS}:
+        start, *inner, end = tokenizer(word).input_ids
+        assert (start, end) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
+        assert len(inner) == 1, word
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=0x24F, exclude_categories=["Cs", "Cc", "Cf"]), min_size=1, max_size=12))
+def test_any_text_comes_back(tokenizer: Any, word: str) -> None:
+    import unicodedata
+
+    ids = tokenizer(word).input_ids[1:-1]
+    assert ids and tokenizer.unk_token_id not in ids or word == ""
+    plain = unicodedata.normalize("NFC", word).lower()
+    assert "".join(tokenizer.decode(ids).split()) == "".join(plain.split())
+
+
+def test_prompts_are_padded_with_the_end_token_to_32(tokenizer: Any) -> None:
+    ids = tokenizer("a photo of a dog " * 20, padding="max_length", truncation=True).input_ids
+    assert len(ids) == LENGTH and ids[-1] == tokenizer.eos_token_id
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
+
+
+def test_a_word_that_cannot_be_one_token_is_refused() -> None:
+    with pytest.raises(ValueError, match="'t-shirt'"):
+        build_tokenizer(["dog", "t-shirt"])
+
+
+# Material and losses
+
+
+def test_the_split_depends_on_the_name_alone() -> None:
+    share = np.mean([is_held_out(f"7-{number:06d}") for number in range(4000)])
+    assert 0.03 < share < 0.055
+    assert is_held_out("7-000001") == is_held_out("7-000001")
+
+
+def test_labels_follow_the_scenes(material: Material) -> None:
+    for row in (0, 17, 63):
+        said = grammar.labels(material.scenes[row])
+        for kind, names in LABELS.items():
+            assert names[int(material.labels[kind][row])] == (said[kind] or "none")
+
+
+def test_views_keep_masks_on_their_objects(material: Material) -> None:
+    rgb = material.mask[:8, :, :, None].expand(-1, -1, -1, 3)  # pictures that are their own masks
+    images, masks = views(rgb, material.mask[:8], np.random.default_rng(1))
+    assert torch.allclose((images + 1) / 2, masks.expand_as(images), atol=1e-5)
+    assert not torch.equal(images[0], images[1])
+
+
+def test_the_draw_gives_pairs_of_one_instance_from_few_nouns(material: Material) -> None:
+    rows = Draw.of(material).rows(8, np.random.default_rng(0), nouns=2)
+    instance, noun = material.instance[rows], material.labels["noun"][rows]
+    assert torch.equal(instance[::2], instance[1::2]) and len(set(rows.tolist())) == len(rows)
+    assert len(noun.unique()) <= 2
+
+
+def test_losses_are_least_where_they_should_be() -> None:
+    eye = torch.eye(4)
+    key = torch.arange(4)
+    right = matching_loss(eye, eye, torch.tensor(50.0), key)
+    assert right < 1e-6 < matching_loss(eye, eye.roll(1, 0), torch.tensor(50.0), key)
+    together = torch.cat([eye, eye])
+    instance = torch.cat([key, key])
+    assert instance_loss(together, instance) < instance_loss(together, instance.roll(1)[torch.randperm(8)])
+
+
+def test_nearer_share_counts_triplets() -> None:
+    features = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
+    instance, noun = torch.tensor([0, 0, 1, 1]), torch.zeros(4, dtype=torch.long)
+    assert nearer_share(features, instance, noun) == (1.0, 8)
+    assert nearer_share(features, torch.tensor([0, 1, 0, 1]), noun)[0] == 0.0
+
+
+def test_times_are_stratified_and_the_weights_capped() -> None:
+    t = stratified_times(50, np.random.default_rng(0))
+    assert sorted((t // 20).tolist()) == list(range(50))
+    noise = torch.zeros(2, 1, 2, 2)
+    alpha_bar = torch.tensor([0.99, 0.5])  # SNR 99 and 1: weights 5/99 and 1
+    total, plain = denoising_loss(torch.ones_like(noise) * torch.tensor([1.0, 0.0])[:, None, None, None], noise, alpha_bar, cap=5.0)
+    assert plain.item() == pytest.approx(0.5) and total.item() == pytest.approx((5 / 99) / (1 + 5 / 99), rel=1e-4)
+
+
+# The parts together
+
+
+def test_calibration_changes_the_latents_and_not_the_pictures(material: Material) -> None:
+    torch.manual_seed(0)
+    vae = build_vae(SIZES["tiny"].vae).eval()
+    out = calibrated(vae, material.rgb, "cpu", noise=0.05)
+    latents = encode_all(out, material.rgb, "cpu") * out.config.scaling_factor
+    assert latents.std().item() == pytest.approx(1, abs=0.05) and latents.mean((0, 2, 3)).abs().max() < 1e-3
+    images = normalised(material.rgb[:4])
+    with torch.no_grad():
+        before = vae.decode(vae.encode(images).latent_dist.mean).sample
+        after = out.decode(out.encode(images).latent_dist.mean).sample
+        width = out.encode(images).latent_dist.std
+    assert torch.allclose(before, after, atol=1e-4)
+    assert width.max() - width.min() < 1e-5
+
+
+def test_the_recipe_trains_every_stage(trained: Path) -> None:
+    assert {folder.name for folder in trained.iterdir()} == set(STAGES)
+    for stage in STAGES[1:]:
+        assert json.loads((trained / stage / "log.jsonl").read_text().splitlines()[-1])["step"] == 3
+    assert list((trained / "unet").glob("grid-*.png")) and list((trained / "vae").glob("grid-*.png"))
+
+
+def test_stock_diffusers_loads_and_samples_the_shipped_folder(trained: Path, tmp_path: Path) -> None:
+    sizes = assemble(trained, tmp_path / "shipped")
+    assert set(sizes) == {"pipeline", "clip", "condition-clip", "dino", "judge"}
+    image = prove(tmp_path / "shipped", steps=2)
+    assert image.size == (64, 64)
+    assert assemble(trained, tmp_path / "shipped") == sizes  # takes the old one's place
+    assert [entry.name for entry in tmp_path.iterdir()] == ["shipped"]
+
+
+def test_transformers_loads_the_readers(trained: Path, tmp_path: Path) -> None:
+    from transformers import CLIPModel, CLIPVisionModelWithProjection, ViTModel
+
+    assemble(trained, tmp_path / "shipped")
+    whole = CLIPModel.from_pretrained(trained / "condition-clip" / "clip")
+    tower = CLIPVisionModelWithProjection.from_pretrained(tmp_path / "shipped" / "condition-clip", dtype=torch.float32)
+    images = torch.zeros(1, 3, 64, 64)
+    theirs = whole.visual_projection(whole.vision_model(pixel_values=images).pooler_output)
+    assert torch.allclose(tower(pixel_values=images).image_embeds, theirs, atol=2e-2)
+    assert ViTModel.from_pretrained(tmp_path / "shipped" / "dino")(pixel_values=images.half()).last_hidden_state.shape[1] == 65
+    judge = load_judge(tmp_path / "shipped" / "judge")
+    assert judge.find(images).shape == (1, 1, 64, 64)
+    assert judge.identify(images, torch.ones(1, 1, 64, 64)).norm().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_scoring_clip_is_not_the_conditioning_one(trained: Path) -> None:
+    from safetensors.torch import load_file
+
+    scoring = load_file(trained / "clip" / "clip" / "model.safetensors")
+    conditioning = load_file(trained / "condition-clip" / "clip" / "model.safetensors")
+    shared = [n for n in scoring if n.endswith(".weight") and n in conditioning and "norm" not in n]
+    assert shared and not any(scoring[n].shape == conditioning[n].shape and torch.equal(scoring[n], conditioning[n]) for n in shared)
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no stage 'vea'"):
+        train(tmp_path, tmp_path, stages=["vea"])
+    with pytest.raises(ValueError, match="no size 'huge'"):
+        train(tmp_path, tmp_path, size="huge")
+    with pytest.raises(FileNotFoundError, match="train that stage first"):
+        assemble(tmp_path, tmp_path / "out")
