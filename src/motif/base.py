@@ -82,9 +82,10 @@ class Base:
             device: "cpu", "cuda", "cuda:1"...; the default is a GPU where there is one.
             precision: "fp32", "fp16" or "bf16"; the default is fp32 on a CPU and bf16 on a GPU.
         Raises:
-            MissingModel: not on this machine and not to be fetched. InputError: not a Stable Diffusion pipeline.
+            MissingModel: not on this machine and not to be fetched. InputError: not a Stable Diffusion pipeline, or a device
+                that is not here.
         """
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = loading.device_of(device)
         parts = loading.pipeline_parts(name, dtype=loading.dtype_of(precision, device), device=device)
         return Base.of(name, **parts)
 

@@ -16,16 +16,8 @@ from typing import Any
 from motif.errors import InputError
 
 INK = "#010203"  # stands for currentColor while matplotlib draws
-LINES = (
-    "#3f83d9",
-    "#dd7a2e",
-    "#2f9e6e",
-    "#c4508f",
-    "#8a68d4",
-    "#a98a1f",
-    "#4aa6b5",
-    "#d2574f",
-)  # on white and on black
+# for white and for black
+LINES = ("#3f83d9", "#dd7a2e", "#2f9e6e", "#c4508f", "#8a68d4", "#a98a1f", "#4aa6b5", "#d2574f")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)))
 FEW = 24  # up to so many points each one is marked
 
@@ -37,13 +29,12 @@ def lines(
     *,
     size: tuple[float, float] = (6.4, 3.2),
 ) -> str:
-    """Lines over one pair of axes, as markup for a page; see `motif.report.curve`. `size` is in inches of 96
-    px.
+    """Lines over one pair of axes, as markup for a page; see `motif.report.curve`. Size: inches of 96 px.
 
     A point that is not finite breaks its line; a series without any finite point is refused.
     """
+    import matplotlib
     from markupsafe import Markup
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     if not series:
@@ -51,17 +42,17 @@ def lines(
     for name, points in series.items():
         if not any(math.isfinite(x) and math.isfinite(y) for x, y in points):
             raise InputError(f"curve {name!r} has no point to draw")
-    with warnings.catch_warnings(), rc_context({"svg.fonttype": "none", "svg.hashsalt": "motif"}):
-        warnings.filterwarnings(
-            "ignore", message="Glyph .* missing"
-        )  # the page's font has it; matplotlib only measures
-        figure = Figure(figsize=size, dpi=96, layout="constrained")
-        axes: Any = figure.subplots()
+    library: Any = matplotlib
+    with warnings.catch_warnings(), library.rc_context({"svg.fonttype": "none", "svg.hashsalt": "motif"}):
+        # a letter that matplotlib's font lacks: it only measures here, the page's font draws
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure: Any = Figure(figsize=size, dpi=96, layout="constrained")
+        axes = figure.subplots()
         _draw(axes, series)
         axes.set_xlabel(xlabel, color=INK, parse_math=False)
         axes.set_ylabel(ylabel, color=INK, parse_math=False)
         drawn = io.StringIO()
-        nothing: Any = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(drawn, format="svg", transparent=True, metadata=nothing)
     return Markup(_inline(drawn.getvalue(), f"{ylabel} over {xlabel}"))
 

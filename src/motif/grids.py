@@ -35,7 +35,9 @@ def grid(
         cell: A picture's width in pixels; the default is the widest one's, at least 128 where there is text.
     """
     if not images or (labels is not None and len(labels) != len(images)):
-        raise InputError(f"a grid of {len(images)} pictures with {len(labels or ())} labels: give one label a picture")
+        raise InputError(
+            f"a grid of {len(images)} pictures with {len(labels or ())} labels: give one label a picture"
+        )
     columns = min(columns or math.ceil(math.sqrt(len(images))), len(images))
     cell = cell or max(max(image.width for image in images), 128 if labels or title else 1)
     if columns < 1 or cell < 1:
@@ -43,11 +45,15 @@ def grid(
     font = ImageFont.load_default(13)
     head = _wrapped(title, font, columns * (cell + GAP) - GAP)
     labels = labels or [""] * len(images)
-    cells = [_Cell(_at_width(i, cell), _wrapped(text, font, cell)) for i, text in zip(images, labels, strict=True)]
+    cells = [
+        _Cell(_at_width(i, cell), _wrapped(text, font, cell)) for i, text in zip(images, labels, strict=True)
+    ]
     rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
     bands = [_drawn([_Cell(None, head)], font, columns * (cell + GAP))] if head else []
     bands += [_drawn(row, font, cell + GAP) for row in rows]
-    sheet = Image.new("RGB", (columns * (cell + GAP) + GAP, GAP + sum(band.height + GAP for band in bands)), "white")
+    sheet = Image.new(
+        "RGB", (columns * (cell + GAP) + GAP, GAP + sum(band.height + GAP for band in bands)), "white"
+    )
     y = GAP
     for band in bands:
         sheet.paste(band, (GAP, y))

@@ -94,12 +94,18 @@ def _decoded(path: Path, notes: list[str]) -> Image.Image:
         except Image.DecompressionBombError as error:
             raise InputError(f"{path}: too large ({error}): make it smaller first") from None
         except DAMAGE as error:
-            raise InputError(f"{path}: damaged or cut short ({_first_line(error)}): replace it or take it out") from None
+            raise InputError(
+                f"{path}: damaged or cut short ({_first_line(error)}): replace it or take it out"
+            ) from None
     if frames > 1:
         notes.append(f"the first of {frames} frames is used")
     if depth:
         notes.append(depth)
-    notes += [f"Pillow says: {_first_line(w.message)}" for w in caught if not issubclass(w.category, DeprecationWarning)]
+    notes += [
+        f"Pillow says: {_first_line(w.message)}"
+        for w in caught
+        if not issubclass(w.category, DeprecationWarning)
+    ]
     return image
 
 
@@ -114,7 +120,11 @@ def _hint(path: Path) -> str:
 def _depth(file: Image.Image) -> str:
     """The decoders of 16-bit colour keep the high byte; say so."""
     raw = [str(tile[3]) for tile in getattr(file, "tile", ()) if len(tile) > 3]
-    return "16 bits a channel were scaled to 8" if any(";16" in r and file.mode not in _DEEP for r in raw) else ""
+    return (
+        "16 bits a channel were scaled to 8"
+        if any(";16" in r and file.mode not in _DEEP for r in raw)
+        else ""
+    )
 
 
 def _first_line(error: Any) -> str:
@@ -162,7 +172,14 @@ def _without_alpha(image: Image.Image, notes: list[str]) -> tuple[Image.Image, I
 
 
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
-_PLAIN = {"1": "black and white", "L": "grey", "P": "a palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "HSV": "HSV"}
+_PLAIN = {
+    "1": "black and white",
+    "L": "grey",
+    "P": "a palette",
+    "CMYK": "CMYK",
+    "YCbCr": "YCbCr",
+    "HSV": "HSV",
+}
 
 
 def _rgb(image: Image.Image, notes: list[str]) -> Image.Image:
@@ -219,7 +236,9 @@ def _eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
     else:
         full = 255.0 if image.mode == "I" and high <= 255 else 65535.0 if high <= 65535 else high
     shift = min(low, 0.0)
-    notes.append(f"{'float' if image.mode == 'F' else '16-bit'} values were scaled to 8 bits ({shift:g} to {full:g})")
+    notes.append(
+        f"{'float' if image.mode == 'F' else '16-bit'} values were scaled to 8 bits ({shift:g} to {full:g})"
+    )
     scaled = (values - shift) / (full - shift) * 255
     return Image.fromarray(scaled.round().astype(np.uint8))
 
@@ -232,7 +251,9 @@ def _mask_beside(path: Path, size: tuple[int, int], notes: list[str]) -> Image.I
     if mask.size != size:
         if abs(mask.width * size[1] - mask.height * size[0]) > max(size) * 2:
             (w, h), (x, y) = size, mask.size
-            raise InputError(f"{place}: {x}x{y} does not fit {path.name}, which is {w}x{h}: the mask needs the same shape")
+            raise InputError(
+                f"{place}: {x}x{y} does not fit {path.name}, which is {w}x{h}: the mask needs the same shape"
+            )
         mask = mask.resize(size, BICUBIC)
     if mask.getextrema()[1] == 0:
         raise InputError(f"{place}: all black, it marks nothing: white is the subject")

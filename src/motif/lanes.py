@@ -51,6 +51,10 @@ class Lane:
             rows.append(("uncond", self.uncond if isinstance(self.uncond, Text) else self.uncond[step]))
         return rows
 
+    def last(self, steps: int) -> int:
+        """How many steps of the run it lives."""
+        return round(self.until * steps)
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -83,12 +87,15 @@ def denoise(
         raise InputError("two lanes have one name")
     if eta and set(lengths.values()) != {len(draws)}:
         raise InputError("eta > 0 needs one generator for each image of every lane")
+    _check_guidance(lanes, steps)
     times = base.schedule.timesteps(steps)
     latents = {lane.name: lane.latents for lane in lanes}
     looked: set[int] = set()
     batch: _Batch | None = None
     for step in range(start, steps):
-        alive = [lane for lane in lanes if step < round(lane.until * steps)]
+        alive = [lane for lane in lanes if step < lane.last(steps)]
+        if not alive:
+            break
         rows = [(lane, side, text) for lane in alive for side, text in lane.sides(step)]
         if batch is None or not batch.holds(rows):
             batch = _Batch.stack(rows, lengths)
@@ -109,6 +116,23 @@ def denoise(
     deaf = [c for c in controls if type(c).maps is not Control.maps and id(c) not in looked]
     if deaf and start < steps:
         raise InputError(f"{type(deaf[0]).__name__} saw no attention map in the whole run: it changed nothing")
+
+
+def _check_guidance(lanes: Sequence[Lane], steps: int) -> None:
+    """InputError where a lane would go unguided without a word."""
+    by_name = {lane.name: lane for lane in lanes}
+    for lane in lanes:
+        lender = by_name.get(lane.borrows or lane.name)
+        if lender is None:
+            raise InputError(f"lane {lane.name} borrows from {lane.borrows}, which is no lane of this run")
+        if not isinstance(lender.uncond, Text | None) and len(lender.uncond) < steps:
+            raise InputError(f"lane {lender.name} has {len(lender.uncond)} unconditional texts for {steps} steps")
+        if lane.guidance == 1.0:
+            continue
+        if lender.uncond is None:
+            raise InputError(f"lane {lane.name} has guidance {lane.guidance:g} and no unconditional text")
+        if lender.guidance == 1.0 or lender.last(steps) < lane.last(steps):
+            raise InputError(f"lane {lane.name} borrows from {lender.name}, which is not guided as long as it lives")
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from motif.text import Reader
 
 log = logging.getLogger("motif")
 
+BYTES = 256  # a byte-pair vocabulary has at least so many entries
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -32,6 +33,18 @@ def pocket_weights() -> Path:
     if not (folder / "pipeline" / "model_index.json").is_file():
         raise MissingModel(f"the embedded base is not in {folder}: make it with `motif pocket render` and `motif pocket train`")
     return folder
+
+
+def device_of(device: str | None) -> str:
+    """The named device, or a GPU where there is one; InputError where this machine does not have it."""
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device or best).type
+    except RuntimeError:
+        raise InputError(f"device {device!r}: use cpu, cuda or cuda:1") from None
+    if kind == "cuda" and best != "cuda":
+        raise InputError(f"device {device!r}: torch {torch.__version__} finds no GPU on this machine; use cpu")
+    return device or best
 
 
 def dtype_of(precision: str | None, device: str) -> torch.dtype:
@@ -47,101 +60,178 @@ def pipeline_parts(name: str, *, dtype: torch.dtype, device: str) -> dict[str, A
 
     The VAE stays in float32: it overflows in float16 (SDXL), and it runs once per picture.
     """
-    if name.endswith((".safetensors", ".ckpt")):
-        parts = _single_file(name, dtype)
-    else:
-        folder = str(pocket_weights() / "pipeline") if name == "pocket" else name
-        parts = _folder_or_hub(name, folder, dtype)
-    parts["unet"].to(device=device, dtype=dtype, memory_format=torch.channels_last)
-    parts["vae"].to(device=device, dtype=torch.float32)
-    for reader in parts["readers"]:
-        reader.encoder.to(device=device, dtype=dtype)
+    with _quiet():
+        if name.endswith((".safetensors", ".ckpt")):
+            parts = _single_file(name, dtype)
+        else:
+            folder = str(pocket_weights() / "pipeline") if name == "pocket" else os.path.expanduser(name)
+            parts = _folder_or_hub(name, folder, dtype)
+        parts["unet"].to(device=device, dtype=dtype, memory_format=torch.channels_last)
+        parts["vae"].to(device=device, dtype=torch.float32)
+        for reader in parts["readers"]:
+            reader.encoder.to(device=device, dtype=dtype)
     return parts
 
 
+def _hearsay(record: logging.LogRecord) -> bool:
+    """Whether a library's message is worth showing: not that it does without torchvision, nor that old files say torch_dtype."""
+    return not any(words in record.getMessage() for words in ("requires torchvision", "`torch_dtype` is deprecated"))
+
+
+for _library in ("transformers.utils.import_utils", "transformers.configuration_utils", "transformers.modeling_utils"):
+    logging.getLogger(_library).addFilter(_hearsay)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and load reports of the libraries while motif loads: what is absent it says itself, as an error."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    libraries: tuple[Any, ...] = (transformers_logging, diffusers_logging)
+    before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, (level, bar) in zip(libraries, before, strict=True):
+            library.set_verbosity(level)
+            if bar:
+                library.enable_progress_bar()
+
+
 def _folder_or_hub(name: str, where: str, dtype: torch.dtype) -> dict[str, Any]:
+    """A folder's parts, or a repository's: from the hub's cache alone where all of it is there, else fetched."""
+    if os.path.isdir(where):
+        return _parts(name, where, dtype, local=True)
+    if where.count("/") != 1 or where.startswith((".", "/", "~")):
+        raise MissingModel(f"{where}: no such folder; a base is `pocket`, a diffusers folder, a .safetensors or a hub id")
+    try:
+        return _parts(name, where, dtype, local=True)
+    except MissingModel as missing:
+        if why := _out_of_reach():
+            raise MissingModel(f"{missing} and cannot be fetched now: {why}. With a network: hf download {name}") from None
+    return _parts(name, where, dtype, local=False)
+
+
+def _parts(name: str, where: str, dtype: torch.dtype, *, local: bool) -> dict[str, Any]:
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-    index = _model_index(name, where)
-    models: dict[str, Any] = {}
-    with _missing(name):
-        models["unet"] = _weights(UNet2DConditionModel.from_pretrained, where, "unet", dtype)
-        models["vae"] = _weights(AutoencoderKL.from_pretrained, where, "vae", torch.float32)
-        models["readers"] = _readers(where, index, dtype)
-        models["scheduler"] = _scheduler(where)
-    models["empty_is_zero"] = bool(index.get("force_zeros_for_empty_prompt", False))
+    index = _model_index(name, where, local=local)
+    models: dict[str, Any] = {
+        "unet": _weights(UNet2DConditionModel.from_pretrained, name, where, "unet", dtype, local=local),
+        "vae": _weights(AutoencoderKL.from_pretrained, name, where, "vae", torch.float32, local=local),
+        "readers": _readers(name, where, index, dtype, local=local),
+        "scheduler": _scheduler(name, where, local=local),
+        "empty_is_zero": bool(index.get("force_zeros_for_empty_prompt", False)),
+    }
     advice = Path(where) / "motif.json"
     models["advice"] = json.loads(advice.read_text()) if advice.is_file() else {}
     return models
 
 
-def _model_index(name: str, where: str) -> dict[str, Any]:
+def _model_index(name: str, where: str, *, local: bool) -> dict[str, Any]:
     if os.path.isdir(where):
         path = Path(where) / "model_index.json"
         if not path.is_file():
             raise InputError(f"{where} is not a diffusers pipeline folder: it has no model_index.json")
-    elif where.count("/") == 1 and not where.startswith((".", "/", "~")):
+    else:
         from huggingface_hub import hf_hub_download
 
-        with _missing(name):
-            path = Path(hf_hub_download(where, "model_index.json"))
-    else:
-        raise MissingModel(f"{where}: no such folder; a base is `pocket`, a diffusers folder, a .safetensors or a hub id")
-    index: dict[str, Any] = json.loads(path.read_text())
+        with _missing(name, "model_index.json"):
+            path = Path(hf_hub_download(where, "model_index.json", local_files_only=local))
+    try:
+        index: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
     for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         if not isinstance(index.get(part), list) or index[part][0] is None:
             raise InputError(f"{name} is a {index.get('_class_name', 'folder')} without {part}: motif reads SD1, SD2 and SDXL")
     return index
 
 
-def _readers(where: str, index: dict[str, Any], dtype: torch.dtype) -> tuple[Reader, ...]:
+def _readers(name: str, where: str, index: dict[str, Any], dtype: torch.dtype, *, local: bool) -> tuple[Reader, ...]:
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
     two = index.get("text_encoder_2", [None])[0] is not None
     readers: list[Reader] = []
     for suffix in ("", "_2") if two else ("",):
         kind = CLIPTextModelWithProjection if suffix else CLIPTextModel
-        encoder = _weights(kind.from_pretrained, where, f"text_encoder{suffix}", dtype)
-        tokenizer: Any = CLIPTokenizer.from_pretrained(where, subfolder=f"tokenizer{suffix}")
+        encoder = _weights(kind.from_pretrained, name, where, f"text_encoder{suffix}", dtype, local=local)
+        with _missing(name, f"tokenizer{suffix}"):
+            tokenizer: Any = CLIPTokenizer.from_pretrained(where, subfolder=f"tokenizer{suffix}", local_files_only=local)
+        if len(tokenizer) < BYTES:  # transformers makes an empty one where the files are not there
+            raise MissingModel(f"{name} is incomplete: tokenizer{suffix} has no vocabulary")
         readers.append(Reader(tokenizer, encoder, penultimate=two))
     return tuple(readers)
 
 
-def _scheduler(where: str) -> dict[str, Any]:
+def _scheduler(name: str, where: str, *, local: bool) -> dict[str, Any]:
     from diffusers import DDIMScheduler
 
-    config: Any = DDIMScheduler.load_config(where, subfolder="scheduler")
+    with _missing(name, "scheduler/scheduler_config.json"):
+        config: Any = DDIMScheduler.load_config(where, subfolder="scheduler", local_files_only=local)
     return dict(config)
 
 
-def _weights(load: Callable[..., Any], where: str, part: str, dtype: torch.dtype) -> Any:
-    """One component; where the plain weights are not there, the repository's fp16 variant."""
-    key = "torch_dtype" if "diffusers" in load.__self__.__module__ else "dtype"  # pyright: ignore[reportFunctionMemberAccess]
-    try:
-        return load(where, subfolder=part, **{key: dtype})
-    except OSError:
+def _weights(
+    load: Callable[..., Any], name: str, where: str, part: str, dtype: torch.dtype, *, local: bool
+) -> Any:
+    """One component; where the plain weights are not there, the fp16 variant. InputError where a weight is absent."""
+    options: dict[str, Any] = {
+        "subfolder": part, "dtype": dtype, "local_files_only": local, "output_loading_info": True
+    }  # fmt: skip
+    with _missing(name, part):
         try:
-            model = load(where, subfolder=part, variant="fp16", **{key: dtype})
-        except OSError:
-            model = None
-        if model is None:
-            raise
-        log.info("%s: using the fp16 variant of %s", where, part)
-        return model
+            model, info = load(where, **options)
+        except OSError as plain:
+            try:
+                model, info = load(where, variant="fp16", **options)
+            except OSError:
+                raise plain from None
+            log.info("%s: using the fp16 variant of %s", where, part)
+    if absent := sorted(info["missing_keys"]):
+        raise InputError(f"{name}: {part} lacks {len(absent)} weights, {absent[0]} first: the file is damaged or another model's")
+    return model
 
 
 @contextmanager
-def _missing(name: str) -> Iterator[None]:
-    """Turn the libraries' many ways of not finding a file into one MissingModel."""
+def _missing(name: str, part: str) -> Iterator[None]:
+    """Turn the libraries' many ways of not finding or not reading a file into one MissingModel."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import LocalEntryNotFoundError
+    from safetensors import SafetensorError
+
     try:
         yield
-    except (OSError, ValueError) as error:
-        if os.path.isdir(name):
-            raise MissingModel(f"{name} is incomplete: {_first_line(error)}") from error
-        raise MissingModel(
-            f"{name} is not on this machine and cannot be fetched ({_first_line(error)}); "
-            f"with a network: hf download {name}"
-        ) from error
+    except LocalEntryNotFoundError as error:
+        raise MissingModel(f"{name} is not on this machine (no {part} in {constants.HF_HUB_CACHE})") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        if os.path.isdir(name) or name == "pocket":
+            raise MissingModel(f"{name} is incomplete or damaged: {part} ({_first_line(error)})") from error
+        raise MissingModel(f"{name} is not on this machine ({part}: {_first_line(error)})") from error
+
+
+def _out_of_reach() -> str:
+    """Why the hub cannot be asked now; empty where it can. One connection, so that no machine waits for long."""
+    import socket
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies
+
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        return "HF_HUB_OFFLINE is set"
+    if getproxies():
+        return ""
+    hub = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((hub.hostname or "", hub.port or (80 if hub.scheme == "http" else 443)), 5).close()
+    except OSError as error:
+        return f"{hub.hostname} does not answer ({error.strerror or error})"
+    return ""
 
 
 def _first_line(error: BaseException) -> str:

@@ -186,9 +186,8 @@ def render(title: str, sections: Sequence[Section], *, lead: str = "", foot: str
     """The page as HTML; see `write_report`."""
     from jinja2 import Environment, StrictUndefined
 
-    jinja = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    filters: dict[str, Any] = jinja.filters
-    filters["paragraphs"] = paragraphs
+    jinja: Any = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja.filters["paragraphs"] = paragraphs
     source = resources.files("motif").joinpath("report.html.jinja").read_text(encoding="utf-8")
     return jinja.from_string(source).render(title=title, sections=sections, lead=lead, foot=foot)
 

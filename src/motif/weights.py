@@ -72,6 +72,10 @@ class Change:
     up: Tensor | None = None  # [out, rank]
     down: Tensor | None = None  # [rank, in]
 
+    def __post_init__(self) -> None:
+        if (self.dense is None) != (self.up is not None and self.down is not None):
+            raise ValueError("a change is either dense, or up and down")
+
     @property
     def shape(self) -> tuple[int, ...]:
         """W₀'s shape."""

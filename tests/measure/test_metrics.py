@@ -159,17 +159,17 @@ def test_clip_t_agrees_with_torchmetrics(clip_folder, clip, pictures):
         def get_text_features(self, *args, **kwargs):
             return super().get_text_features(*args, **kwargs).pooler_output
 
-    def parts():
-        processor = CLIPProcessor(
-            CLIPImageProcessorPil.from_pretrained(clip_folder), CLIPTokenizer.from_pretrained(clip_folder)
-        )
-        return Model.from_pretrained(clip_folder), processor
-
+    processor = CLIPProcessor(
+        CLIPImageProcessorPil.from_pretrained(clip_folder), CLIPTokenizer.from_pretrained(clip_folder)
+    )
+    model = Model.from_pretrained(clip_folder)
     prompts = ["a photo of a cat", "a red hat", "the dog", "on the beach", "photo"]
     tensors = [bytes_of(p).permute(2, 0, 1) for p in pictures]
     for prompt in prompts:
         with torch.inference_mode():
-            theirs = [float(clip_score(tensor, prompt, parts)) / 100 for tensor in tensors]
+            theirs = [
+                float(clip_score(tensor, prompt, lambda: (model, processor))) / 100 for tensor in tensors
+            ]
         ours = clip_t(pictures, prompt, encoder=clip, scale=1)
         assert ours.per_image == pytest.approx(theirs, abs=2e-6)
 

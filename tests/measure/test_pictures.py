@@ -1,5 +1,8 @@
 """Which pictures a source means, and what is refused."""
 
+import subprocess
+import sys
+
 import pytest
 from PIL import Image
 
@@ -63,3 +66,11 @@ def test_a_damaged_picture_is_named_never_skipped(folder, clip, references):
     (folder / "2.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"2\.png"):
         clip_i(folder, references, encoder=clip)
+
+
+def test_importing_metrics_and_reports_is_light():
+    """The command line reads their signatures: nothing heavy may come along."""
+    heavy = "{'torch', 'transformers', 'diffusers', 'matplotlib', 'jinja2', 'huggingface_hub'}"
+    code = f"import sys, motif.measure, motif.report; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

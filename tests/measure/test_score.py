@@ -6,7 +6,7 @@ import statistics
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motif.errors import InputError
@@ -15,6 +15,7 @@ from motif.measure import Score
 values = st.lists(st.floats(-1, 1), min_size=2, max_size=30).map(tuple)
 
 
+@settings(deadline=None)
 @given(values)
 def test_mean_and_standard_error_are_numpys(per_image):
     score = Score("x", per_image)
@@ -24,6 +25,7 @@ def test_mean_and_standard_error_are_numpys(per_image):
     )
 
 
+@settings(deadline=None)
 @given(values, st.integers(2, 4))
 def test_repeating_pictures_shrinks_the_error_by_counting_pictures(per_image, times):
     once, often = Score("x", per_image), Score("x", per_image * times)
@@ -51,6 +53,7 @@ def test_no_pictures_no_score():
         Score("clip-i", ())
 
 
+@settings(deadline=None)
 @given(values)
 def test_json_holds_every_bit(per_image):
     read = json.loads(Score("x", per_image, {"scale": 2.5}, {"raw cosine": 0.3}).to_json())

@@ -14,7 +14,9 @@ from motif.cli.pocket import pocket
 from motif.cli.sample import sample
 
 
-@click.group(cls=Group, name="motif", epilog="Each command explains itself: motif learn custom-diffusion --help")
+@click.group(
+    cls=Group, name="motif", epilog="Each command explains itself: motif learn custom-diffusion --help"
+)
 @click.version_option(__version__, prog_name="motif")
 def app() -> None:
     """Teach a text-to-image model a concept from a few photos, and draw it.

@@ -55,7 +55,9 @@ def _read(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not TOML: {error}") from None
-    known = {parameter.name or "": parameter for parameter in ctx.command.params if parameter.name != "config"}
+    known = {
+        parameter.name or "": parameter for parameter in ctx.command.params if parameter.name != "config"
+    }
     spelled = {name.replace("_", "-"): name for name in known}
     found: dict[str, Any] = {}
     for key, value in values.items():
@@ -94,7 +96,9 @@ class Group(click.Group):
         """Names in order."""
         return list(self.commands)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with our words for a name that is not there."""
         word, known = args[0], self.list_commands(ctx)
         if word not in known and not word.startswith("-"):
@@ -111,7 +115,9 @@ class Group(click.Group):
 class Methods(Group):
     """The methods of a verb, each a command made from its function when it is asked for."""
 
-    def __init__(self, verb: str, make: Callable[[str, methods.Method], click.Command], **keywords: Any) -> None:
+    def __init__(
+        self, verb: str, make: Callable[[str, methods.Method], click.Command], **keywords: Any
+    ) -> None:
         super().__init__(verb, subcommand_metavar="METHOD [ARGS]...", **keywords)
         self.verb, self.make = verb, make
 

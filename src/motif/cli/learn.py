@@ -28,7 +28,9 @@ def learner(name: str, method: Method) -> Command:
         folder = prepare_folder(values["run_folder"] or output.with_suffix(".run"))
         examples = Examples(photos, prompt, noun=values["noun"] or "")
         base = load_base(voice, values["base"], values["device"], values["precision"])
-        voice.note(f"{len(examples)} photos of {examples.phrase}; {'resuming' if resumed else 'working'} in {folder}")
+        voice.note(
+            f"{len(examples)} photos of {examples.phrase}; {'resuming' if resumed else 'working'} in {folder}"
+        )
         with voice.progress("learning") as on_progress:
             concept = function(base, examples, folder=folder, on_progress=on_progress, **given(values, names))
         concept.save(output)
@@ -51,7 +53,13 @@ def learner(name: str, method: Method) -> Command:
     what they show, with the new word in angle brackets: "photo of a <new1> cat".
 
     {method.paper}"""
-    return Command(name, callback=run, params=[*arguments, *settings, *base_options()], help=text, short_help=method.summary)
+    return Command(
+        name,
+        callback=run,
+        params=[*arguments, *settings, *base_options()],
+        help=text,
+        short_help=method.summary,
+    )
 
 
 learn = Methods("learn", learner, help="Learn a concept from a few photos, into one file.")

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 @click.command(cls=Command, short_help="Every file of a folder of photos, its fate, and why.")
 @click.argument("photos", metavar="PHOTOS")
 @click.argument("prompt", metavar="[PROMPT]", required=False)
-@click.option("--resolution", type=click.IntRange(min=1), help="The side they will be learned at, in pixels; small photos are named.")
+@click.option(
+    "--resolution",
+    type=click.IntRange(min=1),
+    help="The side they will be learned at, in pixels; small photos are named.",
+)
 def check(voice: Voice, photos: str, prompt: str | None, resolution: int | None) -> None:
     """Look at photos before learning: every file, its fate, and why.
 
@@ -69,7 +73,10 @@ def show(voice: Voice, file: Path) -> None:
 def methods(voice: Voice) -> None:
     """List the methods of every verb."""
     found = [(verb, name, method) for verb in tables.VERBS for name, method in tables.table(verb).items()]
-    data = [{"verb": verb, "name": name, "summary": m.summary, "paper": m.paper, "path": m.path} for verb, name, m in found]
+    data = [
+        {"verb": verb, "name": name, "summary": m.summary, "paper": m.paper, "path": m.path}
+        for verb, name, m in found
+    ]
     voice.result(data, aligned([(f"motif {verb} {name}", m.summary, m.paper) for verb, name, m in found]))
 
 
@@ -109,7 +116,11 @@ def _folders() -> dict[str, str]:
     from huggingface_hub import constants
 
     cache = os.environ.get("MOTIF_CACHE") or str(Path.home() / ".cache" / "motif")
-    return {"motif": str(Path(__file__).parents[1]), "motif cache": cache, "hub cache": str(constants.HF_HUB_CACHE)}
+    return {
+        "motif": str(Path(__file__).parents[1]),
+        "motif cache": cache,
+        "hub cache": str(constants.HF_HUB_CACHE),
+    }
 
 
 def _pocket() -> tuple[MotifError | None, str]:

@@ -1,6 +1,6 @@
 """`main`: runs a command and turns whatever goes wrong into one or two lines and an exit code.
 
-    0 done   2 the user's input   3 a model that is not here   130 interrupted   1 a bug
+0 done   2 the user's input   3 a model that is not here   130 interrupted   1 a bug
 """
 
 from __future__ import annotations
@@ -70,9 +70,13 @@ def _explain_rest(error: BaseException) -> int:
         return _say("the disk is full: free some space, or write elsewhere", USAGE)
     text = (str(error).strip().splitlines() or [""])[0]
     if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text:
-        return _say("out of memory: use a smaller --batch-size, fewer pictures at a time, or --precision bf16", USAGE)
+        return _say(
+            "out of memory: use a smaller --batch-size, fewer pictures at a time, or --precision bf16", USAGE
+        )
     name = type(error).__name__
-    return _say(f"this is a bug: {name}: {text}\nrun it again with --debug to see where, and report that", BUG)
+    return _say(
+        f"this is a bug: {name}: {text}\nrun it again with --debug to see where, and report that", BUG
+    )
 
 
 def _say(message: str, code: int) -> int:

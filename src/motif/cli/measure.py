@@ -38,7 +38,9 @@ def meter(name: str, method: Method) -> Command:
         text = aligned([list(row.values())], list(row)) + "\n\n" + tree(score.choices)
         voice.result(score.as_dict(), text)
 
-    arguments = [click.Argument([place], metavar=place.upper(), required=place != "prompts") for place in places]
+    arguments = [
+        click.Argument([place], metavar=place.upper(), required=place != "prompts") for place in places
+    ]
     about = "\n\n".join(ABOUT[place] for place in places if place in ABOUT)
     text = f"{summary(function)}\n\n{about}\n\n{method.paper}"
     return Command(name, callback=run, params=[*arguments, *settings], help=text, short_help=method.summary)
@@ -49,7 +51,9 @@ def prompts_of(given_prompts: str | None, images: Path) -> str | list[str]:
     if given_prompts is None:
         record = images / RECORD
         if not record.is_file():
-            raise InputError(f"{images}: give PROMPTS; there is no {RECORD} that would say what the pictures were asked to show")
+            raise InputError(
+                f"{images}: give PROMPTS; there is no {RECORD} that would say what the pictures were asked to show"
+            )
         try:
             return str(json.loads(record.read_text(encoding="utf-8"))["prompt"])
         except (ValueError, KeyError, TypeError):
@@ -62,4 +66,9 @@ def prompts_of(given_prompts: str | None, images: Path) -> str | list[str]:
     return given_prompts
 
 
-measure = Methods("measure", meter, short_help="Score pictures against photos or prompts.", help="Score pictures against photos or prompts, with every choice named.")
+measure = Methods(
+    "measure",
+    meter,
+    short_help="Score pictures against photos or prompts.",
+    help="Score pictures against photos or prompts, with every choice named.",
+)

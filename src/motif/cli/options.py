@@ -16,7 +16,18 @@ from typing import Any, Literal, Union, cast, get_args, get_origin
 import click
 
 HANDLED = frozenset(
-    {"base", "concepts", "controls", "examples", "folder", "images", "inversion", "on_picture", "on_progress", "report"}
+    {
+        "base",
+        "concepts",
+        "controls",
+        "examples",
+        "folder",
+        "images",
+        "inversion",
+        "on_picture",
+        "on_progress",
+        "report",
+    }
 )
 """Parameters that a command fills in itself."""
 
@@ -60,7 +71,9 @@ def options(function: Callable[..., Any], *, hidden: Iterable[str] = ()) -> list
             continue
         kind = option_type(annotation(function, parameter))
         if kind is not None:
-            found.append(_option(parameter, kind, documented.get(parameter.name) or ALWAYS.get(parameter.name, "")))
+            found.append(
+                _option(parameter, kind, documented.get(parameter.name) or ALWAYS.get(parameter.name, ""))
+            )
     return found
 
 
@@ -105,7 +118,12 @@ def _option(parameter: inspect.Parameter, kind: dict[str, Any], text: str) -> cl
     if kind.get("multiple"):
         text = f"{text} May be given several times.".strip()
     return click.Option(
-        [parameter.name, *flags], default=default, show_default=shown, required=required, help=text or None, **kind
+        [parameter.name, *flags],
+        default=default,
+        show_default=shown,
+        required=required,
+        help=text or None,
+        **kind,
     )
 
 

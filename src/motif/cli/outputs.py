@@ -38,7 +38,9 @@ def concept_path(path: str | Path) -> Path:
     """The name of a concept's file: `.safetensors` is added where there is no ending."""
     path = Path(path).expanduser()
     if path.suffix not in {"", ".safetensors"}:
-        raise InputError(f"{path}: a concept is one .safetensors file: name it {path.with_suffix('.safetensors').name}")
+        raise InputError(
+            f"{path}: a concept is one .safetensors file: name it {path.with_suffix('.safetensors').name}"
+        )
     return path.with_suffix(".safetensors")
 
 
@@ -53,4 +55,6 @@ def _prepare(folder: Path, output: Path, needs: int) -> None:
     finally:
         remove(probe)
     if free < needs:
-        raise InputError(f"cannot write {output}: {free // 1000} kB are free there and {needs // 1000} kB are needed")
+        raise InputError(
+            f"cannot write {output}: {free // 1000} kB are free there and {needs // 1000} kB are needed"
+        )

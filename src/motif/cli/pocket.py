@@ -30,8 +30,12 @@ def _run(_: click.Context, __: click.Parameter, value: Path | None) -> Path:
     return value or cache() / "run"
 
 
-SHARDS: Any = click.option("--shards", type=PATH, callback=_shards, help="Rendered pictures; default: the cache's shards.")
-RUN: Any = click.option("--run", type=PATH, callback=_run, help="The training's folder; default: the cache's run.")
+SHARDS: Any = click.option(
+    "--shards", type=PATH, callback=_shards, help="Rendered pictures; default: the cache's shards."
+)
+RUN: Any = click.option(
+    "--run", type=PATH, callback=_run, help="The training's folder; default: the cache's run."
+)
 
 
 @click.group(cls=Group, short_help="How the embedded base is made.")
@@ -41,7 +45,9 @@ def pocket() -> None:
 
 @pocket.command(cls=Command)
 @SHARDS
-@click.option("--count", default=20000, show_default=True, type=click.IntRange(min=1), help="How many pictures.")
+@click.option(
+    "--count", default=20000, show_default=True, type=click.IntRange(min=1), help="How many pictures."
+)
 @click.option("--seed", default=0, show_default=True, help="Which world.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; the default is one per core.")
 @click.option("--samples", default=16, show_default=True, type=click.IntRange(min=1), help="Rays per pixel.")
@@ -51,7 +57,9 @@ def render(voice: Voice, shards: Path, count: int, seed: int, workers: int | Non
 
     prepare_folder(shards, needs=count * 8000)
     done = 0
-    for path in _understood(lambda: write_shards(shards, count=count, seed=seed, workers=workers, samples=samples)):
+    for path in _understood(
+        lambda: write_shards(shards, count=count, seed=seed, workers=workers, samples=samples)
+    ):
         done += 1
         voice.note(f"{path} ({done})")
     voice.result({"shards": str(shards), "files": done}, str(shards))
@@ -60,8 +68,15 @@ def render(voice: Voice, shards: Path, count: int, seed: int, workers: int | Non
 @pocket.command(cls=Command)
 @RUN
 @SHARDS
-@click.option("--stages", multiple=True, help="Only these stages; may be given several times. The default is all.")
-@click.option("--size", default="first", show_default=True, help="tiny, first or h200: shapes and budgets of every part.")
+@click.option(
+    "--stages", multiple=True, help="Only these stages; may be given several times. The default is all."
+)
+@click.option(
+    "--size",
+    default="first",
+    show_default=True,
+    help="tiny, first or h200: shapes and budgets of every part.",
+)
 @click.option("--minutes", type=float, help="Every stage's budget in minutes, instead of its own.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1), help="Threads of torch.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda...")
@@ -74,7 +89,14 @@ def train(voice: Voice, run: Path, shards: Path, stages: Sequence[str], size: st
     prepare_folder(run)
     figures = _understood(
         lambda: train_parts(
-            run, shards, stages=stages or STAGES, size=size, minutes=minutes, threads=threads, device=device, report=voice.note
+            run,
+            shards,
+            stages=stages or STAGES,
+            size=size,
+            minutes=minutes,
+            threads=threads,
+            device=device,
+            report=voice.note,
         )
     )
     voice.result({"run": str(run), "figures": figures}, str(run))

@@ -80,7 +80,9 @@ def require_tokens(base: Base, prompt: str) -> None:
     known: Sequence[str] = list(base.vectors)
     if known and not any(token in prompt for token in known):
         phrase = f"{known[0]} {base.nouns.get(known[0], '')}".strip()
-        raise InputError(f'the prompt "{prompt}" does not name {known[0]}: write "{phrase}" where the concept is meant')
+        raise InputError(
+            f'the prompt "{prompt}" does not name {known[0]}: write "{phrase}" where the concept is meant'
+        )
 
 
 sample = Methods("sample", sampler, help="Draw pictures of a prompt, wearing learned concepts.")

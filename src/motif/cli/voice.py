@@ -41,7 +41,9 @@ class Voice:
 
     def result(self, data: Any, text: str | None = None) -> None:
         """Print a result: `data` as JSON, or its text."""
-        print(json.dumps(data, indent=2, ensure_ascii=False, default=str) if self.json or text is None else text)
+        print(
+            json.dumps(data, indent=2, ensure_ascii=False, default=str) if self.json or text is None else text
+        )
 
     def note(self, text: str) -> None:
         """A remark on stderr; none when quiet."""
@@ -108,12 +110,21 @@ def _bar(task: str) -> Iterator[Callable[[Step], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[about]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[about]}"),
+    )
     with Progress(*columns, console=Console(stderr=True, highlight=False)) as bar:
         row = bar.add_task(task, total=None, about="")
 
         def advance(done: Step) -> None:
-            about = f"loss {done.loss:.4f}  {done.rate:.2f} steps/s  {duration(done.seconds_left)} left" if done.step else ""
+            about = (
+                f"loss {done.loss:.4f}  {done.rate:.2f} steps/s  {duration(done.seconds_left)} left"
+                if done.step
+                else ""
+            )
             bar.update(row, total=done.steps, completed=done.step, about=about)
 
         yield advance
@@ -135,7 +146,9 @@ def aligned(rows: Sequence[Sequence[object]], head: Sequence[str] = ()) -> str:
     """Rows in columns, two spaces apart; numbers to four places. Nothing is cut off."""
     cells = [[_cell(value) for value in row] for row in ([head, *rows] if head else rows)]
     widths = [max(len(column) for column in columns) for columns in zip(*cells, strict=True)]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
+    return "\n".join(
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
 
 
 def _cell(value: object) -> str:

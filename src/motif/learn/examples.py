@@ -95,7 +95,9 @@ class Examples:
         looked = survey(self.place)
         for line in (*looked.notices, *looked.problems):
             log.warning("%s", line)
-        object.__setattr__(self, "photos", tuple(Photo(f.path, self._caption(f)) for f in looked.require_used()))
+        object.__setattr__(
+            self, "photos", tuple(Photo(f.path, self._caption(f)) for f in looked.require_used())
+        )
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -117,7 +119,9 @@ class Examples:
         if self.token:
             _require_token(self.token, caption, where)
             if strange := [token for token in find_tokens(caption) if token not in self.tokens]:
-                raise InputError(f'{where}, "{caption}", names {strange[0]}, which the prompt "{self.prompt}" does not')
+                raise InputError(
+                    f'{where}, "{caption}", names {strange[0]}, which the prompt "{self.prompt}" does not'
+                )
         return caption
 
 
@@ -125,7 +129,9 @@ def find_tokens(prompt: str) -> tuple[str, ...]:
     """The distinct <tokens> of a prompt, in order. InputError for angle brackets that make none."""
     for part in TOKEN.split(prompt):
         if stray := re.search(r"<[^<>]*>?|>", part):
-            raise InputError(f'"{stray.group()}" in "{prompt}" is not a token: one word in angle brackets, such as <new1>')
+            raise InputError(
+                f'"{stray.group()}" in "{prompt}" is not a token: one word in angle brackets, such as <new1>'
+            )
     return tuple(dict.fromkeys(TOKEN.findall(prompt)))
 
 
@@ -161,7 +167,9 @@ def check_token(tokenizer: Any, token: str) -> None:
     _bracketed(token)
     vocabulary: Mapping[str, int] = tokenizer.get_vocab()
     if token in vocabulary or f"{token}</w>" in vocabulary:
-        raise InputError(f"{token} is already a word of this model's vocabulary: choose another name, such as <new1>")
+        raise InputError(
+            f"{token} is already a word of this model's vocabulary: choose another name, such as <new1>"
+        )
 
 
 def _bracketed(token: str) -> str:
@@ -176,4 +184,6 @@ def _bracketed(token: str) -> str:
 def _require_token(token: str, prompt: str, where: str) -> None:
     if token not in find_tokens(prompt):
         hint = token if where == "the prompt" else f"{token} or {{concept}}"
-        raise InputError(f'{where}, "{prompt}", does not name {token}: write {hint} where the concept is meant')
+        raise InputError(
+            f'{where}, "{prompt}", does not name {token}: write {hint} where the concept is meant'
+        )

@@ -116,7 +116,9 @@ def survey(photos: str | Path | Sequence[str | Path], *, resolution: int | None 
     """
     place, paths, notices = _listed(photos)
     captions = {folder: _metadata(folder) for folder in {path.parent for path in paths}}
-    names = {(path.parent, path.stem) for path in paths if path.suffix.lower() in PICTURES and not _is_mask(path)}
+    names = {
+        (path.parent, path.stem) for path in paths if path.suffix.lower() in PICTURES and not _is_mask(path)
+    }
     seen: dict[str, str] = {}
     files = [_fate(path, names, captions[path.parent], resolution, seen) for path in paths]
     for folder, lines in captions.items():
@@ -160,7 +162,11 @@ def _is_mask(path: Path) -> bool:
 
 
 def _fate(
-    path: Path, names: set[tuple[Path, str]], lines: Mapping[str, str], resolution: int | None, seen: dict[str, str]
+    path: Path,
+    names: set[tuple[Path, str]],
+    lines: Mapping[str, str],
+    resolution: int | None,
+    seen: dict[str, str],
 ) -> File:
     suffix, stem = path.suffix.lower(), path.stem
     if path.name.startswith(".") or path.name.lower() in CLUTTER:
@@ -208,7 +214,9 @@ def _photo(path: Path, lines: Mapping[str, str], resolution: int | None, seen: d
     file = File(path, "used", "photo", size, caption)
     short, long = sorted(size)
     if short < SMALLEST:
-        return replace(file, fate="refused", why=f"{size[0]}x{size[1]} pixels: too small, at least {SMALLEST} a side")
+        return replace(
+            file, fate="refused", why=f"{size[0]}x{size[1]} pixels: too small, at least {SMALLEST} a side"
+        )
     if resolution and short * 4 < resolution:
         warnings.append(f"only {size[0]}x{size[1]} pixels: it will be blurred at {resolution}")
     if long > short:

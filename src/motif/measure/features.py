@@ -56,8 +56,7 @@ class ClipEncoder:
             device: where it computes.
 
         Raises:
-            MissingModel: not on this machine; the message names the repository and the command that fetches
-                it.
+            MissingModel: not on this machine; the message names the repository and the command to fetch it.
             InputError: a folder of something else than a CLIP.
         """
         files = find(str(name), part="clip", paper=CLIP_PAPER)
@@ -114,20 +113,13 @@ class DinoEncoder:
         """Read an encoder: `pocket`, `paper` (facebook/dino-vits16), a transformers ViT folder, or a hub id.
 
         Raises:
-            MissingModel: not on this machine; the message names the repository and the command that fetches
-                it.
+            MissingModel: not on this machine; the message names the repository and the command to fetch it.
             InputError: a folder of something else than a ViT.
         """
         files = find(str(name), part="dino", paper=DINO_PAPER)
         model = load_model(files, "vit", device)
         side: int = model.config.image_size
-        size = files.preprocessor.get("size")
-        told: dict[str, Any] = (
-            dict(size) if hasattr(size, "keys") else {}
-        )  # a plain number says nothing of a crop
-        resize = int(told.get("shortest_edge") or round(side * DINO_RESIZE))
-        mean, std = _statistics(files, IMAGENET_MEAN, IMAGENET_STD)
-        prepare = Preprocessing(resize, side, mean, std)
+        prepare = _dino_preprocessing(files, side)
         return cls(files.name, files.folder, fingerprint(model), prepare, model)
 
     def images(self, pictures: Sequence[Path | Image.Image], *, batch_size: int = 32) -> "Tensor":
@@ -172,6 +164,21 @@ def _batched(items: Sequence[Any], batch_size: int, encode: Any) -> "Tensor":
     with torch.inference_mode():
         parts = [encode(items[i : i + batch_size]).float().cpu() for i in range(0, len(items), batch_size)]
     return torch.cat(parts)
+
+
+def _dino_preprocessing(files: Files, side: int) -> Preprocessing:
+    """The card's (shorter side to 256/224 of the crop, ImageNet's statistics) unless the folder says otherwise.
+
+    The file of facebook/dino-vits16 is not DINO's own: at least one revision has 0.5 for mean and deviation and
+    a plain number for a size, without a crop. So for that model, and for its like with a plain number, the card.
+    """
+    card = round(side * DINO_RESIZE)
+    size: Any = files.preprocessor.get("size")
+    if files.name == DINO_PAPER or isinstance(size, int):
+        return Preprocessing(card, side, IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = _statistics(files, IMAGENET_MEAN, IMAGENET_STD)
+    told: Any = (size.get("shortest_edge") or size.get("height")) if isinstance(size, dict) else None
+    return Preprocessing(int(told or card), side, mean, std)
 
 
 def _statistics(files: Files, *default: tuple[float, float, float]) -> tuple[Any, Any]:

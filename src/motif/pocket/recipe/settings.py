@@ -11,8 +11,8 @@ from motif.pocket.recipe.training import Schedule
 from motif.pocket.recipe.unet import UnetSettings
 from motif.pocket.recipe.vae import VaeSettings
 
-STAGES = ("tokenizer", "vae", "condition-clip", "clip", "dino", "judge", "unet")
-"""In the order in which they need each other: the UNet needs the first three."""
+STAGES = ("tokenizer", "vae", "condition-clip", "clip", "dino", "judge", "unet", "decoder")
+"""In the order in which they need each other: the UNet needs the first three, the decoder's refinement the VAE."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Settings:
     dino: DinoSettings
     judge: JudgeSettings
     unet: UnetSettings
+    decoder: Schedule
     seed: int = 0
 
     def seed_of(self, stage: str) -> int:
@@ -44,6 +45,7 @@ def _first() -> Settings:
         dino=DinoSettings(Schedule(steps=60_000, minutes=8, batch=64, lr=8e-4, ema=0.995)),
         judge=JudgeSettings(Schedule(steps=60_000, minutes=8, batch=64, lr=8e-4, ema=0.995)),
         unet=UnetSettings(Schedule(steps=100_000, minutes=60, batch=32, lr=1e-3, muon_lr=0.0, ema=0.998, warm_up=100)),
+        decoder=Schedule(steps=60_000, minutes=20, batch=16, lr=6e-4, muon_lr=0.01, ema=0.998),
     )  # fmt: skip
 
 
@@ -63,6 +65,7 @@ def _h200() -> Settings:
             schedule=Schedule(steps=30_000, batch=256, lr=1e-3, muon_lr=0.0, ema=0.9995, warm_up=500, **fast),
             channels=(96, 160, 224), heads=(3, 5, 7), captions=8,
         ),
+        decoder=Schedule(steps=10_000, batch=96, lr=6e-4, muon_lr=0.01, ema=0.999, **fast),
     )  # fmt: skip
 
 
@@ -77,6 +80,7 @@ def _tiny() -> Settings:
         dino=DinoSettings(few, width=32, layers=1, heads=2),
         judge=JudgeSettings(few, widths=(8, 16, 16, 16), identity=16),
         unet=UnetSettings(few, channels=(16, 32, 32), heads=(2, 2, 2), groups=4, captions=2),
+        decoder=few,
     )
 
 

@@ -44,7 +44,7 @@ def build_pipeline(run: Path) -> StableDiffusionPipeline:
     """The pipeline of the parts in a run's folder, float32."""
     tower, tokenizer = text_tower(run)
     return StableDiffusionPipeline(
-        vae=load_vae(run / "vae"),
+        vae=load_vae(run / "decoder" if (run / "decoder" / "vae").exists() else run / "vae"),
         text_encoder=tower,
         tokenizer=tokenizer,
         unet=load_unet(run / "unet"),

@@ -19,7 +19,7 @@ from motif.pocket.recipe.material import Material, load_material
 from motif.pocket.recipe.settings import SIZES, STAGES, Settings
 from motif.pocket.recipe.tokenizer import build_tokenizer
 from motif.pocket.recipe.unet import train_unet
-from motif.pocket.recipe.vae import load_vae, train_vae
+from motif.pocket.recipe.vae import load_vae, train_decoder, train_vae
 from motif.pocket.world import grammar
 
 Report = Callable[[str], None]
@@ -61,7 +61,7 @@ def train(
 def with_minutes(settings: Settings, minutes: float) -> Settings:
     """The settings with every stage's budget in minutes replaced."""
     names = ("vae", "condition_clip", "clip", "dino", "judge", "unet")
-    changed: dict[str, Any] = {}
+    changed: dict[str, Any] = {"decoder": replace(settings.decoder, minutes=minutes)}
     for name in names:
         part = getattr(settings, name)
         changed[name] = replace(part, schedule=replace(part.schedule, minutes=minutes))
@@ -77,6 +77,9 @@ def train_one(stage: str, material: Material, held_out: Material, out: Path, set
         return {"tokens": len(tokenizer)}
     if stage == "vae":
         return train_vae(material, held_out, folder, settings.vae, device=device, seed=seed)
+    if stage == "decoder":
+        needed(out / "vae" / "vae")
+        return train_decoder(material, held_out, out / "vae", folder, settings.vae, settings.decoder, device=device, seed=seed)
     if stage == "dino":
         return train_dino(material, held_out, folder, settings.dino, device=device, seed=seed)
     if stage == "judge":

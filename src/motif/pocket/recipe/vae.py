@@ -94,7 +94,9 @@ def calibrated(vae: Any, rgb: Tensor, device: str, *, noise: float) -> Any:
     The affine map is folded into `quant_conv` and undone in `post_quant_conv`; the posterior's width becomes the constant `noise`.
     """
     means = encode_all(vae, rgb, device)
-    shift, size = means.mean((0, 2, 3)).to(device), means.std().item()
+    shift = means.mean((0, 2, 3))
+    size = (means - shift[:, None, None]).std().item()
+    shift = shift.to(device)
     gain = 1 / (SCALING * max(size, 1e-6))
     out = copy.deepcopy(vae).float()
     channels = len(shift)
@@ -152,6 +154,34 @@ def train_vae(material: Material, held_out: Material, folder: Path, settings: Va
         return figures
 
     return train_stage(Stage("vae", vae, loss, show), settings.schedule, folder, seed=seed)
+
+
+def train_decoder(
+    material: Material, held_out: Material, trained: Path, folder: Path, settings: VaeSettings, schedule: Schedule, *, device: str = "cpu", seed: int = 0
+) -> dict[str, Any]:
+    """Goes on with the decoder alone: the latents, and so the UNet, stay what they are. Starts from `trained/vae`, writes `folder/vae`."""
+    torch.manual_seed(seed)
+    vae = AutoencoderKL.from_pretrained(trained / "vae").to(device)
+    learned = torch.nn.ModuleList([vae.post_quant_conv, vae.decoder])
+    frozen = torch.nn.ModuleList([vae.encoder, vae.quant_conv]).requires_grad_(False)
+    noise = settings.noise / vae.config.scaling_factor
+
+    def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        x = random_crops(material.rgb, rng.integers(0, len(material), schedule.batch), settings.crop, rng).to(device)
+        with autocast(device):
+            with torch.no_grad():
+                mean = frozen[1](frozen[0](x)).chunk(2, 1)[0]
+            made = learned[1](learned[0](mean + noise * torch.randn_like(mean)))
+        error = made.float() - x
+        return reconstruction_loss(error, settings.scales), {"psnr": -10 * math.log10(error.detach().square().mean().item() / 4)}
+
+    def show(step: int) -> dict[str, Any]:
+        figures, made = measure_vae(vae, held_out, device)
+        write_grid(pairs(held_out.rgb[:24].numpy(), as_bytes(made[:24])), 8, folder / f"grid-{step:06d}.png")
+        vae.save_pretrained(folder / "vae")
+        return figures
+
+    return train_stage(Stage("decoder", learned, loss, show), schedule, folder, seed=seed)
 
 
 def pairs(originals: np.ndarray, made: np.ndarray, *, columns: int = 8) -> np.ndarray:

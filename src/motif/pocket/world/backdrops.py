@@ -62,7 +62,13 @@ def _clouds(canvas: _Canvas, rng: np.random.Generator) -> None:
     for _ in range(int(rng.integers(1, 4))):
         x, y = rng.uniform(0, OVERSIZE), rng.uniform(0, canvas.horizon * 0.6)
         for _ in range(5):
-            canvas.ellipse(x + rng.normal() * 17, y + rng.normal() * 3, rng.uniform(13, 30), rng.uniform(6, 11), (0.95, 0.97, 0.99))
+            canvas.ellipse(
+                x + rng.normal() * 17,
+                y + rng.normal() * 3,
+                rng.uniform(13, 30),
+                rng.uniform(6, 11),
+                (0.95, 0.97, 0.99),
+            )
 
 
 def _beach(canvas: _Canvas, rng: np.random.Generator) -> None:
@@ -82,14 +88,23 @@ def _snow(canvas: _Canvas, rng: np.random.Generator) -> None:
             base = canvas.horizon + 3 - k * high * 0.26
             half = high * (0.34 - 0.08 * k)
             canvas.polygon([(x - half, base), (x + half, base), (x, base - high * 0.5)], dark)
-            canvas.polygon([(x - half * 0.4, base - high * 0.3), (x + half * 0.4, base - high * 0.3), (x, base - high * 0.5)], (0.9, 0.93, 0.97))
+            canvas.polygon(
+                [
+                    (x - half * 0.4, base - high * 0.3),
+                    (x + half * 0.4, base - high * 0.3),
+                    (x, base - high * 0.5),
+                ],
+                (0.9, 0.93, 0.97),
+            )
 
 
 def _meadow(canvas: _Canvas, rng: np.random.Generator) -> None:
     _clouds(canvas, rng)
     for _ in range(3):
         green = (0.20 + 0.14 * rng.random(), 0.50 + 0.12 * rng.random(), 0.18)
-        canvas.ellipse(rng.uniform(0, OVERSIZE), canvas.horizon + 4, rng.uniform(80, 170), rng.uniform(16, 44), green)
+        canvas.ellipse(
+            rng.uniform(0, OVERSIZE), canvas.horizon + 4, rng.uniform(80, 170), rng.uniform(16, 44), green
+        )
     for _ in range(int(rng.integers(0, 4))):
         x, size = rng.uniform(0, OVERSIZE), rng.uniform(14, 26)
         canvas.box(x - 3, canvas.horizon - size, x + 3, canvas.horizon, (0.30, 0.20, 0.10))
@@ -97,18 +112,30 @@ def _meadow(canvas: _Canvas, rng: np.random.Generator) -> None:
 
 
 def _desert(canvas: _Canvas, rng: np.random.Generator) -> None:
-    canvas.ellipse(rng.uniform(20, OVERSIZE - 20), canvas.horizon * rng.uniform(0.2, 0.6), 15, 15, (1.0, 0.96, 0.80))
+    canvas.ellipse(
+        rng.uniform(20, OVERSIZE - 20), canvas.horizon * rng.uniform(0.2, 0.6), 15, 15, (1.0, 0.96, 0.80)
+    )
     for k in range(3):
         tone = 0.80 + 0.07 * k
-        canvas.ellipse(rng.uniform(0, OVERSIZE), canvas.horizon + 4, rng.uniform(80, 160), rng.uniform(16, 44), (0.93 * tone, 0.62 * tone, 0.36 * tone))
+        canvas.ellipse(
+            rng.uniform(0, OVERSIZE),
+            canvas.horizon + 4,
+            rng.uniform(80, 160),
+            rng.uniform(16, 44),
+            (0.93 * tone, 0.62 * tone, 0.36 * tone),
+        )
 
 
 def _street(canvas: _Canvas, rng: np.random.Generator) -> None:
     x = -rng.uniform(0, 40)
     while x < OVERSIZE:
         wide, high = rng.uniform(50, 90), rng.uniform(0.5, 1.0) * canvas.horizon
-        stone = ((0.72, 0.62, 0.52), (0.62, 0.44, 0.36), (0.56, 0.57, 0.60), (0.76, 0.70, 0.55))[int(rng.integers(4))]
-        canvas.box(x, canvas.horizon - high, x + wide, canvas.horizon + 4, _shade(stone, rng.uniform(0.7, 1.0)))
+        stone = ((0.72, 0.62, 0.52), (0.62, 0.44, 0.36), (0.56, 0.57, 0.60), (0.76, 0.70, 0.55))[
+            int(rng.integers(4))
+        ]
+        canvas.box(
+            x, canvas.horizon - high, x + wide, canvas.horizon + 4, _shade(stone, rng.uniform(0.7, 1.0))
+        )
         for wx in np.arange(x + 8, x + wide - 12, 19):
             for wy in np.arange(canvas.horizon - high + 9, canvas.horizon - 12, 23):
                 canvas.box(float(wx), float(wy), float(wx) + 10, float(wy) + 13, (0.20, 0.25, 0.32))
@@ -118,8 +145,14 @@ def _street(canvas: _Canvas, rng: np.random.Generator) -> None:
 def _night(canvas: _Canvas, rng: np.random.Generator) -> None:
     for _ in range(45):
         size = rng.uniform(1.2, 2.4)
-        canvas.ellipse(rng.uniform(0, OVERSIZE), rng.uniform(0, canvas.horizon), size, size, (0.95, 0.95, 0.85))
-    x, y, size = rng.uniform(30, OVERSIZE - 30), rng.uniform(22, max(canvas.horizon * 0.55, 30)), rng.uniform(14, 22)
+        canvas.ellipse(
+            rng.uniform(0, OVERSIZE), rng.uniform(0, canvas.horizon), size, size, (0.95, 0.95, 0.85)
+        )
+    x, y, size = (
+        rng.uniform(30, OVERSIZE - 30),
+        rng.uniform(22, max(canvas.horizon * 0.55, 30)),
+        rng.uniform(14, 22),
+    )
     canvas.ellipse(x, y, size, size, (0.98, 0.95, 0.80))
     if rng.random() < 0.5:
         canvas.ellipse(x + size * 0.5, y - size * 0.2, size * 0.9, size * 0.9, (0.02, 0.03, 0.09))
@@ -137,7 +170,13 @@ def _forest(canvas: _Canvas, rng: np.random.Generator) -> None:
         canvas.ellipse(x, y, rng.uniform(14, 34), rng.uniform(9, 18), (0.16 * tone, 0.40 * tone, 0.13 * tone))
     for _ in range(8):
         x, tone = rng.uniform(0, OVERSIZE), rng.uniform(0.6, 1.0)
-        canvas.ellipse(x, canvas.horizon + 2, rng.uniform(12, 30), rng.uniform(6, 16), (0.14 * tone, 0.34 * tone, 0.11 * tone))
+        canvas.ellipse(
+            x,
+            canvas.horizon + 2,
+            rng.uniform(12, 30),
+            rng.uniform(6, 16),
+            (0.14 * tone, 0.34 * tone, 0.11 * tone),
+        )
 
 
 _PAINTERS: dict[str, Callable[[_Canvas, np.random.Generator], None]] = {

@@ -87,7 +87,9 @@ def _boards(rng: np.random.Generator) -> Array:
     y, x = _grid()
     row = np.floor(x * 8).astype(int)
     tone = 0.72 + 0.5 * rng.random(8)[row]
-    grain = 0.16 * noise(rng, 128, (64,), (1.0,))[:, :1].T * 0 + 0.14 * np.repeat(noise(rng, 128, (96,), (1.0,))[:1], 128, 0)
+    grain = 0.16 * noise(rng, 128, (64,), (1.0,))[:, :1].T * 0 + 0.14 * np.repeat(
+        noise(rng, 128, (96,), (1.0,))[:1], 128, 0
+    )
     wood = np.array((0.45, 0.21, 0.075)) * (tone * (1 + grain))[..., None]
     return wood * np.where(x * 8 % 1 < 0.07, 0.4, 1)[..., None]
 
@@ -106,13 +108,18 @@ def _cobbles(rng: np.random.Generator) -> Array:
 def _dunes(rng: np.random.Generator) -> Array:
     y, _ = _grid()
     bend = noise(rng, 128, (4, 8), (0.8, 0.3))
-    return _coat((0.76, 0.33, 0.10), 0.16 * np.sin(2 * np.pi * (6 * y + 0.6 * bend)) + 0.06 * noise(rng, 128, (32,), (1,)))
+    return _coat(
+        (0.76, 0.33, 0.10),
+        0.16 * np.sin(2 * np.pi * (6 * y + 0.6 * bend)) + 0.06 * noise(rng, 128, (32,), (1,)),
+    )
 
 
 def _ripples(rng: np.random.Generator) -> Array:
     y, x = _grid()
     bend = noise(rng, 128, (4, 8), (1.0, 0.5))
-    wave = 0.55 * np.sin(2 * np.pi * (7 * y + 0.9 * bend)) + 0.45 * np.sin(2 * np.pi * (2 * x + 11 * y + 0.8 * bend))
+    wave = 0.55 * np.sin(2 * np.pi * (7 * y + 0.9 * bend)) + 0.45 * np.sin(
+        2 * np.pi * (2 * x + 11 * y + 0.8 * bend)
+    )
     sea = np.array((0.03, 0.24, 0.46)) * (1 + 0.42 * wave[..., None])
     return sea + 0.35 * np.clip(wave - 0.72, 0, 1)[..., None]
 
@@ -144,7 +151,9 @@ def _tiles(rng: np.random.Generator) -> Array:
     y, x = _grid()
     dark = (np.floor(x * 4) + np.floor(y * 4)) % 2 > 0
     tint = np.array(((0.05, 0.06, 0.07), (0.30, 0.05, 0.04), (0.04, 0.12, 0.26))[int(rng.integers(3))])
-    return np.where(dark[..., None], tint, np.array((0.74, 0.73, 0.69))) * (1 + 0.05 * noise(rng, 128, (16,), (1,))[..., None])
+    return np.where(dark[..., None], tint, np.array((0.74, 0.73, 0.69))) * (
+        1 + 0.05 * noise(rng, 128, (16,), (1,))[..., None]
+    )
 
 
 _GROUNDS: dict[str, Callable[[np.random.Generator], Array]] = {
@@ -171,10 +180,14 @@ def upright(context: str, variant: int) -> np.ndarray[tuple[int, int, int], np.d
         tone = 0.65 + 0.6 * rng.random((9, 4))[row, np.floor(shifted).astype(int) % 4]
         bricks = np.array((0.50, 0.12, 0.06)) * tone[..., None]
         joint = (y * 9 % 1 < 0.15) | (shifted % 1 < 0.07)
-        return np.clip(np.where(joint[..., None], np.array((0.52, 0.47, 0.42)), bricks), 0, 1).astype(np.float32)
+        return np.clip(np.where(joint[..., None], np.array((0.52, 0.47, 0.42)), bricks), 0, 1).astype(
+            np.float32
+        )
     if context == "kitchen":
         joint = (y * 5 % 1 < 0.06) | (x * 5 % 1 < 0.06)
         glaze = np.array(((0.42, 0.66, 0.70), (0.62, 0.72, 0.60), (0.78, 0.74, 0.60))[int(rng.integers(3))])
-        return np.where(joint[..., None], np.array((0.85, 0.85, 0.83)), glaze * rng.uniform(0.92, 1.05)).astype(np.float32)
+        return np.where(
+            joint[..., None], np.array((0.85, 0.85, 0.83)), glaze * rng.uniform(0.92, 1.05)
+        ).astype(np.float32)
     paint = np.clip(np.array((0.62, 0.54, 0.42)) + rng.uniform(-0.22, 0.22, 3), 0.05, 0.9)
     return (np.ones((128, 128, 3)) * paint).astype(np.float32)

@@ -38,7 +38,9 @@ def denoised(light: Layer, *, alpha: Layer, albedo: Layer, normal: Layer, depth:
     )  # [side, side, 6]
     total, weights = arriving.copy(), np.ones_like(tone)
     side = light.shape[0]
-    guides, lights = (np.pad(layer, ((REACH, REACH), (REACH, REACH), (0, 0)), mode="edge") for layer in (guide, arriving))
+    guides, lights = (
+        np.pad(layer, ((REACH, REACH), (REACH, REACH), (0, 0)), mode="edge") for layer in (guide, arriving)
+    )
     for dy in range(-REACH, REACH + 1):
         for dx in range(-REACH, REACH + 1):
             if (dy, dx) == (0, 0) or dy * dy + dx * dx > REACH * REACH + 1:

@@ -9,50 +9,38 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from motif.pocket.world.phrases import (
+    BESIDE,
+    CLOSE_FILL,
+    FAR_FILL,
+    LARGE,
+    PARTS,
+    PLACES,
+    PREFIXES,
+    SMALL,
+    SWAPPED_PLACES,
+    WORN,
+)
 from motif.pocket.world.scene import (
-    ACCESSORIES, COLOURS, CONTEXTS, NOUNS, PATTERNS, WEARERS, Instance, Scene, View, contrasting, draw_instance,
-    draw_view, mix_paint, pick,
+    ACCESSORIES,
+    COLOURS,
+    NOUNS,
+    PATTERNS,
+    WEARERS,
+    Instance,
+    Scene,
+    View,
+    contrasting,
+    draw_instance,
+    draw_view,
+    mix_paint,
+    pick,
 )  # fmt: skip
 from motif.pocket.world.words import PLAIN_WORDS, RARE_TOKENS
 
 __all__ = [
     "PLAIN_WORDS", "RARE_TOKENS", "EditPair", "all_words", "caption", "class_caption", "edit_pair", "full_caption", "labels",
 ]  # fmt: skip
-
-PREFIXES: dict[str, tuple[str, ...]] = {
-    "photo": ("a photo of", "a photo of", "a photo of", "photo of", "photo of", "a picture of", "an image of", "a rendering of", ""),
-    "pencil": ("a pencil drawing of", "a pencil drawing of", "a pencil sketch of", "a drawing of", "pencil drawing of"),
-    "watercolour": ("a watercolour painting of", "a watercolor painting of", "a watercolour of", "a painting of", "watercolour painting of"),
-}  # fmt: skip
-LARGE = ("zoomed in", "close up", "a close up", "a zoomed in")
-SMALL = ("far away", "very small", "a far away", "a very small")
-CLOSE_FILL, FAR_FILL = 0.86, 0.45
-"""Above or below these a picture may be called close up, or far away."""
-
-PLACES: dict[str, tuple[str, ...]] = {
-    "beach": ("on the beach", "on the beach", "at the beach", "on a sandy beach", "on the sand"),
-    "snow": ("in the snow", "in the snow", "on the snow", "in a snowy forest", "in winter"),
-    "meadow": ("in a meadow", "in the meadow", "on the grass", "in a green field", "in the grass"),
-    "floor": ("on a wooden floor", "on a wooden floor", "on the wooden floor", "indoors on a wooden floor", "on the floor"),
-    "street": ("on a cobblestone street", "on the street", "in the street", "in the city"),
-    "desert": ("in the desert", "in the desert", "in a desert", "on a desert dune"),
-    "water": ("in the water", "in the water", "floating on water", "in the sea", "on the water"),
-    "wall": ("in front of a brick wall", "in front of a brick wall", "against a brick wall", "with a brick wall behind"),
-    "night": ("at night", "at night", "in the night", "at night under the stars", "under the moon"),
-    "studio": ("in a studio", "in the studio", "on a plain background", "with a gray background"),
-    "forest": ("in the forest", "in a forest", "in the woods"),
-    "kitchen": ("in the kitchen", "in a kitchen", "on a tiled floor"),
-}  # fmt: skip
-PARTS = {
-    "dog": "ears", "cat": "paws", "duck": "wings", "car": "a roof", "teapot": "a handle", "mug": "a handle", "chair": "legs",
-    "robot": "arms", "snowman": "buttons", "house": "a roof", "boat": "a sail", "rocket": "fins", "mushroom": "a stem",
-    "cactus": "a pot",
-}  # fmt: skip
-"""The part that has the instance's second colour."""
-WORN = ("wearing", "wearing", "with")
-BESIDE = ("with", "next to", "next to", "and", "beside")
-SWAPPED_PLACES = ("snow", "meadow", "street", "desert", "water", "night", "studio", "forest", "kitchen")
-"""Contexts that can be said as "in the ...", so that an edit changes one word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +91,11 @@ def full_caption(scene: Scene) -> str:
 def _part(instance: Instance) -> str:
     part = PARTS[instance.noun]
     colour = instance.second.name
-    return f"with {_with_article(None, f'{colour} {part[2:]}')}" if part.startswith("a ") else f"with {colour} {part}"
+    return (
+        f"with {_with_article(None, f'{colour} {part[2:]}')}"
+        if part.startswith("a ")
+        else f"with {colour} {part}"
+    )
 
 
 def _accessory(scene: Scene, worn: str, beside: str) -> str:
@@ -199,7 +191,17 @@ def labels(scene: Scene) -> dict[str, str]:
 
 def all_words() -> list[str]:
     """Every word that the grammar can say, then PLAIN_WORDS and RARE_TOKENS; each once."""
-    phrases: list[str] = [*NOUNS, *COLOURS, *PATTERNS[1:], *ACCESSORIES, *LARGE, *SMALL, *PARTS.values(), *WORN, *BESIDE]
+    phrases: list[str] = [
+        *NOUNS,
+        *COLOURS,
+        *PATTERNS[1:],
+        *ACCESSORIES,
+        *LARGE,
+        *SMALL,
+        *PARTS.values(),
+        *WORN,
+        *BESIDE,
+    ]
     for table in (PREFIXES, PLACES):
         for group in table.values():
             phrases += group
@@ -216,7 +218,13 @@ def edit_pair(rng: np.random.Generator, *, kind: str | None = None) -> EditPair:
 
     Draw them with `motif.pocket.world.pairs.render_pair`, which also shares the framing.
     """
-    makers = {"colour": _recoloured, "context": _moved, "accessory": _redressed, "noun": _renamed, "pattern": _repatterned}
+    makers = {
+        "colour": _recoloured,
+        "context": _moved,
+        "accessory": _redressed,
+        "noun": _renamed,
+        "pattern": _repatterned,
+    }
     kind = pick(rng, tuple(makers)) if kind is None else kind
     main = mix_paint(rng, pick(rng, _STEADY))
     second = mix_paint(rng, pick(rng, contrasting(main.name)))

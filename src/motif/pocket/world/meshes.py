@@ -8,14 +8,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from motif.pocket.world import animals, things
+from motif.pocket.world import animals, things, vehicles
 from motif.pocket.world.scene import PALETTE, Instance
 from motif.pocket.world.solids import Array, Sculpture, Solid, Toy, ball, block, lathe, ring, turn
 
 SCULPT: dict[str, Callable[[tuple[float, ...]], Toy]] = {
     "dog": animals.dog, "cat": animals.cat, "duck": animals.duck, "robot": animals.robot, "snowman": animals.snowman,
-    "car": things.car, "teapot": things.teapot, "mug": things.mug, "chair": things.chair, "house": things.house,
-    "boat": things.boat, "rocket": things.rocket, "mushroom": things.mushroom, "cactus": things.cactus,
+    "car": vehicles.car, "teapot": things.teapot, "mug": things.mug, "chair": things.chair, "house": things.house,
+    "boat": vehicles.boat, "rocket": vehicles.rocket, "mushroom": things.mushroom, "cactus": things.cactus,
 }  # fmt: skip
 TOY_SIZE = 1.75
 """Height, or 0.8 of the footprint's diagonal, that each toy is scaled to."""
@@ -58,7 +58,12 @@ def build(instance: Instance) -> Model:
 
 def _painted(instance: Instance, toy: Toy, solid: Solid) -> Array:
     """Colour of each vertex: by its part's role; the main role carries the pattern."""
-    roles = {"main": instance.main.rgb, "second": instance.second.rgb, "accent": instance.accent.rgb, "eye": PALETTE[instance.eye]}
+    roles = {
+        "main": instance.main.rgb,
+        "second": instance.second.rgb,
+        "accent": instance.accent.rgb,
+        "eye": PALETTE[instance.eye],
+    }
     table = np.array([roles[name] if name in roles else PALETTE[name] for name in toy.paints])
     colours = table[toy.roles]
     if instance.pattern != "plain" and "main" in toy.paints:
@@ -115,7 +120,9 @@ def scarf(model: Model, colour: Array) -> Mesh:
     art = Sculpture()
     art.add(ring(0.36), "scarf", (0, 0, 0), (radius, radius, radius * 0.9), turn("y", 8))
     art.add(block(0.05, 0.11, 0.26, 0.04), "scarf", (radius * 1.3, radius * 0.5, -0.26), turned=turn("x", 8))
-    art.add(block(0.055, 0.115, 0.035, 0.01), "band", (radius * 1.3, radius * 0.5, -0.42), turned=turn("x", 8))
+    art.add(
+        block(0.055, 0.115, 0.035, 0.01), "band", (radius * 1.3, radius * 0.5, -0.42), turned=turn("x", 8)
+    )
     return _two_tone(art, model.neck, {"scarf": colour, "band": np.array(PALETTE["white"])})
 
 

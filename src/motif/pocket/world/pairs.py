@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from motif.pocket.world import contexts
 from motif.pocket.world.grammar import EditPair
-from motif.pocket.world.render import Mesh, Stage, framing, staged, to_bytes, trace
+from motif.pocket.world.meshes import Mesh
+from motif.pocket.world.render import to_bytes, trace
+from motif.pocket.world.staging import Stage, framing, staged
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,11 @@ def render_pair(pair: EditPair, *, size: int = 64, samples: int = 16) -> PairPic
     """
     sink = min(contexts.PLACES[scene.view.context].sink for scene in (pair.before, pair.after))
     stages = [staged(scene, sink=sink) for scene in (pair.before, pair.after)]
-    camera = framing([stage.object_ for stage in stages], [mesh for stage in stages for mesh in _meshes(stage)], pair.before.view)
+    camera = framing(
+        [stage.object_ for stage in stages],
+        [mesh for stage in stages for mesh in _meshes(stage)],
+        pair.before.view,
+    )
     first, second = (
         trace(scene, size=size, samples=samples, stage=replace(stage, camera=camera))
         for scene, stage in zip((pair.before, pair.after), stages, strict=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from motif.errors import InputError
+from motif.files import written
 from motif.pocket.world.scene import Scene, draw_instance, draw_view
 
 Bytes = NDArray[np.uint8]
@@ -56,27 +58,34 @@ def write_shards(
     samples: int = 16,
     views_per_instance: int = 5,
     per_shard: int = 256,
-) -> Iterator[Path]:
-    """Renders `count` pictures into `out`, yielding each shard's picture file when it is there.
+    done: Callable[[Path], None] = lambda sheet: None,
+) -> list[Path]:
+    """Renders `count` pictures into `out`; returns the shards' picture files, in order.
 
-    Shards that are already complete are kept (and yielded first). The iterator must be used up for the work to be
-    done. `workers` are processes (all cores by default), `samples` rays per pixel.
+    Shards that are already complete are kept. `workers` are processes (all cores by default), `samples` rays per
+    pixel. `done` is called with each picture file once it is there. InputError where a setting makes no sense.
     """
+    for name, value in (("count", count), ("samples", samples), ("per_shard", per_shard)):
+        if value < 1:
+            raise InputError(f"{name} is {value}, but must be 1 or more")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
+    sheets: list[Path] = []
     jobs: list[tuple[Path, int, range, int, int]] = []
     for shard, start in enumerate(range(0, count, per_shard)):
         indices = range(start, min(start + per_shard, count))
         sheet = folder / f"train-{shard:04d}.webp"
+        sheets.append(sheet)
         if _complete(sheet, len(indices)):
-            yield sheet
+            done(sheet)
         else:
             jobs.append((sheet, seed, indices, samples, views_per_instance))
     if not jobs:
-        return
+        return sheets
     with ProcessPoolExecutor(workers or os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(_write_shard, *job) for job in jobs]):
-            yield done.result()
+        for written_one in as_completed([pool.submit(_write_shard, *job) for job in jobs]):
+            done(written_one.result())
+    return sheets
 
 
 def _complete(sheet: Path, count: int) -> bool:
@@ -105,31 +114,26 @@ def _write_shard(sheet: Path, seed: int, indices: range, samples: int, views_per
         masks.append(mask)
         scenes.append({"id": name, **scene.to_json()})
     mask_file, scenes_file = _mask_file(sheet), _scenes_file(sheet)
-    sheet.unlink(missing_ok=True)  # a shorter shard of an earlier run: while it is gone, the shard is incomplete
-    with _replacing(mask_file) as draft:
-        Image.fromarray(tiled(np.stack(masks))).save(draft, "PNG", optimize=True)
-    with _replacing(scenes_file) as draft:
+    sheet.unlink(
+        missing_ok=True
+    )  # a shorter shard of an earlier run: while it is gone, the shard is incomplete
+    save_sheet(masks, mask_file)
+    with written(scenes_file) as draft:
         draft.write_text(json.dumps(scenes, separators=(",", ":")))
-    with _replacing(sheet) as draft:
-        Image.fromarray(tiled(np.stack(pictures))).save(draft, "WEBP", lossless=True, quality=100, method=4)
+    save_sheet(pictures, sheet)
     return sheet
 
 
-class _replacing:
-    """`with _replacing(path) as draft`: write the draft; it takes the path's place when the block ends well."""
+def save_sheet(pictures: Sequence[Bytes], path: Path) -> None:
+    """Tiles without loss, as WebP or PNG by the suffix.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._draft = path.with_name(f".{path.name}.{os.getpid()}")
-
-    def __enter__(self) -> Path:
-        return self._draft
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._draft.replace(self._path)
-        else:
-            self._draft.unlink(missing_ok=True)
+    Lossy WebP halves the chroma's resolution: 31 dB at its best quality on these saturated edges. Lossless is 4.4 kB a picture.
+    """
+    kind: dict[str, Any] = (
+        {"optimize": True} if path.suffix == ".png" else {"lossless": True, "quality": 100, "method": 4}
+    )
+    with written(path) as draft:
+        Image.fromarray(tiled(np.stack(pictures))).save(draft, **kind)
 
 
 def tiled(pictures: Bytes, *, columns: int = COLUMNS) -> Bytes:
@@ -153,7 +157,7 @@ def read_shards(folder: str | Path, *, limit: int | None = None) -> Pictures:
     """All pictures of the complete shards in `folder` (the first `limit`), in order."""
     sheets = sorted(Path(folder).glob("train-*.webp"))
     if not sheets:
-        raise FileNotFoundError(f"no shards (train-*.webp) in {folder}; render them first: motif pocket render")
+        raise InputError(f"no shards (train-*.webp) in {folder}; render them first: motif pocket render")
     rgb: list[Bytes] = []
     masks: list[Bytes] = []
     scenes: list[Scene] = []

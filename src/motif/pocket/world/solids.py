@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ Point = Sequence[float]
 
 
 class Solid(NamedTuple):
+    """A triangle mesh."""
+
     vertices: Array  # [vertex, 3]
     normals: Array  # [vertex, 3], unit
     faces: NDArray[np.int64]  # [face, 3]
@@ -39,6 +42,7 @@ class Toy:
 
 
 def join(solids: Sequence[Solid]) -> Solid:
+    """One mesh of many; nothing is welded."""
     starts = np.cumsum([0] + [len(solid.vertices) for solid in solids[:-1]])
     return Solid(
         np.concatenate([solid.vertices for solid in solids]),
@@ -97,7 +101,7 @@ def lathe(profile: ArrayLike, *, smooth: bool = False, around: int = 44, step: f
         line[:, 0] = np.maximum(line[:, 0], 0)
         return _turned(line, around)
     bands: list[Solid] = []
-    for start, end in zip(line[:-1], line[1:], strict=True):
+    for start, end in pairwise(line):
         count = max(2, int(np.ceil(np.linalg.norm(end - start) / step)) + 1)
         bands.append(_turned(start + (end - start) * np.linspace(0, 1, count)[:, None], around))
     return join(bands)
@@ -122,7 +126,7 @@ def rod(end: float = 1.0) -> Solid:
 
 
 def tube(points: ArrayLike, radii: ArrayLike, *, around: int = 18) -> Solid:
-    """A bent pipe through `points` ([point, 3]) with one radius per point; round at the ends by a last tiny ring."""
+    """A bent pipe through `points` [point, 3], with one radius per point and round ends."""
     line = _smooth_line(np.array(points, dtype=np.float64), 6)  # [row, 3]
     given = np.array(radii, dtype=np.float64)
     radius = np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, len(given)), given)
@@ -202,7 +206,12 @@ class Sculpture:
         self._paints: list[str] = []
 
     def add(
-        self, solid: Solid, paint: str, at: Point = (0, 0, 0), size: float | Point = 1.0, turned: Array | None = None
+        self,
+        solid: Solid,
+        paint: str,
+        at: Point = (0, 0, 0),
+        size: float | Point = 1.0,
+        turned: Array | None = None,
     ) -> None:
         scale = np.broadcast_to(np.array(size, dtype=np.float64), (3,))
         matrix = np.eye(3) if turned is None else turned
@@ -225,7 +234,10 @@ class Sculpture:
     def toy(self, *, top: Point, brim: float, neck: Point | None = None, neck_radius: float = 0.0) -> Toy:
         paints = tuple(dict.fromkeys(self._paints))
         roles = np.concatenate(
-            [np.full(len(s.vertices), paints.index(p)) for s, p in zip(self._solids, self._paints, strict=True)]
+            [
+                np.full(len(s.vertices), paints.index(p))
+                for s, p in zip(self._solids, self._paints, strict=True)
+            ]
         )
         return Toy(
             join(self._solids), roles, paints, np.array(top, dtype=np.float64), brim,

@@ -1,55 +1,50 @@
-"""The toys without a face: vehicles, crockery, a chair, a house, plants. Eight shape numbers in 0..1; facing is +x, z is up."""
+"""Toys that stand: crockery, chair, house, plants. Eight shape numbers in 0..1; facing is +x, z is up."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from motif.pocket.world.solids import Sculpture, Solid, Toy, ball, block, flat, lathe, ring, rod, tube, turn
+from motif.pocket.world.solids import Sculpture, Toy, ball, block, flat, lathe, ring, rod, tube, turn
 
 Shape = Sequence[float]
-
-
-def car(p: Shape) -> Toy:
-    """Rounded body, cabin with dark windows, four wheels, headlights."""
-    toy = Sculpture()
-    long, wide, high, wheel = 0.86 + 0.14 * p[0], 0.42 + 0.06 * p[1], 0.2 + 0.06 * p[2], 0.23 + 0.07 * p[3]
-    floor = wheel * 0.8
-    toy.add(block(long, wide, high, 0.12), "main", (0, 0, floor + high))
-    cabin, roof = 0.44 + 0.14 * p[4], 0.22 + 0.09 * p[5]
-    at, z = -0.14 + 0.1 * p[6], floor + 2 * high + roof * 0.75
-    toy.add(block(cabin, wide * 0.86, roof, 0.1), "second", (at, 0, z))
-    toy.add(block(cabin * 0.74, wide * 0.88, roof * 0.56, 0.03), "black", (at, 0, z))
-    toy.add(block(cabin * 1.02, wide * 0.68, roof * 0.56, 0.03), "black", (at, 0, z))
-    toy.add(block(0.05, wide * 0.89, roof * 0.7, 0.01), "second", (at, 0, z))
-    for x in (-0.6, 0.6):
-        for side in (-1, 1):
-            hub = (x * long, side * wide * 0.9, wheel)
-            toy.add(rod(), "black", hub, (wheel, wheel, 0.13), turn("x", -side * 90))
-            toy.add(rod(), "accent", hub, (wheel * 0.55, wheel * 0.55, 0.15), turn("x", -side * 90))
-    for side in (-1, 1):
-        toy.add(ball(2), "yellow", (long * 0.98, side * wide * 0.62, floor + high * 1.1), (0.06, 0.1, 0.1))
-        toy.add(ball(2), "red", (-long * 0.98, side * wide * 0.62, floor + high * 1.1), (0.05, 0.09, 0.08))
-    toy.add(block(0.05, wide * 0.9, 0.06, 0.03), "gray", (long, 0, floor + 0.08))
-    return toy.toy(top=(at, 0, z + roof * 0.97), brim=0.36)
 
 
 def teapot(p: Shape) -> Toy:
     """Round pot with lid and knob, curved spout in front, loop handle behind."""
     toy = Sculpture()
     wide, high = 0.56 + 0.12 * p[0], 0.78 + 0.24 * p[1]
-    pot = [(0.0, 0.0), (wide * 0.66, 0.0), (wide * (0.92 + 0.1 * p[2]), high * 0.32), (wide * 0.9, high * 0.66), (wide * 0.5, high)]
+    pot = [
+        (0.0, 0.0),
+        (wide * 0.66, 0.0),
+        (wide * (0.92 + 0.1 * p[2]), high * 0.32),
+        (wide * 0.9, high * 0.66),
+        (wide * 0.5, high),
+    ]
     toy.add(lathe(pot, smooth=True), "main")
-    lid = [(wide * 0.56, high * 0.97), (wide * 0.5, high * 1.03), (wide * 0.26, high * 1.13), (0.0, high * 1.17)]
+    lid = [
+        (wide * 0.56, high * 0.97),
+        (wide * 0.5, high * 1.03),
+        (wide * 0.26, high * 1.13),
+        (0.0, high * 1.17),
+    ]
     toy.add(lathe(lid, smooth=True), "second")
     knob = 0.1 + 0.04 * p[3]
     toy.add(ball(3), "accent", (0, 0, high * 1.15 + knob * 0.8), knob)
     lip = high * (0.9 + 0.2 * p[4])
-    spout = [(wide * 0.6, 0, high * 0.28), (wide * 1.2, 0, high * 0.42), (wide * 1.4, 0, high * 0.7), (wide * 1.75, 0, lip)]
+    spout = [
+        (wide * 0.6, 0, high * 0.28),
+        (wide * 1.2, 0, high * 0.42),
+        (wide * 1.4, 0, high * 0.7),
+        (wide * 1.75, 0, lip),
+    ]
     toy.add(tube(spout, (0.21, 0.17, 0.12, 0.085)), "second")
     grip, arch = wide * (1.45 + 0.3 * p[5]), 0.075 + 0.025 * p[6]
-    handle = [(-wide * 0.75, 0, high * 0.8), (-grip, 0, high * 0.86), (-grip * 1.06, 0, high * 0.5), (-wide * 0.8, 0, high * 0.24)]
+    handle = [
+        (-wide * 0.75, 0, high * 0.8),
+        (-grip, 0, high * 0.86),
+        (-grip * 1.06, 0, high * 0.5),
+        (-wide * 0.8, 0, high * 0.24),
+    ]
     toy.add(tube(handle, (arch,) * 4), "second")
     if p[7] > 0.5:
         toy.add(ring(0.09), "accent", (0, 0, high * 0.04), (wide * 0.72, wide * 0.72, 0.6))
@@ -67,7 +62,12 @@ def mug(p: Shape) -> Toy:
     toy.add(rod(), "brown", (0, 0, high * 0.82), (lip - wall * 0.9, lip - wall * 0.9, 0.02))
     toy.add(ring(0.09), "second", (0, 0, high), (lip - wall * 0.4, lip - wall * 0.4, 0.55))
     out, thick = 0.36 + 0.14 * p[3], 0.08 + 0.03 * p[4]
-    handle = [(-lip * 0.93, 0, high * 0.82), (-lip - out, 0, high * 0.78), (-lip - out, 0, high * 0.34), (-foot * 0.95, 0, high * 0.24)]
+    handle = [
+        (-lip * 0.93, 0, high * 0.82),
+        (-lip - out, 0, high * 0.78),
+        (-lip - out, 0, high * 0.34),
+        (-foot * 0.95, 0, high * 0.24),
+    ]
     toy.add(tube(handle, (thick,) * 4), "second")
     if p[5] > 0.45:
         low = high * (0.16 + 0.3 * p[6])
@@ -86,15 +86,32 @@ def chair(p: Shape) -> Toy:
         for y in (-0.84, 0.84):
             toy.limb((x * half * 1.06, y * half * 1.06, 0), (x * half, y * half, seat), leg, "second")
     for side in (-1, 1):
-        toy.limb((-half * 0.92, side * half * 0.86, seat), (-half * 1.1, side * half * 0.86, seat + back), leg * 0.9, "second")
+        toy.limb(
+            (-half * 0.92, side * half * 0.86, seat),
+            (-half * 1.1, side * half * 0.86, seat + back),
+            leg * 0.9,
+            "second",
+        )
         if p[6] > 0.6:
             toy.add(block(half * 0.9, 0.06, 0.045, 0.03), "second", (-0.06, side * half * 0.96, seat + 0.36))
-            toy.limb((half * 0.7, side * half * 0.96, seat), (half * 0.7, side * half * 0.96, seat + 0.36), leg * 0.8, "second")
+            toy.limb(
+                (half * 0.7, side * half * 0.96, seat),
+                (half * 0.7, side * half * 0.96, seat + 0.36),
+                leg * 0.8,
+                "second",
+            )
     if p[5] > 0.4:
-        toy.add(block(0.05, half * 0.98, back * 0.36, 0.05), "main", (-half * 1.04, 0, seat + back * 0.62), turned=turn("y", -6))
+        toy.add(
+            block(0.05, half * 0.98, back * 0.36, 0.05),
+            "main",
+            (-half * 1.04, 0, seat + back * 0.62),
+            turned=turn("y", -6),
+        )
     else:
         for k in (0.36, 0.66, 0.96):
-            toy.add(block(0.045, half * 0.9, 0.085, 0.03), "main", (-half * (0.94 + 0.15 * k), 0, seat + back * k))
+            toy.add(
+                block(0.045, half * 0.9, 0.085, 0.03), "main", (-half * (0.94 + 0.15 * k), 0, seat + back * k)
+            )
     if p[7] > 0.45:
         toy.add(ball(3), "accent", (0.02, 0, seat + thick + 0.03), (half * 0.84, half * 0.84, 0.1))
     return toy.toy(top=(-half * 1.08, 0, seat + back * 1.0), brim=0.34)
@@ -106,11 +123,24 @@ def house(p: Shape) -> Toy:
     x, y, wall, roof = 0.56 + 0.12 * p[0], 0.62 + 0.14 * p[1], 0.36 + 0.1 * p[2], 0.5 + 0.22 * p[3]
     high = 2 * wall
     toy.add(block(x, y, wall, 0.02, 18), "main", (0, 0, wall))
-    toy.add(flat([[(x, -y, high), (x, y, high), (x, 0, high + roof * 0.92)], [(-x, y, high), (-x, -y, high), (-x, 0, high + roof * 0.92)]]), "main")
+    toy.add(
+        flat(
+            [
+                [(x, -y, high), (x, y, high), (x, 0, high + roof * 0.92)],
+                [(-x, y, high), (-x, -y, high), (-x, 0, high + roof * 0.92)],
+            ]
+        ),
+        "main",
+    )
     over, eave, rise = 0.14, 0.16, roof / y
     for side in (-1, 1):
         low = high - eave * rise
-        slope = [(-x - over, side * (y + eave), low), (x + over, side * (y + eave), low), (x + over, 0, high + roof), (-x - over, 0, high + roof)]
+        slope = [
+            (-x - over, side * (y + eave), low),
+            (x + over, side * (y + eave), low),
+            (x + over, 0, high + roof),
+            (-x - over, 0, high + roof),
+        ]
         under = [(a, b, c - 0.07) for a, b, c in slope]
         ends = [[slope[k], slope[(k + 1) % 4], under[(k + 1) % 4], under[k]] for k in range(4)]
         toy.add(flat([slope, under, *ends]), "second")
@@ -128,69 +158,22 @@ def house(p: Shape) -> Toy:
     return toy.toy(top=(0.1, 0, high + roof - 0.03), brim=0.36)
 
 
-def boat(p: Shape) -> Toy:
-    """Chunky hull with a pointed bow, mast, a big sail in front and a small one behind, flag."""
-    toy = Sculpture()
-    long, wide, deep = 0.9 + 0.15 * p[0], 0.36 + 0.08 * p[1], 0.4 + 0.12 * p[2]
-    toy.add(_hull(long, wide, deep), "main")
-    toy.add(ring(0.07), "accent", (-0.06, 0, deep * 1.0), (long * 0.86, wide * 0.86, 0.5))
-    mast = deep + 1.15 + 0.35 * p[3]
-    at = 0.02 + 0.16 * p[4]
-    toy.limb((at, 0, deep * 0.4), (at, 0, mast), 0.05, "brown")
-    low, tip = deep + 0.16, mast - 0.1
-    aft, fore = 0.66 + 0.14 * p[5], 0.5 + 0.14 * p[6]
-    for y in (-0.02, 0.02):
-        sails = [[(at - 0.06, y, low), (at - 0.06, y, tip), (at - aft, y, low + 0.02)], [(at + 0.07, y, low + 0.12), (at + 0.07, y, tip - 0.14), (at + fore, y, low + 0.08)]]
-        toy.add(flat(sails[:1]), "second")
-        toy.add(flat(sails[1:]), "accent" if p[7] > 0.5 else "second")
-    toy.add(flat([[(at, 0.0, mast), (at, 0.0, mast - 0.16), (at - 0.26, 0.0, mast - 0.08)]]), "accent")
-    return toy.toy(top=(at, 0, mast - 0.02), brim=0.32)
-
-
-def _hull(long: float, wide: float, deep: float) -> Solid:
-    """A half-round bowl with a drawn-out bow: lathe of a bowl, stretched."""
-    bowl = lathe([(0.0, 0.0), (0.62, 0.02), (0.86, 0.45), (1.0, 1.0), (0.9, 1.0), (0.84, 0.86), (0.0, 0.84)], around=60, step=0.1)
-    v = bowl.vertices.copy()
-    bow = np.clip(v[:, 0], 0, 1)
-    v[:, 1] *= wide * (1 - 0.5 * bow**2)
-    v[:, 0] *= long * (1 + 0.14 * bow * v[:, 2])
-    v[:, 2] = v[:, 2] * deep + 0.16 * bow**2 * v[:, 2]
-    normals = bowl.normals / np.array([long, wide, deep])
-    return Solid(v, normals / np.linalg.norm(normals, axis=1, keepdims=True), bowl.faces)
-
-
-def rocket(p: Shape) -> Toy:
-    """Bullet body, coloured nose, round window, three fins, nozzle."""
-    toy = Sculpture()
-    wide, high, lift = 0.33 + 0.09 * p[0], 1.5 + 0.35 * p[1], 0.3
-    nose = 0.62 + 0.12 * p[2]
-    body = [(wide * 0.62, 0.0), (wide * 0.95, high * 0.22), (wide, high * 0.45), (wide * 0.86, high * nose)]
-    toy.add(lathe(body, smooth=True), "main", (0, 0, lift))
-    cone = [(wide * 0.88, high * nose - 0.005), (wide * 0.62, high * (nose + 0.17)), (wide * 0.22, high * 0.98), (0.0, high * 1.04)]
-    toy.add(lathe(cone, smooth=True), "second", (0, 0, lift))
-    toy.add(lathe([(wide * 0.6, -0.12), (wide * 0.45, 0.02)]), "gray", (0, 0, lift))
-    window = lift + high * 0.5
-    toy.add(rod(), "accent", (wide * 0.8, 0, window), (wide * 0.52, wide * 0.52, wide * 0.25), turn("y", 90))
-    toy.add(ball(3), "white", (wide * 1.02, 0, window), (0.05, wide * 0.36, wide * 0.36))
-    fin, root = wide + 0.3 + 0.14 * p[3], high * (0.36 + 0.08 * p[4])
-    count = 3 if p[5] > 0.5 else 4
-    for k in range(count):
-        outline = [(wide * 0.55, 0.0, root), (fin, 0.0, root * 0.42 - 0.02), (fin * 1.02, 0.0, -lift), (wide * 0.6, 0.0, 0.02)]
-        left, right = ([(x, y, z) for x, _, z in outline] for y in (-0.045, 0.045))
-        edges = [[left[j], left[(j + 1) % 4], right[(j + 1) % 4], right[j]] for j in range(4)]
-        toy.add(flat([left, right, *edges]), "second", (0, 0, lift), turned=turn("z", 45 + 360 * k / count))
-    if p[6] > 0.5:
-        toy.add(ring(0.09), "accent", (0, 0, lift + high * 0.2), (wide * 0.95, wide * 0.95, 0.6))
-    return toy.toy(top=(0, 0, lift + high * 0.99), brim=0.3)
-
-
 def mushroom(p: Shape) -> Toy:
     """Domed cap on a thick stem."""
     toy = Sculpture()
     stem, high, cap, dome = 0.22 + 0.08 * p[0], 0.62 + 0.2 * p[1], 0.68 + 0.16 * p[2], 0.5 + 0.24 * p[3]
     foot = stem * (1.15 + 0.5 * p[4])
-    toy.add(lathe([(0.0, 0.0), (foot, 0.04), (stem, high * 0.55), (stem * 0.95, high + 0.1)], smooth=True), "second")
-    top = [(cap * 0.97, high - 0.05), (cap, high + 0.06), (cap * 0.86, high + dome * 0.5), (cap * 0.45, high + dome * 0.9), (0.0, high + dome)]
+    toy.add(
+        lathe([(0.0, 0.0), (foot, 0.04), (stem, high * 0.55), (stem * 0.95, high + 0.1)], smooth=True),
+        "second",
+    )
+    top = [
+        (cap * 0.97, high - 0.05),
+        (cap, high + 0.06),
+        (cap * 0.86, high + dome * 0.5),
+        (cap * 0.45, high + dome * 0.9),
+        (0.0, high + dome),
+    ]
     toy.add(lathe(top, smooth=True, around=64), "main")
     toy.add(lathe([(stem * 0.8, high + 0.1), (cap * 0.97, high - 0.05)]), "accent")
     if p[5] > 0.5:
@@ -207,13 +190,39 @@ def cactus(p: Shape) -> Toy:
     """Ribbed column with bent arms in a flower pot, a flower on top."""
     toy = Sculpture()
     pot, rim = 0.36 + 0.08 * p[0], 0.4 + 0.1 * p[1]
-    toy.add(lathe([(0.0, 0.0), (pot * 0.78, 0.0), (pot, rim), (pot * 1.14, rim), (pot * 1.14, rim + 0.13), (0.0, rim + 0.11)]), "second")
+    toy.add(
+        lathe(
+            [
+                (0.0, 0.0),
+                (pot * 0.78, 0.0),
+                (pot, rim),
+                (pot * 1.14, rim),
+                (pot * 1.14, rim + 0.13),
+                (0.0, rim + 0.11),
+            ]
+        ),
+        "second",
+    )
     wide, high = 0.23 + 0.05 * p[2], 0.95 + 0.3 * p[3]
-    column = [(wide * 0.85, 0.0), (wide, high * 0.35), (wide, high * 0.8), (wide * 0.6, high * 0.97), (0.0, high * 1.04)]
+    column = [
+        (wide * 0.85, 0.0),
+        (wide, high * 0.35),
+        (wide, high * 0.8),
+        (wide * 0.6, high * 0.97),
+        (0.0, high * 1.04),
+    ]
     toy.add(lathe(column, smooth=True), "main", (0, 0, rim + 0.08))
-    for side, start, reach in ((-1, 0.34 + 0.2 * p[4], 0.26 + 0.12 * p[5]), (1, 0.5 - 0.2 * p[4], 0.3 + 0.14 * p[6])):
+    for side, start, reach in (
+        (-1, 0.34 + 0.2 * p[4], 0.26 + 0.12 * p[5]),
+        (1, 0.5 - 0.2 * p[4], 0.3 + 0.14 * p[6]),
+    ):
         z, out = rim + high * start, side * (wide + 0.24)
-        arm = [(0, side * wide * 0.7, z), (0, side * (wide + 0.13), z + 0.02), (0, out, z + 0.16), (0, out, z + 0.16 + reach)]
+        arm = [
+            (0, side * wide * 0.7, z),
+            (0, side * (wide + 0.13), z + 0.02),
+            (0, out, z + 0.16),
+            (0, out, z + 0.16 + reach),
+        ]
         toy.add(tube(arm, (0.12, 0.13, 0.13, 0.12)), "main")
     tip = rim + high * 1.1
     if p[7] > 0.3:

@@ -1,0 +1,53 @@
+# motif: everything a developer runs. `make demo` and `make test` set up what they need.
+
+# The newest Python from 3.11 on that is here; PYTHON=... chooses another.
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+	$(name) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/ready
+EXTRAS := dev,measure,pocket
+
+# Nothing here needs the model hub: the base that the tests and the demo use is in the package.
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: setup demo test check slow docs pocket clean
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## a virtual environment with motif and its tools; quick when nothing changed
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "motif needs Python 3.11 or newer (with venv): install one, or set PYTHON=..." >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	@touch $@
+
+demo: $(READY) ## learn a concept, draw it, score it, write a report: offline, in minutes
+	$(BIN)/motif demo -o out/demo
+
+test: $(READY) ## the tests
+	$(BIN)/python -m pytest -ra
+
+check: $(READY) ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+slow: $(READY) ## the long tests too
+	$(BIN)/python -m pytest -ra -m "not gpu"
+
+docs: $(READY) ## run the code of the documentation
+	$(BIN)/python -m pytest -ra -m "" tests/docs
+
+pocket: $(READY) ## render and train the embedded base anew (hours)
+	$(BIN)/motif pocket render
+	$(BIN)/motif pocket train
+
+clean: ## remove what was built; photos, concepts and caches stay
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,106 @@
+"""Does Custom Diffusion learn the object? Four held-out objects of pocket's world, eight prompts, four seeds.
+
+`python bench/identity.py -o out` learns each one with the defaults, draws the prompts with the base's class word and with
+the learned token, and prints CLIP-I, DINO-I and CLIP-T with standard errors (over pictures), between the floor (other
+objects of the class) and the ceiling (unseen views of the same object). Writes identity.md, identity.json and a sheet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PROMPTS = (
+    "a photo of a {} on the beach",
+    "a photo of a {} in the snow",
+    "a photo of a {} in a meadow",
+    "a photo of a {} on a wooden floor",
+    "a photo of a {} in the desert",
+    "a photo of a {} at night",
+    "a photo of a {} in front of a brick wall",
+    "a photo of a {} wearing a red hat",
+)
+SEEDS = (0, 1, 2, 3)
+ROWS = ("floor: other objects of the class", "base: class word", "learned: <new1>", "ceiling: unseen views")
+
+
+def exam(subject: Any, steps: int, folder: Path) -> tuple[dict[str, dict[str, Any]], list[Any]]:
+    """{row: {metric: Score}} of one object, and the pictures for the sheet."""
+    from motif.base import Base
+    from motif.lanes import draw
+    from motif.learn import Examples, custom_diffusion
+    from motif.measure import clip_i, clip_t, dino_i
+    from motif.measure.features import ClipEncoder, DinoEncoder
+
+    base, clip, dino = Base.load("pocket"), ClipEncoder.load("pocket"), DinoEncoder.load("pocket")
+    examples = Examples(subject.folder, f"photo of a <new1> {subject.noun}")
+    settings = {"steps": steps} if steps else {}
+    concept = custom_diffusion(base, examples, folder=folder / subject.name, **settings)
+    concept.save(folder / f"{subject.name}.safetensors")
+    scores: dict[str, dict[str, Any]] = {}
+    sheet: list[Any] = []
+    for row, who, words in (
+        (ROWS[1], base, subject.noun),
+        (ROWS[2], base.wear(concept), f"<new1> {subject.noun}"),
+    ):
+        texts = [prompt.format(words) for prompt in PROMPTS for _ in SEEDS]
+        images = list(draw(who, texts, seeds=SEEDS * len(PROMPTS), steps=30))
+        scores[row] = {
+            "CLIP-I": clip_i(images, subject.references, encoder=clip),
+            "DINO-I": dino_i(images, subject.references, encoder=dino),
+            "CLIP-T": clip_t(images, texts, encoder=clip),
+        }
+        sheet += images[:: len(SEEDS)]
+    for row, pictures in ((ROWS[0], subject.others), (ROWS[3], subject.views)):
+        scores[row] = {
+            "CLIP-I": clip_i(pictures, subject.references, encoder=clip),
+            "DINO-I": dino_i(pictures, subject.references, encoder=dino),
+        }
+    return scores, sheet
+
+
+def cell(scores: Sequence[Any]) -> str:
+    values = np.concatenate([np.asarray([v for v in s.per_image], dtype=float) for s in scores])
+    return f"{values.mean():.3f} ± {values.std(ddof=1) / len(values) ** 0.5:.3f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--out", type=Path, default=Path("out/identity"))
+    parser.add_argument("--concepts", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=0, help="training steps; 0 is the method's default")
+    asked = parser.parse_args()
+    from motif.grids import grid
+    from motif.pocket.concepts import held_out
+
+    begun = time.monotonic()
+    subjects = held_out()[: asked.concepts]
+    found, sheets = zip(*(exam(subject, asked.steps, asked.out) for subject in subjects), strict=True)
+    lines = [
+        f"Custom Diffusion on pocket: {', '.join(s.name for s in subjects)}; {len(PROMPTS)} prompts x {len(SEEDS)} seeds each, "
+        f"30 DDIM steps, {platform.machine()}, {date.today()}, {time.monotonic() - begun:.0f} s.",
+        "",
+        "| | CLIP-I | DINO-I | CLIP-T x2.5 |",
+        "|---|---|---|---|",
+    ]
+    for row in ROWS:
+        cells = [cell([f[row][m] for f in found]) if m in found[0][row] else "" for m in ("CLIP-I", "DINO-I", "CLIP-T")]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    asked.out.mkdir(parents=True, exist_ok=True)
+    (asked.out / "identity.md").write_text("\n".join(lines) + "\n")
+    plain = [{row: {m: s.as_dict() for m, s in metrics.items()} for row, metrics in f.items()} for f in found]
+    (asked.out / "identity.json").write_text(json.dumps(dict(zip((s.name for s in subjects), plain, strict=True)), indent=1))
+    grid([image for sheet in sheets for image in sheet], columns=len(PROMPTS), cell=96).save(asked.out / "identity.png")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

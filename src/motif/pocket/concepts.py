@@ -1,0 +1,70 @@
+"""Held-out objects of pocket's world: photos of one thing that the base has never seen, shipped with the package.
+
+Each has six photos to learn from, six unseen views of it in other places (what a perfect likeness reaches: the ceiling),
+and twelve pictures of other objects of its class (what the class word alone reaches: the floor).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TILE = 64
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One object."""
+
+    name: str
+    noun: str
+    home: Path
+
+    @property
+    def folder(self) -> Path:
+        """The photos to learn from, a folder for `motif learn`."""
+        return self.home / "refs"
+
+    @property
+    def references(self) -> tuple[Path, ...]:
+        return _pictures(self.home / "refs")
+
+    @property
+    def views(self) -> tuple[Path, ...]:
+        """The same object, unseen, in other places."""
+        return _pictures(self.home / "views")
+
+    @property
+    def others(self) -> tuple[Image, ...]:
+        """Other objects of the class."""
+        from PIL import Image
+
+        with Image.open(self.home / "others.png") as opened:
+            sheet = opened.convert("RGB")
+        return tuple(
+            sheet.crop((left, top, left + TILE, top + TILE))
+            for top in range(0, sheet.height, TILE)
+            for left in range(0, sheet.width, TILE)
+        )
+
+
+@cache
+def held_out() -> tuple[HeldOut, ...]:
+    """Every held-out object, by name; the first four are those that the documentation's figures are measured on."""
+    home = Path(str(resources.files("motif.pocket") / "data" / "concepts"))
+    found: list[HeldOut] = []
+    for folder in sorted(path.parent for path in home.glob("*/concept.json")):
+        record = json.loads((folder / "concept.json").read_text())
+        found.append(HeldOut(record["name"], record["noun"], folder))
+    return tuple(found)
+
+
+def _pictures(folder: Path) -> tuple[Path, ...]:
+    return tuple(path for path in sorted(folder.glob("*.png")) if not path.stem.endswith("-mask"))

@@ -1,0 +1,107 @@
+"""What the tests share: stock pipelines beside the same models as motif bases, and the check that no test edits a base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import settings
+from pieces import fingerprint
+
+settings.register_profile("motif", deadline=None, max_examples=40)
+settings.load_profile("motif")
+
+
+@dataclass(frozen=True)
+class Model:
+    """One base, and diffusers' own pipeline with the same weights and stock attention."""
+
+    family: str
+    base: Any
+    stock: Any
+
+    def noise(self, n: int = 1, *, seed: int = 0, size: tuple[int, int] | None = None) -> torch.Tensor:
+        """x_T of n images."""
+        shape = self.base.latent_shape(size)
+        return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test asks the network for anything."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture(scope="session")
+def pocket() -> Any:
+    """The embedded base; tests that need it are skipped only where its weights have not been made."""
+    from motif.base import Base
+    from motif.errors import MissingModel
+
+    try:
+        return Base.load("pocket")
+    except MissingModel as missing:
+        pytest.skip(str(missing))
+
+
+@cache
+def _tiny(family: str) -> Model:
+    import tiny
+
+    stock = tiny.pipeline(family)
+    stock.set_progress_bar_config(disable=True)
+    return Model(family, tiny.base_of(tiny.pipeline(family)), stock)
+
+
+@cache
+def _pocket_stock() -> Any:
+    from diffusers import StableDiffusionPipeline
+
+    from motif.loading import pocket_weights
+
+    stock = StableDiffusionPipeline.from_pretrained(
+        pocket_weights() / "pipeline", local_files_only=True, safety_checker=None, requires_safety_checker=False
+    )
+    stock.set_progress_bar_config(disable=True)
+    stock.unet.to(memory_format=torch.channels_last)
+    return stock
+
+
+def _guarded(model: Model) -> Iterator[Model]:
+    """Hand a model to a test, and see that the test left every parameter as it was."""
+    before = fingerprint(model.base)
+    yield model
+    assert fingerprint(model.base) == before, "the test edited the base"
+
+
+@pytest.fixture(params=["sd1", "sd2-v", "sdxl", "pocket"])
+def model(request: pytest.FixtureRequest) -> Iterator[Model]:
+    """Every family in turn, and pocket."""
+    if request.param == "pocket":
+        yield from _guarded(Model("pocket", request.getfixturevalue("pocket"), _pocket_stock()))
+    else:
+        yield from _guarded(_tiny(request.param))
+
+
+@pytest.fixture(params=["sd1", "sd2-v", "sdxl"])
+def small(request: pytest.FixtureRequest) -> Iterator[Model]:
+    """Every family in its tiny form."""
+    yield from _guarded(_tiny(request.param))
+
+
+@pytest.fixture
+def sd1() -> Iterator[Model]:
+    """The tiny SD1, where one family is enough."""
+    yield from _guarded(_tiny("sd1"))
+
+
+@pytest.fixture
+def sdxl() -> Iterator[Model]:
+    """The tiny SDXL."""
+    yield from _guarded(_tiny("sdxl"))

@@ -1,0 +1,89 @@
+"""The loss of a step: the card's formula, the start token's detached gradient, and what is computed once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from motif.attention import Call, Row
+from motif.learn import Examples
+from motif.learn.batches import Batches, StartDetached
+from motif.learn.custom_diffusion import RECIPES, _names, _rare  # pyright: ignore[reportPrivateUsage]
+from motif.learn.fit import Trained
+from motif.learn.prior import Prior
+from PIL import Image
+
+
+@pytest.fixture
+def trained(base: Any) -> Trained:
+    return Trained.start(base, _names(base, "crossattn_kv"), _rare(base, ("<new1>",), ("ktn",)), {"<new1>": "cat"})
+
+
+def batches(base: Any, photos: Path, *, prior: bool = True, **settings: Any) -> Batches:
+    pictures = Prior((Image.new("RGB", (16, 16), "red"),) * 2, ("photo of a cat", "a cat")) if prior else Prior((), ())
+    return Batches(base, Examples(photos, "photo of a <new1> cat"), pictures, RECIPES["compvis"], 2, 0, **settings)
+
+
+def test_no_gradient_reaches_kv_through_the_start_token(base: Any, trained: Trained) -> None:
+    """Where a text is start tokens only, Wk and Wv learn nothing; the outputs are the same with and without."""
+    dressed = trained.on(base)
+    text = base.read("photo of a cat")
+    states = text.states[:, :1]
+    x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    outs = []
+    for controls in ((), (StartDetached(),)):
+        call = Call((Row("main", "cond", slice(0, 1), text),), 0, 1, 0.0, (8, 8), controls)
+        outs.append(dressed.predict(x, 500, states, text.pooled, call))
+    assert torch.equal(outs[0], outs[1])
+    outs[1].square().mean().backward()
+    assert all(w.grad is None or w.grad.abs().max() == 0 for w in trained.weights.values())
+    outs[0].square().mean().backward()
+    assert any(w.grad is not None and w.grad.abs().max() > 0 for name, w in trained.weights.items() if "to_v" in name)
+
+
+def test_gradients_reach_every_weight_and_the_token(base: Any, trained: Trained, photos: Path) -> None:
+    batches(base, photos, augment=True).loss(trained.on(base), 0, 1.0).backward()
+    for name, value in trained.parameters().items():
+        assert value.grad is not None and value.grad.abs().max() > 0, name
+    for reader in base.models.readers:
+        assert reader.encoder.get_input_embeddings().weight.grad is None
+
+
+def test_a_step_is_drawn_from_seed_and_step_alone(base: Any, trained: Trained, photos: Path) -> None:
+    first, second = batches(base, photos, augment=True), batches(base, photos, augment=True)
+    dressed = trained.on(base)
+    with torch.no_grad():
+        straight = [float(first.loss(dressed, step, 1.0)) for step in range(4)]
+        jumped = float(second.loss(dressed, 3, 1.0))
+    assert jumped == straight[3]
+    assert len(set(straight)) == 4
+
+
+def test_weight_of_the_prior(base: Any, trained: Trained, photos: Path) -> None:
+    """The loss is linear in the prior's weight, and 0 leaves the photos' term."""
+    material, dressed = batches(base, photos, augment=False), trained.on(base)
+    with torch.no_grad():
+        zero, one, three = (float(material.loss(dressed, 0, weight)) for weight in (0.0, 1.0, 3.0))
+    assert three - zero == pytest.approx(3 * (one - zero), rel=1e-4)
+    assert one > zero
+
+
+def test_whole_photos_and_prior_captions_are_encoded_once(
+    base: Any, trained: Trained, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    material, dressed = batches(base, photos, augment=False), trained.on(base)
+    with torch.no_grad():
+        for step in range(12):
+            material.loss(dressed, step, 1.0)
+        encoded: list[int] = []
+        encode = base.models.vae.encode
+        monkeypatch.setattr(base.models.vae, "encode", lambda x: encoded.append(len(x)) or encode(x))
+        read: list[int] = []
+        original = type(dressed).read
+        monkeypatch.setattr(type(dressed), "read", lambda self, prompts: read.append(len(prompts)) or original(self, prompts))
+        for step in range(12, 16):
+            material.loss(dressed, step, 1.0)
+    assert encoded == [], "a whole photo went through the VAE again"
+    assert read == [1] * 4, "two equal captions are encoded once, prior captions not again"

@@ -1,0 +1,65 @@
+"""The prior: each source gives pictures with captions, drawn ones once; what cannot work is refused at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from motif.errors import InputError
+from motif.learn.prior import gather
+from PIL import Image
+
+
+def test_none_is_empty(base: Any) -> None:
+    assert len(gather(base, "none", "cat")) == 0
+
+
+def test_generated_pictures_are_kept_and_drawn_once(base: Any, tmp_path: Path) -> None:
+    drawn: list[tuple[int, int]] = []
+    settings: dict[str, Any] = {"count": 3, "steps": 2, "cache": tmp_path, "on_picture": lambda i, n: drawn.append((i, n))}
+    first = gather(base, "generate", "cat", **settings)
+    assert drawn == [(1, 3), (2, 3), (3, 3)]
+    assert first.captions == ("photo of a cat",) * 3
+    second = gather(base, "generate", "cat", **settings)
+    assert len(drawn) == 3, "drawn again"
+    assert [a.tobytes() for a in first.images] == [b.tobytes() for b in second.images]
+    more = gather(base, "generate", "cat", **settings | {"count": 4})
+    assert drawn[3:] == [(1, 1)], "only the missing one is drawn"
+    assert more.images[0].tobytes() == first.images[0].tobytes()
+
+
+def test_another_setting_or_class_is_another_picture(base: Any, tmp_path: Path) -> None:
+    gather(base, "generate", "cat", count=1, steps=2, cache=tmp_path)
+    gather(base, "generate", "cat", count=1, steps=3, cache=tmp_path)
+    gather(base, "generate", "tea", count=1, steps=2, cache=tmp_path)
+    assert len(list(tmp_path.rglob("*.png"))) == 3
+
+
+def test_a_folder_brings_its_own_captions(base: Any, tmp_path: Path) -> None:
+    for i in range(3):
+        Image.new("RGB", (40, 30), (i * 90, 0, 0)).save(tmp_path / f"{i}.png")
+    (tmp_path / "1.txt").write_text("a grey cat on a wall")
+    found = gather(base, str(tmp_path), "cat", count=2)
+    assert found.captions == ("photo of a cat", "a grey cat on a wall")
+    assert {image.size for image in found.images} == {(base.size, base.size)}
+
+
+def test_captions_in_a_file_are_drawn(base: Any, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("a cat\n\n  a photo of tea \n")
+    assert gather(base, str(tmp_path / "words.txt"), "", steps=1).captions == ("a cat", "a photo of tea")
+
+
+@pytest.mark.parametrize(("source", "noun", "word"), [("generate", "", "class word"), ("no/such/place", "cat", "use none")])
+def test_bad_sources_say_what_to_do(base: Any, source: str, noun: str, word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        gather(base, source, noun)
+
+
+def test_an_empty_caption_file_and_an_empty_folder_are_refused(base: Any, tmp_path: Path) -> None:
+    (tmp_path / "none.txt").write_text("\n\n")
+    with pytest.raises(InputError, match="no caption"):
+        gather(base, str(tmp_path / "none.txt"), "cat")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty"):
+        gather(base, str(tmp_path / "empty"), "cat")
