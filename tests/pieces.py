@@ -26,8 +26,10 @@ def fingerprint(base: Base) -> str:
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
             digest.update(f"{part}.{name}{tensor.dtype}{tensor.requires_grad}".encode())
             digest.update(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        digest.update(str([(name, m.training, len(m._forward_hooks)) for name, m in module.named_modules()]).encode())
+        digest.update(str([m.training for m in module.modules()]).encode())
     digest.update(str([type(p).__name__ for p in base.models.unet.attn_processors.values()]).encode())
+    embeddings = [reader.encoder.get_input_embeddings() for reader in base.models.readers]
+    digest.update(str([len(embedding._forward_hooks) for embedding in embeddings]).encode())
     return digest.hexdigest()
 
 

@@ -56,7 +56,8 @@ def test_looking_changes_nothing_beyond_rounding(model):
     x, watch = model.noise(2), Watch()
     looked = predict(model.base, x, PROMPT, call=call_of(model.base.read(PROMPT), x, controls=[watch]))
     assert gap(looked, predict(model.base, x, PROMPT)) < 1e-5
-    assert [site for _, site, _ in watch.seen] == list(model.base.models.sites)
+    assert {site for _, site, _ in watch.seen} == set(model.base.models.sites)
+    assert len(watch.seen) == len(model.base.models.sites)
 
 
 @pytest.mark.parametrize("scale", [(1, 1), (2, 1), (1, 3)])
@@ -83,7 +84,7 @@ def test_grid_halves_as_the_denoiser_does_and_refuses_what_is_no_halving():
 
 
 def test_only_sites_that_are_looked_at_leave_the_fused_path(model, monkeypatch):
-    class Cross16(Watch):
+    class UpCross(Watch):
         def looks(self, site: Site, call: Call) -> bool:
             return site.kind == "cross" and site.place == "up"
 
@@ -95,9 +96,10 @@ def test_only_sites_that_are_looked_at_leave_the_fused_path(model, monkeypatch):
         calls += 1
         return fused(*args, **kwargs)
 
+    x, watch, text = model.noise(), UpCross(), model.base.read(PROMPT)
     monkeypatch.setattr(F, "scaled_dot_product_attention", counted)
-    x, watch = model.noise(), Cross16()
-    predict(model.base, x, PROMPT, call=call_of(model.base.read(PROMPT), x, controls=[watch]))
+    call = call_of(text, x, controls=[watch])
+    model.base.predict(x, 500, text.states, text.pooled, call)
     sites = model.base.models.sites
     assert 0 < len(watch.seen) < len(sites)
     assert calls == len(sites) - len(watch.seen)

@@ -38,8 +38,10 @@ class Origin:
 
     def same_weights(self, other: Origin, *, tolerance: float = 1e-3) -> bool:
         """Equal within what float16 rounding does to a norm."""
-        pairs = list(zip(self.norms, other.norms, strict=False))
-        return self.same_shape(other) and all(abs(a - b) <= tolerance * max(abs(a), 1e-8) for a, b in pairs)
+        if not self.same_shape(other) or len(self.norms) != len(other.norms):
+            return False
+        pairs = zip(self.norms, other.norms, strict=True)
+        return all(abs(a - b) <= tolerance * max(abs(a), 1e-8) for a, b in pairs)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Concept:
         tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in self._tensors().items()}
         with written(path) as part:
             save_file(tensors, part, metadata=self._header())
+            _sort_header(part)
         return path
 
     @staticmethod
@@ -130,8 +133,8 @@ class Concept:
             "modelspec.sai_model_spec": "1.0.1",
             "modelspec.architecture": f"{self.record.base.name}/motif-{self.record.method}",
             "modelspec.implementation": "motif",
-            "modelspec.title": f"{' '.join(self.tokens)} {noun}".strip(),
-            "modelspec.trigger_phrase": " ".join(self.tokens),
+            "modelspec.title": f"{' '.join(sorted(self.tokens))} {noun}".strip(),
+            "modelspec.trigger_phrase": " ".join(sorted(self.tokens)),
         }
 
     def __eq__(self, other: object) -> bool:
@@ -141,6 +144,19 @@ class Concept:
         return mine.keys() == theirs.keys() and all(_same(mine[key], theirs[key]) for key in mine)
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+
+def _sort_header(path: Path) -> None:
+    """Put the header's keys in order, in place: the library writes them in another order each time, so that the same
+    concept would be another file."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header: dict[str, Any] = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(ordered) <= length:
+            file.seek(8)
+            file.write(ordered.ljust(length))
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

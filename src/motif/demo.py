@@ -51,8 +51,7 @@ def demo(
     out: Path,
     *,
     concept: str = "",
-    steps: int = 150,
-    batch_size: int = 6,
+    steps: int | None = None,
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -62,8 +61,7 @@ def demo(
     Args:
         out: The folder to write to: report.html, pictures/, concept.safetensors, demo.json, the run's log.
         concept: Which held-out object of pocket's world; the default is the first.
-        steps: Training steps.
-        batch_size: Photos per step.
+        steps: Training steps; the default is pocket's own advice.
         seed: Of training; the pictures always use seeds 0 and 1.
         say: Told in one line what happens next.
         on_progress: Told of every training step.
@@ -75,10 +73,10 @@ def demo(
     base, clip, dino = Base.load("pocket"), ClipEncoder.load("pocket"), DinoEncoder.load("pocket")
     say(f"drawing {len(PLACES)} places with the class word alone: a {subject.noun}")
     before = _answer(base, f"a photo of a {subject.noun}")
-    say(f"learning {TOKEN} from {len(subject.references)} photos, {steps} steps")
+    say(f"learning {TOKEN} from {len(subject.references)} photos")
     learned = custom_diffusion(
-        base, Examples(subject.folder, f"photo of a {TOKEN} {subject.noun}"), steps=steps, batch_size=batch_size,
-        prior_count=48, prior_steps=20, seed=seed, checkpoint_every=steps, folder=out / "run", on_progress=on_progress,
+        base, Examples(subject.folder, f"photo of a {TOKEN} {subject.noun}"), steps=steps, seed=seed,
+        folder=out / "run", on_progress=on_progress,
     )  # fmt: skip
     learned.save(out / "concept.safetensors")
     me = base.wear(learned)

@@ -4,7 +4,7 @@
 
     orientation   the EXIF rotation is applied
     colour        an embedded ICC profile is converted to sRGB; CMYK, LAB, YCbCr, grey and palettes become RGB
-    depth         16 bits are scaled to 8 (x / 257), floats by the smallest of 1, 255, 65535 that holds them; never clipped
+    depth         16 bits are scaled to 8 (x / 257), floats by the smallest of 1, 255, 65535 that holds them, unclipped
     alpha         becomes the mask, and the picture is put on white
     mask          NAME-mask.png beside NAME.* (white is the subject) comes before alpha
     animation     the first frame

@@ -59,7 +59,9 @@ class Schedule:
             raise InputError(f"steps is {steps}: it must lie between 1 and {self.length}")
         scheduler: Any = DDIMScheduler.from_config(dict(self.config))
         scheduler.set_timesteps(steps)
-        return tuple(min(int(t), self.length - 1) for t in scheduler.timesteps)
+        times = [int(t) for t in scheduler.timesteps]
+        above = max(times[0] - (self.length - 1), 0)  # the offset of 1000 steps in 1000 leads past the table
+        return tuple(t - above for t in times)
 
     def at(self, t: int) -> float:
         """ᾱ_t."""

@@ -102,7 +102,9 @@ def test_stopped_and_resumed_is_bit_for_bit_never_stopped(tmp_path: Path, stop: 
     train_stage(second, SCHEDULE, tmp_path / "halted", seed=7)
     for mine, other in zip(straight.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(mine, other)
-    saved = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("straight", "halted")]
+    saved = [
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("straight", "halted")
+    ]
     assert all(torch.equal(a, b) for a, b in zip(saved[0]["average"], saved[1]["average"], strict=True))
     assert saved[0]["step"] == saved[1]["step"] == SCHEDULE.steps
 
@@ -133,7 +135,9 @@ def test_a_spent_budget_trains_no_further_and_a_larger_one_goes_on(tmp_path: Pat
 def test_a_broken_gradient_changes_nothing(tmp_path: Path) -> None:
     stage, line = line_stage()
     before = line.inner.weight.detach().clone()
-    broken = Stage("broken", line, lambda step, rng: (line(torch.full((1, 6), torch.nan)).sum(), {}), stage.show)
+    broken = Stage(
+        "broken", line, lambda step, rng: (line(torch.full((1, 6), torch.nan)).sum(), {}), stage.show
+    )
     train_stage(broken, SCHEDULE, tmp_path)
     assert torch.equal(line.inner.weight, before)
 
@@ -158,8 +162,10 @@ def test_the_average_is_exact_and_wearing_it_is_undone() -> None:
 def test_pace_warms_up_holds_and_falls_to_its_floor() -> None:
     schedule = Schedule(steps=100, batch=1, lr=1.0, warm_up=10, hold=0.2, floor=0.05)
     values = [pace(schedule, step, step / 100) for step in range(101)]
-    assert values[0] == pytest.approx(0.1) and values[10:20] == [1.0] * 10 and values[-1] == pytest.approx(0.05)
-    assert all(a >= b for a, b in zip(values[20:], values[21:], strict=False))
+    assert (
+        values[0] == pytest.approx(0.1) and values[10:20] == [1.0] * 10 and values[-1] == pytest.approx(0.05)
+    )
+    assert values[20:] == sorted(values[20:], reverse=True)
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 5, 17), (2, 17, 5)])
@@ -168,7 +174,12 @@ def test_muons_direction_has_singular_values_near_one(shape: tuple[int, ...]) ->
     values = torch.linalg.svdvals(orthogonalised(matrices))
     assert values.max() < 1.3 and values.median() > 0.6
     left, _, right = torch.linalg.svd(matrices, full_matrices=False)
-    assert torch.nn.functional.cosine_similarity(orthogonalised(matrices).flatten(1), (left @ right).flatten(1)).min() > 0.9
+    assert (
+        torch.nn.functional.cosine_similarity(
+            orthogonalised(matrices).flatten(1), (left @ right).flatten(1)
+        ).min()
+        > 0.9
+    )
 
 
 # The tokenizer
@@ -182,12 +193,18 @@ def test_every_word_of_the_world_is_one_token(tokenizer: Any) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.text(st.characters(min_codepoint=33, max_codepoint=0x24F, exclude_categories=["Cs", "Cc", "Cf"]), min_size=1, max_size=12))
+@given(
+    st.text(
+        st.characters(min_codepoint=33, max_codepoint=0x24F, exclude_categories=["Cs", "Cc", "Cf"]),
+        min_size=1,
+        max_size=12,
+    )
+)
 def test_any_text_comes_back(tokenizer: Any, word: str) -> None:
     import unicodedata
 
     ids = tokenizer(word).input_ids[1:-1]
-    assert ids and tokenizer.unk_token_id not in ids or word == ""
+    assert (ids and tokenizer.unk_token_id not in ids) or word == ""
     plain = unicodedata.normalize("NFC", word).lower()
     assert "".join(tokenizer.decode(ids).split()) == "".join(plain.split())
 
@@ -247,7 +264,10 @@ def test_nearer_share_counts_triplets() -> None:
     features = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
     instance, noun = torch.tensor([0, 0, 1, 1]), torch.zeros(4, dtype=torch.long)
     assert nearer_share(features, instance, noun) == (1.0, 8)
-    assert nearer_share(features, torch.tensor([0, 1, 0, 1]), noun) == (0.25, 8)  # 1 and 3 each beat one of two
+    assert nearer_share(features, torch.tensor([0, 1, 0, 1]), noun) == (
+        0.25,
+        8,
+    )  # 1 and 3 each beat one of two
 
 
 def test_times_are_stratified_and_the_weights_capped() -> None:
@@ -255,8 +275,12 @@ def test_times_are_stratified_and_the_weights_capped() -> None:
     assert sorted((t // 20).tolist()) == list(range(50))
     noise = torch.zeros(2, 1, 2, 2)
     alpha_bar = torch.tensor([0.99, 0.5])  # SNR 99 and 1: weights 5/99 and 1
-    total, plain = denoising_loss(torch.ones_like(noise) * torch.tensor([1.0, 0.0])[:, None, None, None], noise, alpha_bar, cap=5.0)
-    assert plain.item() == pytest.approx(0.5) and total.item() == pytest.approx((5 / 99) / (1 + 5 / 99), rel=1e-4)
+    total, plain = denoising_loss(
+        torch.ones_like(noise) * torch.tensor([1.0, 0.0])[:, None, None, None], noise, alpha_bar, cap=5.0
+    )
+    assert plain.item() == pytest.approx(0.5) and total.item() == pytest.approx(
+        (5 / 99) / (1 + 5 / 99), rel=1e-4
+    )
 
 
 # The parts together
@@ -298,11 +322,18 @@ def test_transformers_loads_the_readers(trained: Path, tmp_path: Path) -> None:
 
     assemble(trained, tmp_path / "shipped")
     whole = CLIPModel.from_pretrained(trained / "condition-clip" / "clip")
-    tower = CLIPVisionModelWithProjection.from_pretrained(tmp_path / "shipped" / "condition-clip", dtype=torch.float32)
+    tower = CLIPVisionModelWithProjection.from_pretrained(
+        tmp_path / "shipped" / "condition-clip", dtype=torch.float32
+    )
     images = torch.zeros(1, 3, 64, 64)
     theirs = whole.visual_projection(whole.vision_model(pixel_values=images).pooler_output)
     assert torch.allclose(tower(pixel_values=images).image_embeds, theirs, atol=2e-2)
-    assert ViTModel.from_pretrained(tmp_path / "shipped" / "dino")(pixel_values=images.half()).last_hidden_state.shape[1] == 65
+    assert (
+        ViTModel.from_pretrained(tmp_path / "shipped" / "dino")(
+            pixel_values=images.half()
+        ).last_hidden_state.shape[1]
+        == 65
+    )
     judge = load_judge(tmp_path / "shipped" / "judge")
     assert judge.find(images).shape == (1, 1, 64, 64)
     assert judge.identify(images, torch.ones(1, 1, 64, 64)).norm().item() == pytest.approx(1, abs=1e-5)
@@ -314,7 +345,9 @@ def test_the_scoring_clip_is_not_the_conditioning_one(trained: Path) -> None:
     scoring = load_file(trained / "clip" / "clip" / "model.safetensors")
     conditioning = load_file(trained / "condition-clip" / "clip" / "model.safetensors")
     shared = [n for n in scoring if n.endswith(".weight") and n in conditioning and "norm" not in n]
-    assert shared and not any(scoring[n].shape == conditioning[n].shape and torch.equal(scoring[n], conditioning[n]) for n in shared)
+    assert shared and not any(
+        scoring[n].shape == conditioning[n].shape and torch.equal(scoring[n], conditioning[n]) for n in shared
+    )
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:

@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from motif.cli.command import Command
 from motif.cli.outputs import prepare_folder
-from motif.cli.voice import Voice
+from motif.cli.voice import Voice, aligned
+
+METRICS = ("clip-i", "dino-i", "clip-t")
 
 
 @click.command(cls=Command, short_help="The whole story, offline, in minutes.")
-@click.option("-o", "--output", default="out/demo", show_default=True, type=click.Path(path_type=Path), metavar="DIR",
-              help="A folder for the report and its pictures.")  # fmt: skip
-def demo(voice: Voice, output: Path) -> None:
-    """The whole story, offline, in minutes: learn a concept on the embedded base, draw it, score it, write a report."""
+@click.option("-o", "--output", default="out/demo", show_default=True, type=click.Path(path_type=Path),
+              metavar="DIR", help="A folder for the report and its pictures.")  # fmt: skip
+@click.option("--concept", default="", help="Which held-out object; the default is the first.")
+@click.option("--steps", default=150, show_default=True, type=click.IntRange(min=1), help="Training steps.")
+@click.option("--batch-size", default=6, show_default=True, type=click.IntRange(min=1), help="Photos per step.")
+@click.option("--seed", default=0, show_default=True, help="Seed of training.")
+def demo(voice: Voice, output: Path, concept: str, steps: int, batch_size: int, seed: int) -> None:
+    """Learn a concept on the embedded base, draw it in new places, score it, and write a report page.
+
+    Offline, on a CPU, in a few minutes.
+    """
     from motif.demo import demo as tell
 
-    report = tell(prepare_folder(output))
-    voice.result({"report": str(report)}, str(report))
+    folder = prepare_folder(output)
+    with voice.progress("learning") as on_progress:
+        measured = tell(
+            folder, concept=concept, steps=steps, batch_size=batch_size, seed=seed, say=voice.note,
+            on_progress=on_progress,
+        )  # fmt: skip
+    report = folder / "report.html"
+    voice.result({"report": str(report), **measured}, f"{_scores(measured)}\n\nreport: {report}")
+
+
+def _scores(measured: dict[str, Any]) -> str:
+    rows: list[list[object]] = []
+    for name, found in measured["scores"].items():
+        cells = [found[m]["mean"] if m in found else None for m in METRICS]
+        rows.append([name, *cells])
+    return aligned(rows, [f"{measured['noun']} {measured['concept']}", *METRICS])

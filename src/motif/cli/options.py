@@ -51,7 +51,7 @@ ALWAYS = {
 }
 """Help for parameters that mean the same everywhere, where a docstring does not say."""
 
-SIMPLE: Mapping[Any, click.ParamType] = {
+SIMPLE: Mapping[Any, Any] = {
     int: click.INT,
     float: Number(),
     str: click.STRING,
@@ -62,7 +62,8 @@ SIMPLE: Mapping[Any, click.ParamType] = {
 def options(function: Callable[..., Any], *, hidden: Iterable[str] = ()) -> list[click.Option]:
     """One option per keyword-only parameter, in the signature's order; those of HANDLED and `hidden` are left out.
 
-    A parameter whose type has no place on a command line (a callback, a loaded model) is left out too; it needs a default.
+    A parameter whose type has no place on a command line (a callback, a loaded model) is left out too; it needs a
+    default.
     """
     documented, out = arguments_help(function), HANDLED | set(hidden)
     found: list[click.Option] = []

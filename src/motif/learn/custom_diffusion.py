@@ -26,13 +26,16 @@ from motif.lanes import draw
 from motif.learn.augment import Resizing
 from motif.learn.batches import Batches, Recipe
 from motif.learn.examples import Examples, check_token, find_nouns
-from motif.learn.fit import Progress, Run, Trained, bound, fit
+from motif.learn.fit import Progress, Run, Trained, advised, fit
 from motif.learn.prior import gather
 from motif.versions import versions
 from motif.weights import is_cross, is_cross_kv, select
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+PAPER = {"steps": 250, "batch_size": 4, "lr": 1e-5, "prior_count": 200, "prior_steps": 50}
+"""The paper's numbers (card 1.8)."""
 
 TRAINABLE = {"crossattn_kv": is_cross_kv, "crossattn": is_cross}
 
@@ -52,15 +55,15 @@ def custom_diffusion(
     base: Base,
     examples: Examples,
     *,
-    steps: int = 250,
-    batch_size: int = 4,
+    steps: int | None = None,
+    batch_size: int | None = None,
     lr: float | None = None,
     token_lr: float | None = None,
     scale_lr: bool = True,
     prior: str = "generate",
-    prior_count: int = 200,
+    prior_count: int | None = None,
+    prior_steps: int | None = None,
     prior_weight: float = 1.0,
-    prior_steps: int = 50,
     trained: Literal["crossattn_kv", "crossattn"] = "crossattn_kv",
     rare_tokens: Sequence[str] = ("ktn", "pll", "ucd"),
     recipe: Literal["compvis", "adobe-diffusers", "diffusers"] = "compvis",
@@ -75,16 +78,18 @@ def custom_diffusion(
 ) -> Concept:
     """Learn a concept from a few photos by Custom Diffusion.
 
+    What is not given comes from the base's advice where it has some (pocket does), and from the paper elsewhere.
+
     Args:
-        steps: Training steps (paper: 250 for one concept, at a total batch of 8).
-        batch_size: Photos per step; as many prior pictures come with them.
-        lr: Base learning rate. The default is the base's own advice, or the paper's 1e-5.
-        token_lr: The new token's base learning rate; the default is the base's advice, or `lr` (as in the paper).
+        steps: Training steps (paper: 250 for one concept).
+        batch_size: Photos per step; as many prior pictures come with them (paper: 4 + 4).
+        lr: Base learning rate (paper: 1e-5).
+        token_lr: The new token's base learning rate (paper: the same as lr).
         scale_lr: Multiply rates by the total batch, prior included (paper: 1e-5 x 8 = 8e-5).
         prior: none, generate, a folder of pictures, or a .txt file of captions.
         prior_count: How many prior pictures (paper: 200).
+        prior_steps: Denoising steps of a generated prior picture (paper: 50).
         prior_weight: Weight of the prior's term.
-        prior_steps: Denoising steps of a generated prior picture.
         trained: crossattn_kv (the paper), or crossattn: q, k, v and out of the cross-attention layers (faces).
         rare_tokens: The vocabulary entries that new tokens start from, in order (paper: ktn, id 42170; pll, 47629).
         recipe: compvis (gave the paper's numbers), adobe-diffusers or diffusers: augmentation, mask and weights of each.
@@ -96,13 +101,12 @@ def custom_diffusion(
     Raises:
         InputError: photos, prompt, prior or settings that cannot work, found before the first step.
     """
-    settings = bound({k: v for k, v in locals().items() if k not in ("base", "examples", "on_progress", "folder", "resume")})
-    advice = base.advice.get("custom-diffusion", {})
-    lr = lr if lr is not None else float(advice.get("lr", 1e-5))
-    token_lr = token_lr if token_lr is not None else float(advice.get("token_lr", lr))
-    if batch_size < 1 or steps < 1 or min(lr, token_lr) <= 0:
-        raise InputError(f"steps {steps}, batch_size {batch_size}, lr {lr}: all must be positive")
-    settings |= {"lr": lr, "token_lr": token_lr}
+    given = {k: v for k, v in locals().items() if k not in ("base", "examples", "on_progress", "folder", "resume")}
+    settings = advised(base, "custom-diffusion", PAPER, given)
+    steps, batch_size, lr, prior_count, prior_steps = (settings[k] for k in PAPER)
+    token_lr = settings["token_lr"] = settings["token_lr"] or lr
+    if min(steps, batch_size, lr, token_lr) <= 0:
+        raise InputError(f"steps {steps}, batch_size {batch_size}, lr {lr}, token_lr {token_lr}: all must be positive")
     for token in examples.tokens:
         check_token(base.models.readers[0].tokenizer, token)
     nouns = find_nouns(examples.prompt)

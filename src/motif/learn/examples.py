@@ -68,8 +68,8 @@ class Examples:
     Args:
         place: A folder, one picture, or a list of pictures.
         prompt: What they show, with the new word in angle brackets: "photo of a <new1> cat".
-        token: The new word. The default is the first <word> of the prompt, and an error where there is none; None is for
-            pictures that teach no word, such as a prior's.
+        token: The new word. The default is the first <word> of the prompt, and an error where there is none; None
+            is for pictures that teach no word, such as a prior's.
         noun: The token's class. The default is the words behind it ("cat"), "" where nothing follows.
     Raises:
         InputError: no usable photo; a prompt or a caption without its token; a token not written as <name>.
@@ -106,6 +106,11 @@ class Examples:
     def tokens(self) -> tuple[str, ...]:
         """Every <token> of the prompt, in order."""
         return find_tokens(self.prompt)
+
+    @property
+    def nouns(self) -> dict[str, str]:
+        """{token: its noun} of every token of the prompt; `noun` stands for the first."""
+        return {**find_nouns(self.prompt), **({self.token: self.noun} if self.token else {})}
 
     @property
     def phrase(self) -> str:

@@ -250,6 +250,10 @@ def _stopping() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def bound(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A method's settings as plain JSON values, for the record."""
-    return json.loads(json.dumps(dict(settings), default=str, sort_keys=True))
+def advised(base: Base, method: str, paper: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's settings as plain JSON values, for use and for the record: what was given, else the base's advice, else
+    the paper's."""
+    advice = base.advice.get(method, {})
+    names = given.keys() | paper.keys()
+    settings = {n: given[n] if given.get(n) is not None else advice.get(n, paper.get(n)) for n in sorted(names)}
+    return json.loads(json.dumps(settings, default=str))

@@ -24,7 +24,7 @@ from PIL import Image, UnidentifiedImageError
 
 from motif.errors import InputError
 from motif.files import natural
-from motif.images import DAMAGE, mask_path, open_picture
+from motif.images import DAMAGE, open_picture
 
 Fate = Literal["used", "caption", "mask", "skipped", "refused"]
 
@@ -152,8 +152,11 @@ def _listed(photos: str | Path | Sequence[str | Path]) -> tuple[str, list[Path],
         raise InputError(f"{place}: no permission to read this folder") from None
     if match := KOHYA.fullmatch(place.name):
         repeats, words = match.groups()
-        notice = f"{place}: a kohya folder: its {repeats} repeats are not needed (motif counts steps), its photos are read; "
-        return str(place), paths, [notice + f'"{words}" is not used: the prompt says what they show']
+        notice = (
+            f"{place}: a kohya folder: its photos are read, its {repeats} repeats are not needed (motif counts "
+            f'steps), and "{words}" is not used: the prompt says what they show'
+        )
+        return str(place), paths, [notice]
     return str(place), paths, []
 
 
@@ -222,7 +225,7 @@ def _photo(path: Path, lines: Mapping[str, str], resolution: int | None, seen: d
     if long > short:
         share = f"the centre square keeps {round(100 * short / long)} % of it"
         (warnings if short * 2 < long else notes).append(share)
-    if all(low == high for low, high in picture.image.getextrema()):  # pyright: ignore[reportGeneralTypeIssues]
+    if picture.image.getcolors(1):
         warnings.append("one flat colour: nothing can be learned from it")
     if digest in seen:
         warnings.append(f"the same file as {seen[digest]}: it counts twice")

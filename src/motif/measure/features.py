@@ -167,10 +167,11 @@ def _batched(items: Sequence[Any], batch_size: int, encode: Any) -> "Tensor":
 
 
 def _dino_preprocessing(files: Files, side: int) -> Preprocessing:
-    """The card's (shorter side to 256/224 of the crop, ImageNet's statistics) unless the folder says otherwise.
+    """The card's (shorter side 256/224 of the crop, ImageNet's statistics) unless the folder says otherwise.
 
-    The file of facebook/dino-vits16 is not DINO's own: at least one revision has 0.5 for mean and deviation and
-    a plain number for a size, without a crop. So for that model, and for its like with a plain number, the card.
+    The file of facebook/dino-vits16 is not DINO's own: at least one revision has 0.5 for mean and deviation
+    and a plain number for a size, without a crop. So the card holds for that model, and for any file with a
+    plain number.
     """
     card = round(side * DINO_RESIZE)
     size: Any = files.preprocessor.get("size")

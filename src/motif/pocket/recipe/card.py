@@ -14,12 +14,20 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPModel, ViTModel
 
-from motif.pocket.recipe.shipping import folder_size
 from motif.pocket.recipe.clip import blocks, token_ids
 from motif.pocket.recipe.dino import nearer_share
 from motif.pocket.recipe.judge import KINDS, answers, load_judge, measure_judge
 from motif.pocket.recipe.latents import text_states
-from motif.pocket.recipe.material import LABELS, NONE, Material, as_bytes, load_material, normalised, write_grid
+from motif.pocket.recipe.material import (
+    LABELS,
+    NONE,
+    Material,
+    as_bytes,
+    load_material,
+    normalised,
+    write_grid,
+)
+from motif.pocket.recipe.shipping import folder_size
 from motif.pocket.recipe.training import write_atomically
 from motif.pocket.recipe.unet import GUIDANCE, STEPS, sample
 from motif.pocket.recipe.vae import encode_all
@@ -48,21 +56,32 @@ def figure(name: str, values: Tensor) -> Figure:
 
 def vae_figures(vae: Any, held_out: Material) -> list[Figure]:
     """PSNR per picture in dB and colour error per picture in grey levels."""
-    made = torch.cat([vae.decode(piece).sample for piece in encode_all(vae, held_out.rgb, "cpu").split(64)]).clamp(-1, 1)
+    made = torch.cat(
+        [vae.decode(piece).sample for piece in encode_all(vae, held_out.rgb, "cpu").split(64)]
+    ).clamp(-1, 1)
     error = made - normalised(held_out.rgb)
     psnr = -10 * torch.log10(error.square().mean((1, 2, 3)) / 4)
     return [figure("vae psnr dB", psnr), figure("vae colour error", error.mean((2, 3)).abs().mean(1) * 127.5)]
 
 
 def clip_figures(folder: Path, held_out: Material) -> list[Figure]:
-    """The scoring CLIP: the right full caption among 64 (per picture), the same instance nearer than a classmate (per instance)."""
+    """The scoring CLIP: the right full caption among 64 (per picture), the same instance nearer than a
+    classmate (per instance).
+    """
     clip = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = token_ids(tokenizer, [grammar.full_caption(one) for one in held_out.scenes])
     images = torch.cat([image_embedding(clip, piece) for piece in normalised(held_out.rgb).split(64)])
-    texts = torch.cat([clip.text_projection(clip.text_model(input_ids=piece).pooler_output) for piece in ids.split(64)])
+    texts = torch.cat(
+        [clip.text_projection(clip.text_model(input_ids=piece).pooler_output) for piece in ids.split(64)]
+    )
     similarity = F.normalize(images, dim=1) @ F.normalize(texts, dim=1).T
-    right = torch.cat([(ids[i : i + 64][block.argmax(1)] == ids[i : i + 64]).all(1).float() for i, block in blocks(similarity)])
+    right = torch.cat(
+        [
+            (ids[i : i + 64][block.argmax(1)] == ids[i : i + 64]).all(1).float()
+            for i, block in blocks(similarity)
+        ]
+    )
     return [figure("clip caption among 64", right), nearer("clip instance nearer", images, held_out)]
 
 
@@ -72,7 +91,9 @@ def image_embedding(clip: Any, images: Tensor) -> Tensor:
 
 
 def nearer(name: str, features: Tensor, held_out: Material) -> Figure:
-    """The share of (picture, own, classmate's) triplets in which the own picture is nearer, averaged per class."""
+    """The share of (picture, own, classmate's) triplets in which the own picture is nearer, averaged per
+    class.
+    """
     shares: list[float] = []
     for noun in range(len(LABELS["noun"])):
         rows = (held_out.labels["noun"] == noun).nonzero().flatten()
@@ -85,15 +106,22 @@ def nearer(name: str, features: Tensor, held_out: Material) -> Figure:
 def dino_figures(folder: Path, held_out: Material) -> list[Figure]:
     """The same instance nearer than a classmate, by DINO's CLS token."""
     model = ViTModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float32).eval()
-    pieces = [model(pixel_values=piece).last_hidden_state[:, 0] for piece in normalised(held_out.rgb).split(64)]
+    pieces = [
+        model(pixel_values=piece).last_hidden_state[:, 0] for piece in normalised(held_out.rgb).split(64)
+    ]
     return [nearer("dino instance nearer", torch.cat(pieces), held_out)]
 
 
 def sample_figures(pipeline: Any, judge: Any, asked: Material, seed: int) -> tuple[list[Figure], Tensor]:
-    """What the judge sees in samples of the full captions of held-out scenes; accessory only where one was asked for."""
+    """What the judge sees in samples of the full captions of held-out scenes; accessory only where one was
+    asked for.
+    """
     captions = [grammar.full_caption(one) for one in asked.scenes]
     states = text_states(pipeline.text_encoder, pipeline.tokenizer, ["", *captions], "cpu").float()
-    pieces = [sample(pipeline.unet, pipeline.vae, piece, states[:1], seed=seed + i) for i, piece in enumerate(states[1:].split(16))]
+    pieces = [
+        sample(pipeline.unet, pipeline.vae, piece, states[:1], seed=seed + i)
+        for i, piece in enumerate(states[1:].split(16))
+    ]
     images = torch.cat(pieces)
     given = answers(judge, images)
     out: list[Figure] = []
@@ -122,21 +150,38 @@ def speed_figures(pipeline: Any, *, repeats: int = 3) -> list[Figure]:
 
 @torch.no_grad()
 def measure_card(
-    folder: Path | str, shards: Path | str, *, pictures: int = 512, samples: int = 112, seed: int = 0, threads: int = 2
+    folder: Path | str,
+    shards: Path | str,
+    *,
+    pictures: int = 512,
+    samples: int = 112,
+    seed: int = 0,
+    threads: int = 2,
 ) -> list[Figure]:
-    """Measures a shipped folder on the held-out instances of `shards`; writes MODEL_CARD.md, card.json and card.png beside it."""
+    """Measures a shipped folder on the held-out instances of `shards`; writes MODEL_CARD.md, card.json and
+    card.png beside it.
+    """
     from diffusers import StableDiffusionPipeline
 
     folder = Path(folder)
     torch.set_num_threads(threads)
     held_out = load_material(Path(shards))[1]
     held_out = held_out.take(torch.arange(min(pictures, len(held_out))))
-    pipeline = StableDiffusionPipeline.from_pretrained(folder / "pipeline", dtype=torch.float32, safety_checker=None)
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        folder / "pipeline", dtype=torch.float32, safety_checker=None
+    )
     judge = load_judge(folder / "judge")
     photos = (held_out.labels["style"] == LABELS["style"].index("photo")).nonzero().flatten()
-    figures = [*vae_figures(pipeline.vae, held_out), *clip_figures(folder / "clip", held_out), *dino_figures(folder / "dino", held_out)]
+    figures = [
+        *vae_figures(pipeline.vae, held_out),
+        *clip_figures(folder / "clip", held_out),
+        *dino_figures(folder / "dino", held_out),
+    ]
     of_judge = measure_judge(judge, held_out, "cpu")
-    figures += [Figure(f"judge {kind}", share, binomial_error(share, len(held_out)), len(held_out)) for kind, share in of_judge.items()]
+    figures += [
+        Figure(f"judge {kind}", share, binomial_error(share, len(held_out)), len(held_out))
+        for kind, share in of_judge.items()
+    ]
     judged, images = sample_figures(pipeline, judge, held_out.take(photos[:samples]), seed)
     figures += [*judged, *speed_figures(pipeline)]
     write_grid(as_bytes(images[:100]), 10, folder / "card.png")
@@ -152,7 +197,11 @@ def binomial_error(share: float, count: int) -> float:
 def write_card(folder: Path, figures: list[Figure]) -> None:
     """MODEL_CARD.md and card.json, atomically."""
     rows = "\n".join(f"| {one.name} | {one.value:.3f} | {one.error:.3f} | {one.count} |" for one in figures)
-    parts = "\n".join(f"| `{part.name}/` | {folder_size(part) / 1e6:.1f} MB |" for part in sorted(folder.iterdir()) if part.is_dir())
+    parts = "\n".join(
+        f"| `{part.name}/` | {folder_size(part) / 1e6:.1f} MB |"
+        for part in sorted(folder.iterdir())
+        if part.is_dir()
+    )
     text = CARD.format(rows=rows, parts=parts, steps=STEPS, guidance=GUIDANCE)
     write_atomically(folder / "MODEL_CARD.md", lambda path: path.write_text(text, encoding="utf-8"))
     data = json.dumps([asdict(one) for one in figures], indent=1)
@@ -161,24 +210,28 @@ def write_card(folder: Path, figures: list[Figure]) -> None:
 
 CARD = """# pocket
 
-A small text-to-image diffusion model of 64 px, in the shape of Stable Diffusion, with the readers that measure it. It was trained from
-scratch by motif's own recipe (`motif pocket train`) on pictures that motif renders itself (`motif pocket render`). No photograph,
-no person and no foreign weights went into it. Licence: Apache-2.0, like motif.
+A small text-to-image diffusion model of 64 px, in the shape of Stable Diffusion, with the readers that
+measure it. It was trained from scratch by motif's own recipe (`motif pocket train`) on pictures that motif
+renders itself (`motif pocket render`). No photograph, no person and no foreign weights went into it. Licence:
+Apache-2.0, like motif.
 
-It is made to learn and compare methods offline, on two CPU cores. It knows a toy world of a few objects, places and colours,
+It is made to learn and compare methods offline, on two CPU cores. It knows a toy world of a few objects,
+places and colours,
 and nothing else: it is no use as a picture generator beyond that.
 
 | part | size (float16) |
 |---|---|
 {parts}
 
-`pipeline/` loads with `StableDiffusionPipeline.from_pretrained`. `clip/` scores (it shares nothing with the text tower that
-conditions the UNet), `condition-clip/` is that tower's own image side, `dino/` tells instances apart, `judge/` is the tests' classifier.
+`pipeline/` loads with `StableDiffusionPipeline.from_pretrained`. `clip/` scores (it shares nothing with the
+text tower that conditions the UNet), `condition-clip/` is that tower's own image side, `dino/` tells
+instances apart, `judge/` is the tests' classifier.
 
 ## Measured on held-out instances
 
-Means with standard errors over n pictures (for "nearer": over classes; for seconds: over repeats). Samples: {steps} DDIM steps, guidance {guidance},
-full captions of held-out scenes, read by the judge; "samples accessory" counts captions that ask for one.
+Means with standard errors over n pictures (for "nearer": over classes; for seconds: over repeats). Samples:
+{steps} DDIM steps, guidance {guidance}, full captions of held-out scenes, read by the judge; "samples
+accessory" counts captions that ask for one.
 
 | figure | mean | standard error | n |
 |---|---|---|---|

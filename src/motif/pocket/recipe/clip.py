@@ -1,7 +1,9 @@
 """The two CLIPs: the one whose text tower conditions pocket's UNet, and an independent one that scores.
 
-Both learn from captions (contrastive), from the world's labels (picture and patches) and from instances (two views of one object).
-They share nothing but the tokenizer: other seed, width and depth, so that the scoring CLIP does not grade itself.
+Both learn from captions (contrastive), from the world's labels (picture and patches) and from instances (two
+views of one object).
+They share nothing but the tokenizer: other seed, width and depth, so that the scoring CLIP does not grade
+itself.
 """
 
 from __future__ import annotations
@@ -62,7 +64,9 @@ class Clip(nn.Module):
 
 
 def clip_config(settings: ClipSettings, tokenizer: Any) -> CLIPConfig:
-    """CLIP's configuration; special ids are given, else transformers falls back to the highest id as the text's end."""
+    """CLIP's configuration; special ids are given, else transformers falls back to the highest id as the
+    text's end.
+    """
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": settings.text_width,
@@ -90,7 +94,10 @@ def clip_config(settings: ClipSettings, tokenizer: Any) -> CLIPConfig:
 def image_processor() -> CLIPImageProcessorPil:
     """Any picture → 64 px, values in -1..1."""
     return CLIPImageProcessorPil(
-        size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}, image_mean=[0.5] * 3, image_std=[0.5] * 3
+        size={"shortest_edge": 64},
+        crop_size={"height": 64, "width": 64},
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
     )
 
 
@@ -115,8 +122,12 @@ def draw_batch(material: Material, rows: Tensor, rng: np.random.Generator, devic
 
 
 @torch.no_grad()
-def measure_clip(clip: Clip, held_out: Material, tokenizer: Any, device: str, *, count: int = 512) -> dict[str, Any]:
-    """On held-out pictures: the right caption among 64, the label heads, the same instance nearest among all."""
+def measure_clip(
+    clip: Clip, held_out: Material, tokenizer: Any, device: str, *, count: int = 512
+) -> dict[str, Any]:
+    """On held-out pictures: the right caption among 64, the label heads, the same instance nearest among
+    all.
+    """
     some = held_out.take(torch.arange(min(count, len(held_out))))
     ids = caption_ids(some, 1, tokenizer, seed=99)[:, 0].to(device)
     images = torch.cat([clip.read_images(normalised(piece).to(device))[0] for piece in some.rgb.split(64)])
@@ -133,7 +144,9 @@ def measure_clip(clip: Clip, held_out: Material, tokenizer: Any, device: str, *,
 
 
 def blocks(similarity: Tensor) -> list[tuple[int, Tensor]]:
-    """Diagonal blocks of 64 (the last, smaller one left out unless it is the only one), each with its offset."""
+    """Diagonal blocks of 64 (the last, smaller one left out unless it is the only one), each with its
+    offset.
+    """
     starts = range(0, max(1, len(similarity) - 63), 64)
     return [(i, similarity[i : i + 64, i : i + 64]) for i in starts]
 
@@ -145,7 +158,15 @@ def hits(block: Tensor, ids: Tensor) -> float:
 
 
 def train_clip(
-    name: str, material: Material, held_out: Material, tokenizer: Any, folder: Path, settings: ClipSettings, *, device: str = "cpu", seed: int = 0
+    name: str,
+    material: Material,
+    held_out: Material,
+    tokenizer: Any,
+    folder: Path,
+    settings: ClipSettings,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Trains (or goes on training) a CLIP; `folder/clip` holds the EMA weights with tokenizer and processor."""
     torch.manual_seed(seed)
@@ -167,7 +188,8 @@ def train_clip(
             "matching": matching_loss(embedding, described.float(), scale, key),
             "labels": settings.label_weight * clip.heads.picture_loss(embedding, batch.labels),
             "patches": settings.patch_weight * clip.heads.patch_loss(patches.float(), batch),
-            "instance": settings.instance_weight * instance_loss(clip.instance_head(embedding), batch.instance),
+            "instance": settings.instance_weight
+            * instance_loss(clip.instance_head(embedding), batch.instance),
         }
         return torch.stack(list(parts.values())).sum(), {key: value.item() for key, value in parts.items()}
 

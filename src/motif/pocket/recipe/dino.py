@@ -1,7 +1,8 @@
 """A ViT that tells instances apart, as DINO's features do: the CLS token of a transformers ViTModel.
 
-Loss: supervised contrastive over views of an instance against classmates (few nouns per batch, so the negatives are hard),
-with a weak cue where the object is (noun and colour of patches), which a small ViT needs to look at the object, not the place.
+Loss: supervised contrastive over views of an instance against classmates (few nouns per batch, so the
+negatives are hard), with a weak cue where the object is (noun and colour of patches), which a small ViT needs
+to look at the object, not the place.
 """
 
 from __future__ import annotations
@@ -85,8 +86,9 @@ def measure_dino(dino: Dino, held_out: Material, device: str, *, count: int = 76
 
 
 def nearer_share(features: Tensor, instance: Tensor, noun: Tensor) -> tuple[float, int]:
-    """(share, number) of triplets (picture, another of its instance, one of another instance of its class) with
-    cos(picture, own) > cos(picture, other); features [picture, width]."""
+    """(share, number) of triplets (picture, another of its instance, one of another instance of its class)
+    with cos(picture, own) > cos(picture, other); features [picture, width].
+    """
     unit = F.normalize(features.float(), dim=1)
     similarity = unit @ unit.T
     same = instance[:, None] == instance[None]
@@ -99,14 +101,24 @@ def nearer_share(features: Tensor, instance: Tensor, noun: Tensor) -> tuple[floa
     return won / max(1, total), total
 
 
-def train_dino(material: Material, held_out: Material, folder: Path, settings: DinoSettings, *, device: str = "cpu", seed: int = 0) -> dict[str, Any]:
+def train_dino(
+    material: Material,
+    held_out: Material,
+    folder: Path,
+    settings: DinoSettings,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+) -> dict[str, Any]:
     """Trains (or goes on training) the ViT; `folder/dino` holds the EMA weights and the processor."""
     torch.manual_seed(seed)
     dino = Dino(settings).to(device)
     draw = Draw.of(material, views=settings.views)
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        batch = draw_batch(material, draw.rows(settings.schedule.batch, rng, nouns=settings.nouns), rng, device)
+        batch = draw_batch(
+            material, draw.rows(settings.schedule.batch, rng, nouns=settings.nouns), rng, device
+        )
         with autocast(device):
             features, patches = dino.read(jittered(batch.images, settings.jitter, rng))
         features = features.float()

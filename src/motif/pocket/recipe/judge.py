@@ -1,7 +1,8 @@
 """The judge: a small convolutional classifier and an identity encoder, for tests and the model card.
 
-It shares nothing with the pipeline: no weights, no tokenizer, no transformer. The classifier reads the whole picture; the identity
-encoder reads the picture inside the object's mask only, so that the place cannot speak for the object.
+It shares nothing with the pipeline: no weights, no tokenizer, no transformer. The classifier reads the whole
+picture; the identity encoder reads the picture inside the object's mask only, so that the place cannot speak
+for the object.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ class Block(nn.Module):
 
 
 def trunk(channels: int, widths: tuple[int, ...]) -> nn.Sequential:
-    """Stride-2 convolutions, each followed by a residual block: [image, channels, 64, 64] → [image, widths[-1], 4, 4] for four widths."""
+    """Stride-2 convolutions, each followed by a residual block: [image, channels, 64, 64] → [image,
+    widths[-1], 4, 4] for four widths.
+    """
     layers: list[nn.Module] = []
     for before, width in zip((channels, *widths), widths, strict=False):
         layers += [nn.Conv2d(before, width, 4, stride=2, padding=1), Block(width)]
@@ -61,12 +64,16 @@ def trunk(channels: int, widths: tuple[int, ...]) -> nn.Sequential:
 
 
 class Judge(nn.Module):
-    """`classify` for noun, context, colour, accessory; `find` for the object's mask; `identify` for the instance inside a mask."""
+    """`classify` for noun, context, colour, accessory; `find` for the object's mask; `identify` for the
+    instance inside a mask.
+    """
 
     def __init__(self, widths: tuple[int, ...], identity: int) -> None:
         super().__init__()
         self.picture = trunk(3, widths)
-        self.label_head = nn.ModuleDict({kind: nn.Linear(2 * widths[-1], len(LABELS[kind])) for kind in KINDS})
+        self.label_head = nn.ModuleDict(
+            {kind: nn.Linear(2 * widths[-1], len(LABELS[kind])) for kind in KINDS}
+        )
         self.mask_head = nn.Conv2d(widths[-1], MASK_CELLS**2, 1)
         self.object = trunk(4, widths)
         self.identity_head = nn.Linear(2 * widths[-1], identity)
@@ -106,7 +113,9 @@ def answers(judge: Judge, images: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def measure_judge(judge: Judge, held_out: Material, device: str, *, count: int = 1024) -> dict[str, Any]:
-    """On held-out renders: accuracy per kind; the right instance among its classmates by the nearest other picture."""
+    """On held-out renders: accuracy per kind; the right instance among its classmates by the nearest other
+    picture.
+    """
     some = held_out.take(torch.arange(min(count, len(held_out))))
     given = answers(judge, normalised(some.rgb))
     accuracy = {kind: round((given[kind] == some.labels[kind]).float().mean().item(), 3) for kind in KINDS}
@@ -116,7 +125,10 @@ def measure_judge(judge: Judge, held_out: Material, device: str, *, count: int =
     vectors = torch.cat([judge.identify(a.to(device), b.to(device)).cpu() for a, b in pieces])
     classmates = some.labels["noun"][:, None] == some.labels["noun"][None]
     nearest = (vectors @ vectors.T).masked_fill(~classmates, -2).fill_diagonal_(-2).argmax(1)
-    return {**accuracy, "instance_in_class": round((some.instance == some.instance[nearest]).float().mean().item(), 3)}
+    return {
+        **accuracy,
+        "instance_in_class": round((some.instance == some.instance[nearest]).float().mean().item(), 3),
+    }
 
 
 def save_judge(judge: Judge, settings: JudgeSettings, folder: Path) -> None:
@@ -133,22 +145,40 @@ def load_judge(folder: Path, device: str = "cpu") -> Judge:
     """The judge that `save_judge` wrote, frozen. Its label order is `judge.json`'s `labels`."""
     shape = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
     judge = Judge(tuple(shape["widths"]), shape["identity"])
-    judge.load_state_dict({name: value.float() for name, value in load_file(folder / "judge.safetensors").items()})
+    judge.load_state_dict(
+        {name: value.float() for name, value in load_file(folder / "judge.safetensors").items()}
+    )
     return judge.to(device).eval().requires_grad_(False)
 
 
-def train_judge(material: Material, held_out: Material, folder: Path, settings: JudgeSettings, *, device: str = "cpu", seed: int = 0) -> dict[str, Any]:
+def train_judge(
+    material: Material,
+    held_out: Material,
+    folder: Path,
+    settings: JudgeSettings,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+) -> dict[str, Any]:
     """Trains (or goes on training) the judge; `folder/judge` holds the EMA weights."""
     torch.manual_seed(seed)
     judge = Judge(settings.widths, settings.identity).to(device)
     draw = Draw.of(material)
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        batch = draw_batch(material, draw.rows(settings.schedule.batch, rng, nouns=settings.nouns if step % 2 else 0), rng, device)
+        batch = draw_batch(
+            material,
+            draw.rows(settings.schedule.batch, rng, nouns=settings.nouns if step % 2 else 0),
+            rng,
+            device,
+        )
         with autocast(device):
             logits, found = judge.read(batch.images)
             identity = judge.identify(batch.images, batch.masks)
-        parts = {kind: F.cross_entropy(value.float(), batch.labels[kind], label_smoothing=0.05) for kind, value in logits.items()}
+        parts = {
+            kind: F.cross_entropy(value.float(), batch.labels[kind], label_smoothing=0.05)
+            for kind, value in logits.items()
+        }
         target = F.adaptive_avg_pool2d(batch.masks, found.shape[-1])
         parts["mask"] = settings.mask_weight * F.binary_cross_entropy_with_logits(found.float(), target)
         parts["identity"] = settings.identity_weight * instance_loss(identity.float(), batch.instance)

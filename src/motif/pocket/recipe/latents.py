@@ -1,4 +1,6 @@
-"""What the UNet learns from, computed once: latents of every picture and its mirror image, text states of its captions."""
+"""What the UNet learns from, computed once: latents of every picture and its mirror image, text states of
+its captions.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Latents:
 
 
 @torch.no_grad()
-def text_states(text_encoder: Any, tokenizer: Any, texts: Sequence[str], device: str, *, batch: int = 256) -> Tensor:
+def text_states(
+    text_encoder: Any, tokenizer: Any, texts: Sequence[str], device: str, *, batch: int = 256
+) -> Tensor:
     """[text, 32, width] float16 on the CPU: the last hidden states of the frozen text tower."""
     ids = token_ids(tokenizer, list(texts))
     out: list[Tensor] = []
@@ -52,11 +56,20 @@ def fingerprint(*modules: Any) -> str:
 
 
 def compute_latents(
-    material: Material, vae: Any, text_encoder: Any, tokenizer: Any, *, each: int, device: str = "cpu", seed: int = 0
+    material: Material,
+    vae: Any,
+    text_encoder: Any,
+    tokenizer: Any,
+    *,
+    each: int,
+    device: str = "cpu",
+    seed: int = 0,
 ) -> Latents:
     """Encodes all pictures both ways round and `each` captions of each (equal captions once)."""
     scale = vae.config.scaling_factor
-    latents = torch.stack([(encode_all(vae, material.rgb, device, flip=flip) * scale).half() for flip in (False, True)])
+    latents = torch.stack(
+        [(encode_all(vae, material.rgb, device, flip=flip) * scale).half() for flip in (False, True)]
+    )
     texts = captions(material, each, seed=seed)
     row = {text: i for i, text in enumerate(dict.fromkeys(["", *(text for some in texts for text in some)]))}
     caption = torch.tensor([[row[text] for text in some] for some in texts])
@@ -64,9 +77,19 @@ def compute_latents(
 
 
 def cached_latents(
-    material: Material, vae: Any, text_encoder: Any, tokenizer: Any, folder: Path, *, each: int, device: str = "cpu", seed: int = 0
+    material: Material,
+    vae: Any,
+    text_encoder: Any,
+    tokenizer: Any,
+    folder: Path,
+    *,
+    each: int,
+    device: str = "cpu",
+    seed: int = 0,
 ) -> Latents:
-    """`compute_latents`, kept in `folder` under a name that changes with the VAE, the text tower and the pictures' number."""
+    """`compute_latents`, kept in `folder` under a name that changes with the VAE, the text tower and the
+    pictures' number.
+    """
     name = f"latents-{fingerprint(vae, text_encoder)}-{len(material)}-{each}-{seed}.pt"
     path = folder / name
     if not path.exists():

@@ -1,4 +1,6 @@
-"""Losses that the encoders share: contrastive, supervised contrastive over instances, labels of the picture and of its patches."""
+"""Losses that the encoders share: contrastive, supervised contrastive over instances, labels of the picture
+and of its patches.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from motif.pocket.recipe.material import LABELS, Material
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch of views: rows of the material, pictures [image, 3, h, w] in -1..1, object masks [image, 1, h, w] in 0..1."""
+    """One batch of views: rows of the material, pictures [image, 3, h, w] in -1..1, object masks [image, 1,
+    h, w] in 0..1.
+    """
 
     rows: Tensor
     images: Tensor
@@ -25,19 +29,31 @@ class Batch:
 
 
 class LabelHeads(nn.Module):
-    """Linear readers of the picture's labels, and of noun and colour patch by patch; only used while training."""
+    """Linear readers of the picture's labels, and of noun and colour patch by patch; only used while
+    training.
+    """
 
     def __init__(self, width: int, patch_width: int) -> None:
         super().__init__()
-        self.picture_head = nn.ModuleDict({kind: nn.Linear(width, len(names)) for kind, names in LABELS.items()})
-        self.patch_head = nn.ModuleDict({kind: nn.Linear(patch_width, len(LABELS[kind]) + 1) for kind in ("noun", "colour")})
+        self.picture_head = nn.ModuleDict(
+            {kind: nn.Linear(width, len(names)) for kind, names in LABELS.items()}
+        )
+        self.patch_head = nn.ModuleDict(
+            {kind: nn.Linear(patch_width, len(LABELS[kind]) + 1) for kind in ("noun", "colour")}
+        )
 
     def picture_loss(self, features: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
         """Σ over kinds of the cross-entropy of features [image, width]."""
-        return torch.stack([F.cross_entropy(head(features), labels[kind], label_smoothing=0.05) for kind, head in self.picture_head.items()]).sum()
+        return torch.stack(
+            [
+                F.cross_entropy(head(features), labels[kind], label_smoothing=0.05)
+                for kind, head in self.picture_head.items()
+            ]
+        ).sum()
 
     def patch_loss(self, patches: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy of patches [image, patch, width] against the object's noun and colour inside the mask, 'nothing' outside.
+        """Cross-entropy of patches [image, patch, width] against the object's noun and colour inside the
+        mask, 'nothing' outside.
 
         Object patches weigh as much in all as the others do.
         """
@@ -56,19 +72,29 @@ class LabelHeads(nn.Module):
     @torch.no_grad()
     def accuracy(self, features: Tensor, labels: Mapping[str, Tensor]) -> dict[str, float]:
         """Share of right answers per kind of label."""
-        return {kind: round((head(features).argmax(1) == labels[kind]).float().mean().item(), 3) for kind, head in self.picture_head.items()}
+        return {
+            kind: round((head(features).argmax(1) == labels[kind]).float().mean().item(), 3)
+            for kind, head in self.picture_head.items()
+        }
 
 
 def matching_loss(images: Tensor, texts: Tensor, scale: Tensor, key: Tensor) -> Tensor:
-    """CLIP's symmetric cross-entropy over cosine similarities; rows with an equal `key` (the same caption) share the target."""
+    """CLIP's symmetric cross-entropy over cosine similarities; rows with an equal `key` (the same caption)
+    share the target.
+    """
     similarity = scale * F.normalize(images, dim=1) @ F.normalize(texts, dim=1).T
     same = (key[:, None] == key[None]).float()
     target = same / same.sum(1, keepdim=True)
-    return -0.5 * ((target * similarity.log_softmax(1)).sum(1).mean() + (target * similarity.log_softmax(0)).sum(0).mean())
+    return -0.5 * (
+        (target * similarity.log_softmax(1)).sum(1).mean()
+        + (target * similarity.log_softmax(0)).sum(0).mean()
+    )
 
 
 def instance_loss(features: Tensor, instance: Tensor, *, temperature: float = 0.1) -> Tensor:
-    """Supervised contrastive loss (Khosla et al. 2020, L_out): other views of the instance among all other pictures of the batch."""
+    """Supervised contrastive loss (Khosla et al. 2020, L_out): other views of the instance among all other
+    pictures of the batch.
+    """
     unit = F.normalize(features, dim=1)
     logits = unit @ unit.T / temperature
     itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
@@ -79,7 +105,9 @@ def instance_loss(features: Tensor, instance: Tensor, *, temperature: float = 0.
 
 @dataclass(frozen=True)
 class Draw:
-    """Draws batches of instances, `views` pictures of each, `nouns` classes at a time (0: any), so that classmates are the negatives."""
+    """Draws batches of instances, `views` pictures of each, `nouns` classes at a time (0: any), so that
+    classmates are the negatives.
+    """
 
     material: Material
     by_noun: tuple[tuple[Tensor, ...], ...]
@@ -103,4 +131,9 @@ class Draw:
             filled = [filled[int(i)] for i in rng.choice(len(filled), min(nouns, len(filled)), replace=False)]
         pool = [group for groups in filled for group in groups]
         picked = rng.choice(len(pool), min(count // self.views, len(pool)), replace=False)
-        return torch.cat([pool[int(i)][torch.from_numpy(rng.choice(len(pool[int(i)]), self.views, replace=False))] for i in picked])
+        return torch.cat(
+            [
+                pool[int(i)][torch.from_numpy(rng.choice(len(pool[int(i)]), self.views, replace=False))]
+                for i in picked
+            ]
+        )

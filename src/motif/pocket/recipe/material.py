@@ -1,4 +1,6 @@
-"""The training material: rendered pictures in memory with their labels, instances and captions, split by instance."""
+"""The training material: rendered pictures in memory with their labels, instances and captions, split by
+instance.
+"""
 
 from __future__ import annotations
 
@@ -58,17 +60,27 @@ class Material:
 
 
 def material_from(pictures: Pictures) -> Material:
-    """Pictures as the world renders them → `Material`. Raises ValueError for a label that the world does not list."""
+    """Pictures as the world renders them → `Material`. Raises ValueError for a label that the world does not
+    list.
+    """
     values = [grammar.labels(one) for one in pictures.scenes]
-    labels = {kind: torch.tensor([names.index(value[kind] or NONE) for value in values]) for kind, names in LABELS.items()}
+    labels = {
+        kind: torch.tensor([names.index(value[kind] or NONE) for value in values])
+        for kind, names in LABELS.items()
+    }
     number = {name: i for i, name in enumerate(dict.fromkeys(pictures.instances))}
     instance = torch.tensor([number[name] for name in pictures.instances])
-    rgb, mask = torch.from_numpy(np.ascontiguousarray(pictures.rgb)), torch.from_numpy(np.ascontiguousarray(pictures.mask))
+    rgb, mask = (
+        torch.from_numpy(np.ascontiguousarray(pictures.rgb)),
+        torch.from_numpy(np.ascontiguousarray(pictures.mask)),
+    )
     return Material(rgb, mask, labels, instance, pictures.scenes)
 
 
 def is_held_out(name: str) -> bool:
-    """Whether an instance is kept from training: a fixed function of its name, the same while more is rendered."""
+    """Whether an instance is kept from training: a fixed function of its name, the same while more is
+    rendered.
+    """
     return zlib.crc32(name.encode()) % HELD_OUT_SHARE == 0
 
 
@@ -90,10 +102,14 @@ def as_bytes(images: Tensor) -> np.ndarray:
     return ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte().movedim(1, -1).cpu().numpy()
 
 
-def views(rgb: Tensor, mask: Tensor, rng: np.random.Generator, *, smallest: float = 0.75) -> tuple[Tensor, Tensor]:
-    """Random views of pictures: a square crop (side between `smallest` and 1 of the whole) enlarged again, some mirrored.
+def views(
+    rgb: Tensor, mask: Tensor, rng: np.random.Generator, *, smallest: float = 0.75
+) -> tuple[Tensor, Tensor]:
+    """Random views of pictures: a square crop (side between `smallest` and 1 of the whole) enlarged again,
+    some mirrored.
 
-    rgb [image, 64, 64, 3] uint8, mask [image, 64, 64] uint8 → images [image, 3, 64, 64] in -1..1, masks [image, 1, 64, 64] in 0..1.
+    rgb [image, 64, 64, 3] uint8, mask [image, 64, 64] uint8 → images [image, 3, 64, 64] in -1..1, masks
+    [image, 1, 64, 64] in 0..1.
     """
     both = torch.cat([normalised(rgb), mask[:, None].float() / 127.5 - 1], 1)
     scale = torch.from_numpy(rng.uniform(smallest, 1.0, len(rgb))).to(both)
@@ -102,7 +118,9 @@ def views(rgb: Tensor, mask: Tensor, rng: np.random.Generator, *, smallest: floa
     zero = torch.zeros_like(scale)
     rows = [torch.stack([scale * mirror, zero, room[:, 0]], 1), torch.stack([zero, scale, room[:, 1]], 1)]
     lattice = torch.nn.functional.affine_grid(torch.stack(rows, 1), list(both.shape), align_corners=False)
-    out = torch.nn.functional.grid_sample(both, lattice, mode="bilinear", padding_mode="reflection", align_corners=False)
+    out = torch.nn.functional.grid_sample(
+        both, lattice, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
     return out[:, :3], (out[:, 3:] + 1) / 2
 
 
@@ -121,4 +139,6 @@ def write_grid(images: np.ndarray, columns: int, path: Path, *, scale: int = 2) 
         y, x = i // columns * height, i % columns * width
         sheet[y : y + height, x : x + width] = image
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).resize((columns * width * scale, rows * height * scale), Image.Resampling.BICUBIC).save(path)
+    Image.fromarray(sheet).resize(
+        (columns * width * scale, rows * height * scale), Image.Resampling.BICUBIC
+    ).save(path)

@@ -1,4 +1,6 @@
-"""From trained parts to the shipped folder: a stock Stable Diffusion pipeline and the readers that metrics and methods need."""
+"""From trained parts to the shipped folder: a stock Stable Diffusion pipeline and the readers that metrics
+and methods need.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ def text_tower(run: Path) -> tuple[Any, Any]:
     whole = CLIPModel.from_pretrained(folder)
     tower = CLIPTextModel(whole.config.text_config)
     known = tower.state_dict()
-    state = {(name if name in known else f"text_model.{name}"): value for name, value in whole.text_model.state_dict().items()}
+    state = {
+        (name if name in known else f"text_model.{name}"): value
+        for name, value in whole.text_model.state_dict().items()
+    }
     tower.load_state_dict(state)
     return tower.eval().requires_grad_(False), AutoTokenizer.from_pretrained(folder)
 
@@ -36,7 +41,9 @@ def image_tower(run: Path) -> Any:
     whole = CLIPModel.from_pretrained(run / "condition-clip" / "clip")
     tower = CLIPVisionModelWithProjection(whole.config.vision_config)
     mine = tuple(f"{name}." for name in ("vision_model", "visual_projection"))
-    tower.load_state_dict({name: value for name, value in whole.state_dict().items() if name.startswith(mine)})
+    tower.load_state_dict(
+        {name: value for name, value in whole.state_dict().items() if name.startswith(mine)}
+    )
     return tower.eval()
 
 
@@ -56,10 +63,12 @@ def build_pipeline(run: Path) -> StableDiffusionPipeline:
 
 
 def assemble(run: Path, out: Path) -> dict[str, int]:
-    """Writes the shipped folder from a run: `pipeline/`, `clip/`, `condition-clip/`, `dino/`, `judge/`, all float16.
+    """Writes the shipped folder from a run: `pipeline/`, `clip/`, `condition-clip/`, `dino/`, `judge/`, all
+    float16.
 
-    The folder is built beside `out` and renamed. Parts not trained yet are left out, except the pipeline's, which must be there
-    (FileNotFoundError). Returns the bytes per part. Raises ValueError when all together are larger than `LIMIT`.
+    The folder is built beside `out` and renamed. Parts not trained yet are left out, except the pipeline's,
+    which must be there (FileNotFoundError). Returns the bytes per part. Raises ValueError when all together
+    are larger than `LIMIT`.
     """
     for part in ("vae/vae", "condition-clip/clip", "unet/unet"):
         if not (run / part).exists():
@@ -74,13 +83,17 @@ def assemble(run: Path, out: Path) -> dict[str, int]:
         AutoTokenizer.from_pretrained(run / "clip" / "clip").save_pretrained(beside / "clip")
         image_processor().save_pretrained(beside / "clip")
     if (run / "dino" / "dino").exists():
-        ViTModel.from_pretrained(run / "dino" / "dino", add_pooling_layer=False).half().save_pretrained(beside / "dino")
+        ViTModel.from_pretrained(run / "dino" / "dino", add_pooling_layer=False).half().save_pretrained(
+            beside / "dino"
+        )
         vit_processor().save_pretrained(beside / "dino")
     if (run / "judge" / "judge").exists():
         shutil.copytree(run / "judge" / "judge", beside / "judge")
     sizes = {part.name: folder_size(part) for part in sorted(beside.iterdir())}
     if (total := sum(sizes.values())) > LIMIT:
-        raise ValueError(f"the shipped weights would take {total / 1e6:.1f} MB, over {LIMIT / 1e6:.0f} MB: use a smaller size")
+        raise ValueError(
+            f"the shipped weights take {total / 1e6:.1f} MB, over {LIMIT / 1e6:.0f} MB: use a smaller size"
+        )
     replace_folder(beside, out)
     return sizes
 
@@ -101,8 +114,12 @@ def replace_folder(new: Path, out: Path) -> None:
 
 
 def prove(out: Path, *, prompt: str = "a photo of a red car on the beach", steps: int = 30) -> Any:
-    """Loads the shipped pipeline as anyone would and draws one picture (a PIL image of 64 px); raises if diffusers refuses."""
-    pipeline = StableDiffusionPipeline.from_pretrained(out / "pipeline", dtype=torch.float32, safety_checker=None)
+    """Loads the shipped pipeline as anyone would and draws one picture (a PIL image of 64 px); raises if
+    diffusers refuses.
+    """
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        out / "pipeline", dtype=torch.float32, safety_checker=None
+    )
     pipeline.set_progress_bar_config(disable=True)
     noise = torch.Generator().manual_seed(0)
     return pipeline(prompt, num_inference_steps=steps, guidance_scale=5.0, generator=noise).images[0]

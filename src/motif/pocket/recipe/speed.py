@@ -12,7 +12,8 @@ import torch
 
 @lru_cache
 def precision(device: str) -> torch.dtype:
-    """bfloat16 where it pays, else float32: on a GPU by its capability, on a CPU by timing a convolution in both.
+    """bfloat16 where it pays, else float32: on a GPU by its capability, on a CPU by timing a convolution in
+    both.
 
     Measured: a Zen 3 (AVX2) runs bf16 13 times slower than fp32; a Zen 5 (AVX512-BF16) about twice as fast.
     """

@@ -1,4 +1,6 @@
-"""The whole recipe: `train` runs the stages in order, each resumable, from a folder of rendered shards to trained parts."""
+"""The whole recipe: `train` runs the stages in order, each resumable, from a folder of rendered shards to
+trained parts.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,13 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from motif.pocket.recipe.shipping import text_tower
 from motif.pocket.recipe.clip import train_clip
 from motif.pocket.recipe.dino import train_dino
 from motif.pocket.recipe.judge import train_judge
 from motif.pocket.recipe.latents import cached_latents
 from motif.pocket.recipe.material import Material, load_material
 from motif.pocket.recipe.settings import SIZES, STAGES, Settings
+from motif.pocket.recipe.shipping import text_tower
 from motif.pocket.recipe.tokenizer import build_tokenizer
 from motif.pocket.recipe.unet import train_unet
 from motif.pocket.recipe.vae import load_vae, train_decoder, train_vae
@@ -36,11 +38,12 @@ def train(
     device: str = "cpu",
     report: Report = print,
 ) -> dict[str, Any]:
-    """Trains pocket's parts into the folder `out` (one folder per stage: checkpoint, log, grids, EMA weights).
+    """Trains pocket's parts into the folder `out` (one folder per stage: checkpoint, log, grids, EMA
+    weights).
 
-    `minutes` replaces every chosen stage's own budget; a stage whose budget is spent only measures again, and a larger budget goes on
-    from its checkpoint. Returns the last figures per stage. Raises ValueError for an unknown stage or size, FileNotFoundError when
-    a stage's forerunner is missing.
+    `minutes` replaces every chosen stage's own budget; a stage whose budget is spent only measures again, and
+    a larger budget goes on from its checkpoint. Returns the last figures per stage. Raises ValueError for an
+    unknown stage or size, FileNotFoundError when a stage's forerunner is missing.
     """
     chosen = [stage for stage in STAGES if stage in set(stages)]
     if unknown := set(stages) - set(STAGES):
@@ -68,7 +71,9 @@ def with_minutes(settings: Settings, minutes: float) -> Settings:
     return replace(settings, **changed)
 
 
-def train_one(stage: str, material: Material, held_out: Material, out: Path, settings: Settings, device: str) -> dict[str, Any]:
+def train_one(
+    stage: str, material: Material, held_out: Material, out: Path, settings: Settings, device: str
+) -> dict[str, Any]:
     """Runs one stage in `out/stage`."""
     folder, seed = out / stage, settings.seed_of(stage)
     if stage == "tokenizer":
@@ -79,7 +84,9 @@ def train_one(stage: str, material: Material, held_out: Material, out: Path, set
         return train_vae(material, held_out, folder, settings.vae, device=device, seed=seed)
     if stage == "decoder":
         needed(out / "vae" / "vae")
-        return train_decoder(material, held_out, out / "vae", folder, settings.vae, settings.decoder, device=device, seed=seed)
+        return train_decoder(
+            material, held_out, out / "vae", folder, settings.vae, settings.decoder, device=device, seed=seed
+        )
     if stage == "dino":
         return train_dino(material, held_out, folder, settings.dino, device=device, seed=seed)
     if stage == "judge":
@@ -99,7 +106,9 @@ def train_unet_on(material: Material, out: Path, settings: Settings, device: str
     tower, tokenizer = text_tower(out)
     tower = tower.to(device)
     seed = settings.seed_of("unet")
-    latents = cached_latents(material, vae, tower, tokenizer, out / "unet", each=settings.unet.captions, device=device, seed=seed)
+    latents = cached_latents(
+        material, vae, tower, tokenizer, out / "unet", each=settings.unet.captions, device=device, seed=seed
+    )
     return train_unet(latents, vae, tower, tokenizer, out / "unet", settings.unet, device=device, seed=seed)
 
 

@@ -1,13 +1,15 @@
 """pocket's tokenizer: a CLIPTokenizer of our own.
 
-Byte-pair encoding in CLIP's format: 256 byte symbols, the same 256 ending a word, the merges that make every word of
-pocket's world one token, two specials. Any English text tokenises (down to bytes); the world's own words are single tokens.
+Byte-pair encoding in CLIP's format: 256 byte symbols, the same 256 ending a word, the merges that make every
+word of pocket's world one token, two specials. Any English text tokenises (down to bytes); the world's own
+words are single tokens.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from transformers import CLIPTokenizer
@@ -19,21 +21,11 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
 LENGTH = 32
 
-# Plain words beside the world's own, so that prompts people type for personal concepts do not fall apart into letters.
-PLAIN_WORDS = (
-    "a an the of and on in at with without wearing next to near by from under over behind small big large little old new toy "
-    "object thing cute my his her their its our your one two three rendering rendered illustration drawing painting good "
-    "close up cropped dirty clean cool weird nice depiction itself animal pet vehicle building cup pot figure style this that "
-    "is are was very bright dark warm cold sunny rainy wooden plastic metal glass stone paper soft shiny round square tall "
-    "short happy sad eating sleeping sitting standing running flying holding looking swimming forest mountain river sky moon "
-    "sun cloud garden kitchen table floor room window road tree flower leaf fruit apple book box ball hat scarf shirt bag "
-    "person man woman child boy girl bird fish horse sheep cow elephant bear lion tiger rabbit tortoise plush sculpture "
-    "logo poster sticker icon texture background foreground left right front top bottom side portrait landscape vintage modern"
-).split()
-
 
 def byte_symbols() -> list[str]:
-    """The 256 printable characters that stand for bytes in GPT-2's and CLIP's tokenizers, in byte-symbol order."""
+    """The 256 printable characters that stand for bytes in GPT-2's and CLIP's tokenizers, in byte-symbol
+    order.
+    """
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
@@ -44,7 +36,7 @@ def merges_for(words: Iterable[str]) -> list[tuple[str, str]]:
     spelled = {word: [*word[:-1], word[-1] + WORD_END] for word in sorted(set(words))}
     merges: list[tuple[str, str]] = []
     while True:
-        pairs = Counter(pair for symbols in spelled.values() for pair in zip(symbols, symbols[1:], strict=False))
+        pairs = Counter(pair for symbols in spelled.values() for pair in pairwise(symbols))
         if not pairs:
             return merges
         best = max(pairs, key=lambda pair: (pairs[pair], pair))
@@ -69,9 +61,10 @@ def merged(symbols: list[str], pair: tuple[str, str]) -> list[str]:
 def build_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerBase:
     """A CLIPTokenizer in which each of `words` (lower case, letters only) is one token.
 
-    Raises ValueError, naming the first offender, for a word that CLIP's pre-tokenizer would split (digits, punctuation).
+    Raises ValueError, naming the first offender, for a word that CLIP's pre-tokenizer would split (digits,
+    punctuation).
     """
-    chosen = sorted({*words, *PLAIN_WORDS})
+    chosen = sorted(set(words))
     if bad := [word for word in chosen if not (word.isascii() and word.isalpha() and word.islower())]:
         raise ValueError(f"the word {bad[0]!r} cannot be one token: use lower-case letters a to z only")
     merges = merges_for(chosen)

@@ -1,10 +1,12 @@
 """One training loop for every part of pocket.
 
-A part is a `Stage`: modules, a loss of the step's number, and what to show now and then. The loop owns the rest: the
-optimisers, warm-up and cosine, an exponential moving average (EMA), gradient clipping, checkpoints, a log.
+A part is a `Stage`: modules, a loss of the step's number, and what to show now and then. The loop owns the
+rest: the optimisers, warm-up and cosine, an exponential moving average (EMA), gradient clipping, checkpoints,
+a log.
 
-The random numbers of step `k` depend on (seed, k) alone, so a run stopped at any step and resumed is bit for bit the run
-that never stopped (on one machine, with a budget in steps; a budget in minutes makes the learning rate depend on the clock).
+The random numbers of step `k` depend on (seed, k) alone, so a run stopped at any step and resumed is bit for
+bit the run that never stopped (on one machine, with a budget in steps; a budget in minutes makes the learning
+rate depend on the clock).
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ class Schedule:
     """How long and how fast a stage learns.
 
     steps, minutes: the budget; whichever is spent first ends the stage (minutes count over all resumed runs).
-    lr, muon_lr: the peaks for AdamW and Muon; reached after `warm_up` steps, held for the share `hold` of the budget, then a cosine down to `floor` times the peak.
+    lr, muon_lr: the peaks for AdamW and Muon; reached after `warm_up` steps, held for the share `hold` of the
+    budget, then a cosine down to `floor` times the peak.
     """
 
     steps: int
@@ -56,8 +59,10 @@ class Schedule:
 class Stage:
     """What the loop needs to know of one part.
 
-    loss(step, rng): the loss of one batch and the figures to log; draw all randomness from `rng` or torch's global generator.
-    show(step): called with the EMA weights in place: measure, draw a grid, write the weights; returns figures to log.
+    loss(step, rng): the loss of one batch and the figures to log; draw all randomness from `rng` or torch's
+    global generator.
+    show(step): called with the EMA weights in place: measure, draw a grid, write the weights; returns figures
+    to log.
     """
 
     name: str
@@ -67,7 +72,9 @@ class Stage:
 
 
 class Average:
-    """EMA of a module's parameters: a ← d a + (1 − d) p with d = min(decay, (1 + n) / (10 + n)) at the n-th update."""
+    """EMA of a module's parameters: a ← d a + (1 − d) p with d = min(decay, (1 + n) / (10 + n)) at the n-th
+    update.
+    """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -99,7 +106,9 @@ class Average:
 
 
 def pace(schedule: Schedule, step: int, progress: float) -> float:
-    """The learning rate over its peak: min(1, (step+1)/warm_up) · (1 while progress < hold, then ½(1 + cos πs) down to `floor`), s the rest's share."""
+    """The learning rate over its peak: min(1, (step+1)/warm_up) · (1 while progress < hold, then ½(1 + cos
+    πs) down to `floor`), s the rest's share.
+    """
     rest = min(1.0, max(0.0, (progress - schedule.hold) / max(1e-9, 1 - schedule.hold)))
     cosine = schedule.floor + (1 - schedule.floor) * 0.5 * (1 + math.cos(math.pi * rest))
     return min(1.0, (step + 1) / max(1, schedule.warm_up)) * cosine
@@ -161,7 +170,9 @@ def begin(stage: Stage, schedule: Schedule, folder: Path) -> Run:
     """A new run of the stage, or the one that `folder` holds a checkpoint of."""
     folder.mkdir(parents=True, exist_ok=True)
     average = Average(stage.module, schedule.ema)
-    pair = optimisers(stage.module, lr=schedule.lr, muon_lr=schedule.muon_lr, weight_decay=schedule.weight_decay)
+    pair = optimisers(
+        stage.module, lr=schedule.lr, muon_lr=schedule.muon_lr, weight_decay=schedule.weight_decay
+    )
     run = Run(stage, schedule, folder, pair, average)
     if (folder / CHECKPOINT).exists():
         state = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
@@ -202,7 +213,13 @@ def show(run: Run) -> dict[str, Any]:
 
 
 def train_stage(
-    stage: Stage, schedule: Schedule, folder: Path, *, seed: int = 0, until: int | None = None, log_every: int = 50
+    stage: Stage,
+    schedule: Schedule,
+    folder: Path,
+    *,
+    seed: int = 0,
+    until: int | None = None,
+    log_every: int = 50,
 ) -> dict[str, Any]:
     """Trains until the budget is spent (or `until` steps are done), resuming from `folder`'s checkpoint.
 
@@ -216,7 +233,10 @@ def train_stage(
     while run.progress() < 1 and (until is None or run.step < until):
         figures = advance(run, seed)
         run.seconds = before + time.monotonic() - start
-        mean = {key: mean.get(key, value) + 0.05 * (value - mean.get(key, value)) for key, value in figures.items()}
+        mean = {
+            key: mean.get(key, value) + 0.05 * (value - mean.get(key, value))
+            for key, value in figures.items()
+        }
         if run.step % log_every == 0:
             run.log({key: round(value, 6) for key, value in mean.items()})
         if run.seconds - saved > 60 * schedule.save_minutes:

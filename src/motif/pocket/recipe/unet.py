@@ -1,7 +1,8 @@
-"""pocket's denoiser: a UNet2DConditionModel that predicts ε, conditioned on the text tower of the conditioning CLIP.
+"""pocket's denoiser: a UNet2DConditionModel that predicts ε, conditioned on the text tower of the
+conditioning CLIP.
 
-Loss: E_t w(t) ‖ε − ε̂(√ᾱ_t x₀ + √(1−ᾱ_t) ε, t, c)‖², w = min(SNR, 5)/SNR (Hang et al. 2023, eq. 8 for ε), SNR = ᾱ/(1−ᾱ);
-t stratified over the batch, c dropped to the empty prompt for one picture in ten.
+Loss: E_t w(t) ‖ε − ε̂(√ᾱ_t x₀ + √(1−ᾱ_t) ε, t, c)‖², w = min(SNR, 5)/SNR (Hang et al. 2023, eq. 8 for ε), SNR
+= ᾱ/(1−ᾱ); t stratified over the batch, c dropped to the empty prompt for one picture in ten.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ def stratified_times(count: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy((places * 1000).astype(np.int64).clip(0, 999))
 
 
-def denoising_loss(predicted: Tensor, noise: Tensor, alpha_bar: Tensor, *, cap: float) -> tuple[Tensor, Tensor]:
+def denoising_loss(
+    predicted: Tensor, noise: Tensor, alpha_bar: Tensor, *, cap: float
+) -> tuple[Tensor, Tensor]:
     """(weighted loss, plain mean squared error); predicted, noise [image, c, h, w], alpha_bar [image]."""
     error = (predicted.float() - noise).square().mean((1, 2, 3))
     snr = alpha_bar / (1 - alpha_bar)
@@ -87,9 +90,18 @@ def denoising_loss(predicted: Tensor, noise: Tensor, alpha_bar: Tensor, *, cap: 
 
 @torch.no_grad()
 def sample(
-    unet: Any, vae: Any, cond: Tensor, uncond: Tensor, *, guidance: float = GUIDANCE, steps: int = STEPS, seed: int = 0
+    unet: Any,
+    vae: Any,
+    cond: Tensor,
+    uncond: Tensor,
+    *,
+    guidance: float = GUIDANCE,
+    steps: int = STEPS,
+    seed: int = 0,
 ) -> Tensor:
-    """Images [image, 3, 64, 64] in -1..1 by DDIM with guidance; cond [image, 32, width], uncond [1, 32, width]."""
+    """Images [image, 3, 64, 64] in -1..1 by DDIM with guidance; cond [image, 32, width], uncond [1, 32,
+    width].
+    """
     device = str(next(unet.parameters()).device)
     scheduler = build_scheduler()
     scheduler.set_timesteps(steps)
@@ -99,7 +111,9 @@ def sample(
     text = torch.cat([uncond.expand_as(cond), cond]).float().to(device)
     for t in scheduler.timesteps:
         with autocast(device):
-            without, with_text = unet(torch.cat([x_t, x_t]), t, encoder_hidden_states=text).sample.float().chunk(2)
+            without, with_text = (
+                unet(torch.cat([x_t, x_t]), t, encoder_hidden_states=text).sample.float().chunk(2)
+            )
         x_t = scheduler.step(without + guidance * (with_text - without), t, x_t).prev_sample
     with autocast(device):
         return vae.decode(x_t / vae.config.scaling_factor).sample.float().clamp(-1, 1)
@@ -107,10 +121,19 @@ def sample(
 
 def show_prompts() -> list[str]:
     """Prompts of the grids: every noun in a context, each with another colour, then accessories and styles."""
-    places = {"beach": "on the beach", "snow": "in the snow", "desert": "in the desert", "night": "at night", "studio": "in a studio"}
+    places = {
+        "beach": "on the beach",
+        "snow": "in the snow",
+        "desert": "in the desert",
+        "night": "at night",
+        "studio": "in a studio",
+    }
     words = [*scene.NOUNS]
     phrases = list(places.values())
-    plain = [f"a photo of a {scene.COLOURS[i % len(scene.COLOURS)]} {noun} {phrases[i % len(phrases)]}" for i, noun in enumerate(words)]
+    plain = [
+        f"a photo of a {scene.COLOURS[i % len(scene.COLOURS)]} {noun} {phrases[i % len(phrases)]}"
+        for i, noun in enumerate(words)
+    ]
     rest = [
         "a photo of a dog wearing a red hat on the beach",
         "a photo of a cat",
@@ -123,9 +146,19 @@ def show_prompts() -> list[str]:
 
 
 def train_unet(
-    latents: Latents, vae: Any, text_encoder: Any, tokenizer: Any, folder: Path, settings: UnetSettings, *, device: str = "cpu", seed: int = 0
+    latents: Latents,
+    vae: Any,
+    text_encoder: Any,
+    tokenizer: Any,
+    folder: Path,
+    settings: UnetSettings,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
 ) -> dict[str, Any]:
-    """Trains (or goes on training) the UNet; `folder/unet` holds the EMA weights, `folder` the sample grids and the log."""
+    """Trains (or goes on training) the UNet; `folder/unet` holds the EMA weights, `folder` the sample grids
+    and the log.
+    """
     torch.manual_seed(seed)
     unet = build_unet(settings, latent_channels=latents.latents.shape[2], text_width=latents.states.shape[2])
     unet = unet.to(device).to(memory_format=torch.channels_last)
@@ -155,7 +188,9 @@ def train_unet(
 
 
 def draw_pairs(latents: Latents, settings: UnetSettings, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A batch of (x_0 [image, c, 16, 16], text states [image, 32, width]), both float32; some captions dropped."""
+    """A batch of (x_0 [image, c, 16, 16], text states [image, 32, width]), both float32; some captions
+    dropped.
+    """
     count = settings.schedule.batch
     flips, pictures, each = latents.latents.shape[0], latents.latents.shape[1], latents.caption.shape[1]
     rows = torch.from_numpy(rng.integers(0, pictures, count))

@@ -1,8 +1,9 @@
 """pocket's autoencoder: 64 px pictures ↔ latents of 16 x 16 with 8 channels (diffusers' AutoencoderKL).
 
-Loss: Σ over scales s of w_s ‖pool_s(x̂ − x)‖² + λ‖μ‖² with x̂ = decode(μ + σ ε). That is the VAE's bound with a fixed posterior width σ:
-noise and penalty together give every latent direction the size that its use deserves, which diffusion then profits from.
-(L1 and gradient losses lost the hue of small objects in the prototype; the pooled terms keep it.)
+Loss: Σ over scales s of w_s ‖pool_s(x̂ − x)‖² + λ‖μ‖² with x̂ = decode(μ + σ ε). That is the VAE's bound with
+a fixed posterior width σ: noise and penalty together give every latent direction the size that its use
+deserves, which diffusion then profits from. (L1 and gradient losses lost the hue of small objects in the
+prototype; the pooled terms keep it.)
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def reconstruction_loss(error: Tensor, scales: tuple[tuple[int, float], ...]) ->
 
 
 def random_crops(rgb: Tensor, rows: np.ndarray, side: int, rng: np.random.Generator) -> Tensor:
-    """Crops [image, 3, side, side] in -1..1 of the pictures `rows`, each at its own place, half of them mirrored."""
+    """Crops [image, 3, side, side] in -1..1 of the pictures `rows`, each at its own place, half of them
+    mirrored.
+    """
     corners = rng.integers(0, rgb.shape[1] - side + 1, (len(rows), 2))
     cut = [rgb[int(row), y : y + side, x : x + side] for row, (y, x) in zip(rows, corners, strict=True)]
     crops = torch.stack(cut)
@@ -78,7 +81,9 @@ def random_crops(rgb: Tensor, rows: np.ndarray, side: int, rng: np.random.Genera
 
 @torch.no_grad()
 def encode_all(vae: Any, rgb: Tensor, device: str, *, batch: int = 64, flip: bool = False) -> Tensor:
-    """Posterior means of pictures [n, 64, 64, 3] uint8 → [n, channel, 16, 16] float32 on the CPU (not scaled)."""
+    """Posterior means of pictures [n, 64, 64, 3] uint8 → [n, channel, 16, 16] float32 on the CPU (not
+    scaled).
+    """
     means: list[Tensor] = []
     for start in range(0, len(rgb), batch):
         images = normalised(rgb[start : start + batch]).to(device)
@@ -89,9 +94,11 @@ def encode_all(vae: Any, rgb: Tensor, device: str, *, batch: int = 64, flip: boo
 
 @torch.no_grad()
 def calibrated(vae: Any, rgb: Tensor, device: str, *, noise: float) -> Any:
-    """A copy whose latents have mean 0 per channel and std 1 / SCALING overall, with the same reconstructions.
+    """A copy whose latents have mean 0 per channel and std 1 / SCALING overall, with the same
+    reconstructions.
 
-    The affine map is folded into `quant_conv` and undone in `post_quant_conv`; the posterior's width becomes the constant `noise`.
+    The affine map is folded into `quant_conv` and undone in `post_quant_conv`; the posterior's width becomes
+    the constant `noise`.
     """
     means = encode_all(vae, rgb, device)
     shift = means.mean((0, 2, 3))
@@ -111,10 +118,14 @@ def calibrated(vae: Any, rgb: Tensor, device: str, *, noise: float) -> Any:
 
 
 @torch.no_grad()
-def measure_vae(vae: Any, material: Material, device: str, *, count: int = 256) -> tuple[dict[str, float], Tensor]:
-    """PSNR (dB, over all pixels) and mean colour error (grey levels of 255) of reconstructions; and the reconstructions.
+def measure_vae(
+    vae: Any, material: Material, device: str, *, count: int = 256
+) -> tuple[dict[str, float], Tensor]:
+    """PSNR (dB, over all pixels) and mean colour error (grey levels of 255) of reconstructions; and the
+    reconstructions.
 
-    colour_error: mean over pictures and channels of |mean over the picture of x̂ − x|; object_colour_error: inside the mask.
+    colour_error: mean over pictures and channels of |mean over the picture of x̂ − x|; object_colour_error:
+    inside the mask.
     """
     rgb = material.rgb[:count]
     means = encode_all(vae, rgb, device)
@@ -132,13 +143,25 @@ def measure_vae(vae: Any, material: Material, device: str, *, count: int = 256) 
     return {key: round(value, 3) for key, value in figures.items()}, made
 
 
-def train_vae(material: Material, held_out: Material, folder: Path, settings: VaeSettings, *, device: str = "cpu", seed: int = 0) -> dict[str, Any]:
-    """Trains (or goes on training) the autoencoder; `folder/vae` holds the calibrated EMA weights, `folder` the grids and the log."""
+def train_vae(
+    material: Material,
+    held_out: Material,
+    folder: Path,
+    settings: VaeSettings,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Trains (or goes on training) the autoencoder; `folder/vae` holds the calibrated EMA weights, `folder`
+    the grids and the log.
+    """
     torch.manual_seed(seed)
     vae = build_vae(settings).to(device)
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        x = random_crops(material.rgb, rng.integers(0, len(material), settings.schedule.batch), settings.crop, rng).to(device)
+        x = random_crops(
+            material.rgb, rng.integers(0, len(material), settings.schedule.batch), settings.crop, rng
+        ).to(device)
         with autocast(device):
             mean = vae.encode(x).latent_dist.mean  # [image, channel, crop / 4, crop / 4]
             made = vae.decode(mean + settings.noise * torch.randn_like(mean)).sample
@@ -157,9 +180,19 @@ def train_vae(material: Material, held_out: Material, folder: Path, settings: Va
 
 
 def train_decoder(
-    material: Material, held_out: Material, trained: Path, folder: Path, settings: VaeSettings, schedule: Schedule, *, device: str = "cpu", seed: int = 0
+    material: Material,
+    held_out: Material,
+    trained: Path,
+    folder: Path,
+    settings: VaeSettings,
+    schedule: Schedule,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
 ) -> dict[str, Any]:
-    """Goes on with the decoder alone: the latents, and so the UNet, stay what they are. Starts from `trained/vae`, writes `folder/vae`."""
+    """Goes on with the decoder alone: the latents, and so the UNet, stay what they are. Starts from
+    `trained/vae`, writes `folder/vae`.
+    """
     torch.manual_seed(seed)
     vae = AutoencoderKL.from_pretrained(trained / "vae").to(device)
     learned = torch.nn.ModuleList([vae.post_quant_conv, vae.decoder])
@@ -167,13 +200,17 @@ def train_decoder(
     noise = settings.noise / vae.config.scaling_factor
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        x = random_crops(material.rgb, rng.integers(0, len(material), schedule.batch), settings.crop, rng).to(device)
+        x = random_crops(material.rgb, rng.integers(0, len(material), schedule.batch), settings.crop, rng).to(
+            device
+        )
         with autocast(device):
             with torch.no_grad():
                 mean = frozen[1](frozen[0](x)).chunk(2, 1)[0]
             made = learned[1](learned[0](mean + noise * torch.randn_like(mean)))
         error = made.float() - x
-        return reconstruction_loss(error, settings.scales), {"psnr": -10 * math.log10(error.detach().square().mean().item() / 4)}
+        return reconstruction_loss(error, settings.scales), {
+            "psnr": -10 * math.log10(error.detach().square().mean().item() / 4)
+        }
 
     def show(step: int) -> dict[str, Any]:
         figures, made = measure_vae(vae, held_out, device)
@@ -186,7 +223,11 @@ def train_decoder(
 
 def pairs(originals: np.ndarray, made: np.ndarray, *, columns: int = 8) -> np.ndarray:
     """Rows of originals, each above the row of what was made of them."""
-    rows = [part for start in range(0, len(made), columns) for part in (originals[start : start + columns], made[start : start + columns])]
+    rows = [
+        part
+        for start in range(0, len(made), columns)
+        for part in (originals[start : start + columns], made[start : start + columns])
+    ]
     return np.concatenate(rows)
 
 

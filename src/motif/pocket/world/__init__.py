@@ -1,0 +1,1 @@
+"""Pocket's world: toy scenes that are drawn from numbers, path traced, and told in words."""

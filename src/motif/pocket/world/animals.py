@@ -1,4 +1,4 @@
-"""The toys with a face: dog, cat, duck, robot, snowman. Each takes eight shape numbers in 0..1; facing is +x, z is up."""
+"""Toys with a face: dog, cat, duck, robot, snowman. Eight shape numbers each, 0..1; facing is +x, z up."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def dog(p: Shape) -> Toy:
 
 
 def cat(p: Shape) -> Toy:
-    """Sits upright: pear body, big head with tall pointed ears and bright eyes, a long tail that stands at the side."""
+    """Sits upright: pear body, big head, tall pointed ears, bright eyes, a long tail at the side."""
     toy = Sculpture()
     tall, wide, head = 0.72 + 0.24 * p[0], 0.36 + 0.08 * p[1], 0.43 + 0.07 * p[2]
     pear = [

@@ -1,4 +1,4 @@
-"""What is seen above the ground's far edge in open places: painted in 2D, display colours, four times too large."""
+"""What is seen above the ground's far edge in open places: painted in 2D, in display colours."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ _PAINTERS: dict[str, Callable[[_Canvas, np.random.Generator], None]] = {
 
 
 def backdrop(context: str, rng: np.random.Generator, *, horizon: float, side: int) -> Array:
-    """The painted far scene, [side, side, 3] in display values 0..1. `horizon` is a share of the picture's height."""
+    """The far scene, [side, side, 3], display values 0..1. `horizon` is a share of the picture's height."""
     canvas = _Canvas(SKIES[context], float(np.clip(horizon, -0.5, 1.2)) * OVERSIZE)
     if context in _PAINTERS and canvas.horizon > 8:
         _PAINTERS[context](canvas, rng)

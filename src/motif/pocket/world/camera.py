@@ -1,4 +1,4 @@
-"""Where the camera stands: found so that the object fills the asked share of the picture and stays inside it."""
+"""Where the camera stands: so that the object fills the asked share of the picture and stays inside it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class Camera:
 def fitted(object_: Array, all_: Array, *, pitch: float, fill: float, shift: tuple[float, float]) -> Camera:
     """Camera for points of the object [n, 3] and of everything that must be inside [m, 3].
 
-    `fill` is the larger side of the object's box over the picture's side; `shift` places the whole in the room left.
+    `fill` is the larger side of the object's box over the picture's side; `shift` is the whole's place in the
+    room that is left.
     """
     camera = Camera((all_.min(0) + all_.max(0)) / 2, 7.0, pitch)
     for _ in range(6):

@@ -1,4 +1,4 @@
-"""Places: the ground's texture, an upright wall where there is one, sky light, and how far the ground reaches."""
+"""Places: the ground's texture, an upright wall where there is one, and the light."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _grass(rng: np.random.Generator) -> Array:
 
 
 def _boards(rng: np.random.Generator) -> Array:
-    y, x = _grid()
+    _, x = _grid()
     row = np.floor(x * 8).astype(int)
     tone = 0.72 + 0.5 * rng.random(8)[row]
     grain = 0.16 * noise(rng, 128, (64,), (1.0,))[:, :1].T * 0 + 0.14 * np.repeat(
@@ -157,8 +157,9 @@ def _tiles(rng: np.random.Generator) -> Array:
 
 
 _GROUNDS: dict[str, Callable[[np.random.Generator], Array]] = {
-    "beach": _sand, "snow": _snow, "meadow": _grass, "floor": _boards, "street": _cobbles, "desert": _dunes,
-    "water": _ripples, "wall": _pavement, "night": _moonlit, "studio": _paper, "forest": _leaves, "kitchen": _tiles,
+    "beach": _sand, "snow": _snow, "meadow": _grass, "floor": _boards, "street": _cobbles,
+    "desert": _dunes, "water": _ripples, "wall": _pavement, "night": _moonlit,
+    "studio": _paper, "forest": _leaves, "kitchen": _tiles,
 }  # fmt: skip
 
 
@@ -171,7 +172,7 @@ def ground(context: str, variant: int) -> np.ndarray[tuple[int, int, int], np.dt
 
 @lru_cache(maxsize=3 * VARIANTS)
 def upright(context: str, variant: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:
-    """Reflectance of the wall behind: bricks, kitchen tiles, or paint; [128, 128, 3], linear, 2.4 units a side."""
+    """Reflectance of the wall behind: bricks, tiles or paint; [128, 128, 3], linear, 2.4 units a side."""
     rng = np.random.default_rng([11, variant, sorted(PLACES).index(context)])
     y, x = _grid()
     if context == "wall":

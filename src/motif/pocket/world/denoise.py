@@ -1,7 +1,7 @@
-"""Takes the sampling noise out of a trace: a joint bilateral filter over irradiance, guided by noise-free layers.
+"""Takes the noise out of a trace: a joint bilateral filter over irradiance, guided by noise-free layers.
 
-Colours are divided by the surface's own (noise-free) albedo first, so that textures and patterns are not touched;
-what is filtered is only how much light arrives, and only among neighbours on the same surface.
+Colours are divided by the surface's own (noise-free) albedo first, so that textures and patterns are not
+touched; what is filtered is only how much light arrives, and only among neighbours on the same surface.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ REACH = 3
 NORMAL_WIDTH = 0.22
 DEPTH_WIDTH = 0.10
 LIGHT_WIDTH = 0.30
-"""Widths of the weights' Gaussians: normals (unit vectors), depth (world units), light (share of the mean light)."""
+"""Widths of the weights: normals (unit vectors), depth (world units), light (share of its mean)."""
 
 
 def denoised(light: Layer, *, alpha: Layer, albedo: Layer, normal: Layer, depth: Layer) -> Layer:
@@ -57,4 +57,8 @@ def _box(picture: Layer) -> Layer:
     """Mean over 3 x 3 neighbours."""
     padded = np.pad(picture, 1, mode="edge")
     side = picture.shape[0]
-    return sum(padded[y : y + side, x : x + side] for y in range(3) for x in range(3)) / np.float32(9)
+    total = np.zeros_like(picture)
+    for y in range(3):
+        for x in range(3):
+            total = total + padded[y : y + side, x : x + side]
+    return total / np.float32(9)

@@ -1,4 +1,4 @@
-"""What can be said about a scene: captions in several phrasings, labels, and pairs of scenes that differ in one word.
+"""What can be said about a scene: captions, labels, and pairs of scenes that differ in one word.
 
 Captions are lower-case words and spaces, nothing else.
 """
@@ -39,7 +39,8 @@ from motif.pocket.world.scene import (
 from motif.pocket.world.words import PLAIN_WORDS, RARE_TOKENS
 
 __all__ = [
-    "PLAIN_WORDS", "RARE_TOKENS", "EditPair", "all_words", "caption", "class_caption", "edit_pair", "full_caption", "labels",
+    "PLAIN_WORDS", "RARE_TOKENS", "EditPair", "all_words", "caption", "class_caption", "edit_pair",
+    "full_caption", "labels",
 ]  # fmt: skip
 
 
@@ -70,6 +71,7 @@ def _joined(*parts: str) -> str:
 
 
 def class_caption(noun: str) -> str:
+    """The caption that names nothing but the class."""
     return f"a photo of {_with_article(None, noun)}"
 
 
@@ -83,8 +85,8 @@ def full_caption(scene: Scene) -> str:
     )
     thing = _with_article(None, _joined(looks, instance.noun))
     return _joined(
-        PREFIXES[view.style][0], thing, _part(instance), _accessory(scene, "wearing", "next to"), _companion(view, "next to"),
-        PLACES[view.context][0],
+        PREFIXES[view.style][0], thing, _part(instance), _accessory(scene, "wearing", "next to"),
+        _companion(view, "next to"), PLACES[view.context][0],
     )  # fmt: skip
 
 
@@ -106,7 +108,7 @@ def _accessory(scene: Scene, worn: str, beside: str) -> str:
 
 
 def shown_accessory(scene: Scene) -> str:
-    """Kind of the accessory that is drawn, or "none": what has no neck wears a hat where a scarf was asked."""
+    """Kind of the accessory that is drawn, or "none": what has no neck wears a hat for a scarf."""
     if scene.view.accessory is None:
         return "none"
     kind = scene.view.accessory[0]

@@ -1,10 +1,11 @@
-"""What training never sees: 16 personal concepts, 200 captioned pictures and 60 edit pairs; written once, shipped in the package.
+"""What training never sees: 16 personal concepts, 200 captioned pictures, 60 edit pairs; all are shipped.
 
 concepts/NAME/refs/00.png, 00-mask.png, 00.txt    6 pictures to learn from: a photo folder for `motif learn`
 concepts/NAME/views/...                           6 more, each in another context: the ceiling of likeness
 concepts/NAME/concept.json                        noun, true captions, instance, views
 pairs.webp, pairs-mask.png, pairs.json            captioned pictures of 200 new instances
-edits-before.webp, edits-after.webp, edits-mask.png, edits.json    two pictures, two captions, where they may differ
+edits-before.webp, edits-after.webp,
+edits-mask.png, edits.json                        two pictures, two captions, and where they may differ
 """
 
 from __future__ import annotations
@@ -30,12 +31,15 @@ EDIT_KINDS = ("colour", "context", "accessory", "noun", "pattern")
 _CONCEPT, _PAIR, _EDIT = 10, 11, 12  # streams of random numbers, none of them a training stream
 SIMPLE_PLACES = {
     "beach": "on the beach", "snow": "in the snow", "meadow": "in the meadow", "floor": "on a wooden floor",
-    "street": "on a cobblestone street", "desert": "in the desert", "water": "in the water", "wall": "in front of a brick wall",
+    "street": "on a cobblestone street", "desert": "in the desert", "water": "in the water",
+    "wall": "in front of a brick wall",
     "night": "at night", "studio": "in a studio", "forest": "in the forest", "kitchen": "in the kitchen",
 }  # fmt: skip
 
 
 class EditExample(NamedTuple):
+    """An edit pair with its two pictures."""
+
     pair: EditPair
     before: Bytes  # [64, 64, 3]
     after: Bytes  # [64, 64, 3]
@@ -53,6 +57,7 @@ class Concept:
 
 
 def concept_at(seed: int, number: int) -> Concept:
+    """Held-out concept `number` of world `seed`: 6 and 6 plain views, each in another context."""
     name = CONCEPTS[number]
     rng = np.random.default_rng([seed, _CONCEPT, number])
     instance = draw_instance(rng, noun=name.split("-")[0])
@@ -63,10 +68,16 @@ def concept_at(seed: int, number: int) -> Concept:
 
 
 def held_out(
-    out: str | Path, *, seed: int = SEED, samples: int = 16, concepts: int = len(CONCEPTS), pairs: int = PAIRS, edits: int = EDITS,
+    out: str | Path,
+    *,
+    seed: int = SEED,
+    samples: int = 16,
+    concepts: int = len(CONCEPTS),
+    pairs: int = PAIRS,
+    edits: int = EDITS,
     done: Callable[[str], None] = lambda what: None,
-) -> None:  # fmt: skip
-    """Renders the held-out sets into `out`; what is complete is kept. `done` is called with each part's name."""
+) -> None:
+    """Renders the held-out sets into `out`; what is complete is kept. `done` gets each part's name."""
     folder = Path(out)
     for number in range(concepts):
         concept = concept_at(seed, number)
@@ -178,6 +189,7 @@ def read_pairs(folder: str | Path) -> tuple[Pictures, list[str], list[str]]:
 
 
 def read_edits(folder: str | Path) -> list[EditExample]:
+    """The edit pairs of a folder that `held_out` wrote."""
     place = Path(folder)
     entries = json.loads((place / "edits.json").read_text())
     before, after, change = (

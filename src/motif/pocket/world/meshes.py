@@ -1,4 +1,4 @@
-"""From an `Instance` to a coloured mesh: sculpts the noun, brings it to one size, paints its pattern; hats and the like."""
+"""From an `Instance` to a coloured mesh: sculpted, brought to one size, painted; and what it wears."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from motif.pocket.world.scene import PALETTE, Instance
 from motif.pocket.world.solids import Array, Sculpture, Solid, Toy, ball, block, lathe, ring, turn
 
 SCULPT: dict[str, Callable[[tuple[float, ...]], Toy]] = {
-    "dog": animals.dog, "cat": animals.cat, "duck": animals.duck, "robot": animals.robot, "snowman": animals.snowman,
-    "car": vehicles.car, "teapot": things.teapot, "mug": things.mug, "chair": things.chair, "house": things.house,
+    "dog": animals.dog, "cat": animals.cat, "duck": animals.duck, "robot": animals.robot,
+    "snowman": animals.snowman,
+    "car": vehicles.car, "teapot": things.teapot, "mug": things.mug, "chair": things.chair,
+    "house": things.house,
     "boat": vehicles.boat, "rocket": vehicles.rocket, "mushroom": things.mushroom, "cactus": things.cactus,
 }  # fmt: skip
 TOY_SIZE = 1.75
@@ -23,6 +25,8 @@ TOY_SIZE = 1.75
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
+    """A solid with its colours."""
+
     solid: Solid
     colours: Array  # [vertex, 3], linear RGB
 
@@ -40,6 +44,7 @@ class Model:
 
 @lru_cache(maxsize=4)
 def build(instance: Instance) -> Model:
+    """The instance as a mesh of one size, and where things are worn on it."""
     toy = SCULPT[instance.noun](instance.shape)
     vertices = toy.solid.vertices
     low, high = vertices.min(0), vertices.max(0)

@@ -16,6 +16,8 @@ from motif.pocket.world.staging import Stage, framing, staged
 
 @dataclass(frozen=True, slots=True)
 class PairPictures:
+    """Two pictures that share everything but one word."""
+
     before: NDArray[np.uint8]  # [64, 64, 3]
     after: NDArray[np.uint8]  # [64, 64, 3]
     change: NDArray[np.uint8]  # [64, 64], where the edit may change the picture
@@ -24,8 +26,8 @@ class PairPictures:
 def render_pair(pair: EditPair, *, size: int = 64, samples: int = 16) -> PairPictures:
     """Both scenes from one camera that holds both, at one depth in the ground.
 
-    The change is the object (colour, pattern, noun: of both scenes), the accessory of both scenes, or for a context
-    everything but the object. Shadows and bounced light outside it differ too, as they do in a real pair.
+    The change is the object (of both scenes), the accessory (of both), or for a context all but the object.
+    Shadows and bounced light outside it differ too, as they do in a real pair.
     """
     sink = min(contexts.PLACES[scene.view.context].sink for scene in (pair.before, pair.after))
     stages = [staged(scene, sink=sink) for scene in (pair.before, pair.after)]

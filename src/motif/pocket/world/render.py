@@ -1,12 +1,13 @@
 """Path traces a scene with mitsuba: a 64 px picture and the exact mask of its object.
 
-The picture is traced at twice its side and reduced, which smooths edges for the same number of rays. Coverage of the
-object comes from the same rays (`tracing`), so the mask is exact, to 1 / samples.
+The picture is traced at twice its side and reduced, which smooths edges for the same number of rays.
+Coverage of the object comes from the same rays (`tracing`), so the mask is exact, to 1 / samples.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class Traced:
 
 
 def render(scene: Scene, *, size: int = 64, samples: int = 16) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Picture [size, size, 3] and mask of the object [size, size], both 8 bits. `samples` are rays per pixel."""
+    """Picture [size, size, 3] and object mask [size, size], both 8 bits. `samples` are rays per pixel."""
     traced = trace(scene, size=size, samples=samples)
     return to_bytes(traced.picture), to_bytes(traced.object_)
 
@@ -77,7 +78,7 @@ def _reduced(picture: Array) -> Array:
     return picture.reshape(side, OVERSAMPLE, side, OVERSAMPLE, *picture.shape[2:]).mean((1, 3))
 
 
-def _to_display(light: Array) -> Array:
+def _to_display(light: NDArray[np.floating[Any]]) -> Array:
     """Linear to sRGB, with highlights rolled off above 0.8."""
     over = np.maximum(light - 0.8, 0)
     light = np.clip(np.minimum(light, 0.8) + 0.2 * (1 - np.exp(-over / 0.2)), 0, 1)

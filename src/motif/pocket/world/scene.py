@@ -1,8 +1,8 @@
-"""What is in a picture of pocket's world, before anything is drawn: an object (`Instance`) and how it is seen (`View`).
+"""What is in a picture of pocket's world: an object (`Instance`) and how it is seen (`View`).
 
-An `Instance` is one personal object: a noun, named part colours that are jittered so that the name does not say
-them exactly, a pattern, and eight continuous shape parameters. A `View` is everything that may change between two
-pictures of it. Both are plain values: they compare, and go to JSON and back without loss.
+An `Instance` is one personal object: a noun, named part colours (jittered: the name does not say them
+exactly), a pattern, eight continuous shape parameters. A `View` is everything that may change between
+two pictures of it. Both are plain values: they compare, and go to JSON and back without loss.
 """
 
 from __future__ import annotations
@@ -85,8 +85,11 @@ class Instance:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Instance:
-        paints = {part: _paint(data[part]) for part in ("main", "second", "accent", "contrast")}
-        return cls(**{**data, **paints, "shape": tuple(data["shape"])})
+        paints: dict[str, Any] = {
+            part: _paint(data[part]) for part in ("main", "second", "accent", "contrast")
+        }
+        fixed: dict[str, Any] = {**paints, "shape": tuple(data["shape"])}
+        return cls(**{**data, **fixed})
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class View:
     def from_json(cls, data: dict[str, Any]) -> View:
         companion = data["companion"]
         accessory = data["accessory"]
-        fixed = {
+        fixed: dict[str, Any] = {
             "accessory": None if accessory is None else (accessory[0], accessory[1]),
             "companion": None if companion is None else Instance.from_json(companion),
             "shift": tuple(data["shift"]),
@@ -132,6 +135,8 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
+    """One picture: an object, seen in one way."""
+
     instance: Instance
     view: View
 

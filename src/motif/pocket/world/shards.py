@@ -1,8 +1,9 @@
-"""Training pictures on disk: contact sheets of 256 tiles with masks and scenes, written by many processes, resumable.
+"""Training pictures on disk: contact sheets of 256 tiles, masks and scenes; by many processes, resumable.
 
-Shard k is three files: `train-0000.webp` (16 x 16 tiles of 64 px, row by row, lossless), `train-0000-mask.png` (the
-same layout, 8-bit coverage of the object) and `train-0000.json` (instance id, instance and view of each tile).
-Picture i depends only on (seed, i), so a shard is the same whoever writes it and whenever.
+Shard k is three files: `train-0000.webp` (16 x 16 tiles of 64 px, row by row, lossless),
+`train-0000-mask.png` (the same layout, 8-bit coverage of the object), `train-0000.json` (instance id,
+instance and view of each tile). Picture i depends only on (seed, i), so a shard is the same whoever
+writes it and whenever.
 """
 
 from __future__ import annotations
@@ -62,8 +63,9 @@ def write_shards(
 ) -> list[Path]:
     """Renders `count` pictures into `out`; returns the shards' picture files, in order.
 
-    Shards that are already complete are kept. `workers` are processes (all cores by default), `samples` rays per
-    pixel. `done` is called with each picture file once it is there. InputError where a setting makes no sense.
+    Shards that are already complete are kept. `workers` are processes (all cores by default), `samples` rays
+    per pixel; `done` is called with each picture file once it is there. InputError: a setting below 1, or a
+    shard of another world.
     """
     for name, value in (("count", count), ("samples", samples), ("per_shard", per_shard)):
         if value < 1:
@@ -76,21 +78,34 @@ def write_shards(
         indices = range(start, min(start + per_shard, count))
         sheet = folder / f"train-{shard:04d}.webp"
         sheets.append(sheet)
-        if _complete(sheet, len(indices)):
+        if _complete(sheet, indices, scene_at(seed, start, views_per_instance=views_per_instance)):
             done(sheet)
         else:
             jobs.append((sheet, seed, indices, samples, views_per_instance))
-    if not jobs:
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    if workers <= 1:
+        for job in jobs:
+            done(_write_shard(*job))
         return sheets
-    with ProcessPoolExecutor(workers or os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
-        for written_one in as_completed([pool.submit(_write_shard, *job) for job in jobs]):
-            done(written_one.result())
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for ready in as_completed([pool.submit(_write_shard, *job) for job in jobs]):
+            done(ready.result())
     return sheets
 
 
-def _complete(sheet: Path, count: int) -> bool:
-    """The sheet is renamed into place last, so that it vouches for its companions; a grown shard is written anew."""
-    return sheet.exists() and len(json.loads(_scenes_file(sheet).read_text())) == count
+def _complete(sheet: Path, indices: range, first: tuple[str, Scene]) -> bool:
+    """Whether the shard is all there: its sheet is renamed into place last, and vouches for its companions.
+
+    A shard that a smaller `count` had cut short is incomplete. InputError for a shard of another world.
+    """
+    if not sheet.exists():
+        return False
+    entries = json.loads(_scenes_file(sheet).read_text())
+    if (entries[0]["id"], Scene.from_json(entries[0])) != first:
+        raise InputError(
+            f"{sheet} has another seed, views per instance or shard size: use those, or another folder"
+        )
+    return len(entries) == len(indices)
 
 
 def _mask_file(sheet: Path) -> Path:
@@ -127,7 +142,8 @@ def _write_shard(sheet: Path, seed: int, indices: range, samples: int, views_per
 def save_sheet(pictures: Sequence[Bytes], path: Path) -> None:
     """Tiles without loss, as WebP or PNG by the suffix.
 
-    Lossy WebP halves the chroma's resolution: 31 dB at its best quality on these saturated edges. Lossless is 4.4 kB a picture.
+    Lossy WebP halves the chroma's resolution: 31 dB at its best quality, on edges as saturated as these.
+    Lossless is 4.4 kB a picture.
     """
     kind: dict[str, Any] = (
         {"optimize": True} if path.suffix == ".png" else {"lossless": True, "quality": 100, "method": 4}

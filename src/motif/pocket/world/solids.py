@@ -1,4 +1,4 @@
-"""Solids that toys are made of, as arrays: vertices, unit normals, triangles; and `Sculpture`, which collects them.
+"""Solids that toys are made of (vertices, unit normals, triangles), and `Sculpture`, which collects them.
 
 Lengths are in the toy's own units (most toys are about 1.5 to 2 high); z is up and toys face +x.
 """

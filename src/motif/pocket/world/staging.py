@@ -14,8 +14,8 @@ from motif.pocket.world.scene import WEARERS, Instance, Scene, View, mix_paint
 from motif.pocket.world.solids import Array, Solid, turn
 
 FLATTERING = {
-    "dog": 58, "cat": 32, "duck": 58, "car": 52, "teapot": 72, "mug": 68, "chair": 38, "robot": 22, "snowman": 22,
-    "house": 38, "boat": 66, "rocket": 30, "mushroom": 30, "cactus": 14,
+    "dog": 58, "cat": 32, "duck": 58, "car": 52, "teapot": 72, "mug": 68, "chair": 38, "robot": 22,
+    "snowman": 22, "house": 38, "boat": 66, "rocket": 30, "mushroom": 30, "cactus": 14,
 }  # fmt: skip
 """Degrees from facing the camera at which each noun is best told."""
 
@@ -45,7 +45,7 @@ def _heading(instance: Instance, view: View) -> float:
 
 
 def staged(scene: Scene, *, sink: float | None = None) -> Stage:
-    """All meshes of a scene in place, and its camera. `sink` replaces the context's own depth in the ground."""
+    """A scene's meshes in place, and its camera. `sink` replaces the context's own depth in the ground."""
     instance, view = scene.instance, scene.view
     rng = np.random.default_rng(view.seed + 2)
     model = build(instance)

@@ -1,7 +1,8 @@
 """A stage as a mitsuba scene, and its path tracing into layers.
 
-Beside the picture, the same rays give albedo, normal and depth (for `denoise`), and a mark: the texture coordinate of
-the object's mesh, and of the accessory's, which nothing else has. Its mean over a pixel's rays is exact coverage.
+Beside the picture, the same rays give albedo, normal and depth (for `denoise`), and marks: texture
+coordinates that only the object's mesh, or only the accessory's, has. Their mean over a pixel's rays is
+exact coverage.
 """
 
 from __future__ import annotations
