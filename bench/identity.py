@@ -38,7 +38,7 @@ def exam(subject: Any, steps: int, folder: Path) -> tuple[dict[str, dict[str, An
     from motif.lanes import draw
     from motif.learn import Examples, custom_diffusion
     from motif.measure import clip_i, clip_t, dino_i
-    from motif.measure.features import ClipEncoder, DinoEncoder
+    from motif.features.extractors import ClipEncoder, DinoEncoder
 
     base, clip, dino = Base.load("pocket"), ClipEncoder.load("pocket"), DinoEncoder.load("pocket")
     examples = Examples(subject.folder, f"photo of a <new1> {subject.noun}")

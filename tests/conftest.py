@@ -12,6 +12,8 @@ import torch
 from hypothesis import settings
 from pieces import fingerprint
 
+pytest_plugins = ["encoders"]
+
 settings.register_profile("motif", deadline=None, max_examples=40)
 settings.load_profile("motif")
 
@@ -69,13 +71,15 @@ def _tiny(family: str) -> Model:
 
 @cache
 def _pocket_stock() -> Any:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     from motif.loading import pocket_weights
 
     stock = StableDiffusionPipeline.from_pretrained(
-        pocket_weights() / "pipeline", local_files_only=True, safety_checker=None, requires_safety_checker=False
-    )
+        pocket_weights() / "pipeline", local_files_only=True, dtype=torch.float32,
+        safety_checker=None, requires_safety_checker=False,
+    )  # fmt: skip
+    stock.scheduler = DDIMScheduler.from_config(stock.scheduler.config)
     stock.unet.to(memory_format=torch.channels_last)
     return _frozen(stock)
 

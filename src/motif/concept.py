@@ -125,7 +125,7 @@ class Concept:
         return vectors | changes
 
     def _header(self) -> dict[str, str]:
-        noun = next(iter(self.record.nouns.values()), "concept")
+        noun = next((noun for _, noun in sorted(self.record.nouns.items())), "concept")
         return {
             "format": "pt",
             "motif.format": FORMAT,

@@ -22,7 +22,7 @@ from motif.lanes import draw
 from motif.learn import Examples, custom_diffusion
 from motif.learn.fit import METRICS, Progress
 from motif.measure import clip_i, clip_t, dino_i
-from motif.measure.features import ClipEncoder, DinoEncoder
+from motif.features.extractors import ClipEncoder, DinoEncoder
 from motif.measure.score import Score
 from motif.pocket.concepts import HeldOut, held_out
 from motif.report import Code, Curve, Grid, Picture, Pictures, Section, Table, curve, write_report

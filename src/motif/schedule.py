@@ -59,7 +59,7 @@ class Schedule:
             raise InputError(f"steps is {steps}: it must lie between 1 and {self.length}")
         scheduler: Any = DDIMScheduler.from_config(dict(self.config))
         scheduler.set_timesteps(steps)
-        times = [int(t) for t in scheduler.timesteps]
+        times = [int(t) for t in scheduler.timesteps if t >= 0][:steps]  # rounding may add a last one of -1
         above = max(times[0] - (self.length - 1), 0)  # the offset of 1000 steps in 1000 leads past the table
         return tuple(t - above for t in times)
 

@@ -63,3 +63,28 @@ def test_an_empty_caption_file_and_an_empty_folder_are_refused(base: Any, tmp_pa
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty"):
         gather(base, str(tmp_path / "empty"), "cat")
+
+
+def test_retrieval_takes_the_nearest_captions_and_says_when_none_is_near(base: Any, clip_folder: Path, tmp_path: Path) -> None:
+    words = ["photo of a cat", "a photo of the red cat", "the dog on the beach, on the beach, on the beach"]
+    for i, caption in enumerate(words):
+        Image.new("RGB", (40, 40), (i * 90, 0, 0)).save(tmp_path / f"{i}.png")
+        (tmp_path / f"{i}.txt").write_text(caption + " ")
+    found = gather(base, str(tmp_path), "cat", retrieve=str(clip_folder), threshold=-1.0)
+    near = gather(base, str(tmp_path), "cat", retrieve=str(clip_folder), threshold=-1.0, count=1)
+    assert set(found.captions) <= set(words) and len(near) == 1 and near.captions[0] == found.captions[0]
+    with pytest.raises(InputError, match="lower the threshold"):
+        gather(base, str(tmp_path), "cat", retrieve=str(clip_folder), threshold=1.01)
+
+
+def test_retrieval_without_captions_ranks_the_pictures(base: Any, clip_folder: Path, tmp_path: Path) -> None:
+    for i in range(3):
+        Image.new("RGB", (40, 40), (i * 90, 200 - i * 90, 0)).save(tmp_path / f"{i}.png")
+    found = gather(base, str(tmp_path), "cat", retrieve=str(clip_folder))
+    again = gather(base, str(tmp_path), "cat", retrieve=str(clip_folder), count=2)
+    assert len(found) == 3 and [a.tobytes() for a in again.images] == [a.tobytes() for a in found.images[:2]]
+
+
+def test_retrieval_needs_a_folder(base: Any, clip_folder: Path) -> None:
+    with pytest.raises(InputError, match="folder of pictures"):
+        gather(base, "generate", "cat", retrieve=str(clip_folder))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from motif.errors import InputError
 from motif.measure import ClipEncoder, clip_i, clip_t, dino_i
-from motif.measure.features import DinoEncoder, cosines
+from motif.features.extractors import DinoEncoder, cosines
 
 CLOSE = 1e-6
 

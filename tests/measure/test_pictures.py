@@ -8,7 +8,7 @@ from PIL import Image
 
 from motif.errors import InputError
 from motif.measure import clip_i
-from motif.measure.pictures import gather, names, opened
+from motif.features.pictures import gather, names, opened
 
 
 @pytest.fixture

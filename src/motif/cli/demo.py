@@ -18,10 +18,9 @@ METRICS = ("clip-i", "dino-i", "clip-t")
 @click.option("-o", "--output", default="out/demo", show_default=True, type=click.Path(path_type=Path),
               metavar="DIR", help="A folder for the report and its pictures.")  # fmt: skip
 @click.option("--concept", default="", help="Which held-out object; the default is the first.")
-@click.option("--steps", default=150, show_default=True, type=click.IntRange(min=1), help="Training steps.")
-@click.option("--batch-size", default=6, show_default=True, type=click.IntRange(min=1), help="Photos per step.")
+@click.option("--steps", type=click.IntRange(min=1), help="Training steps; the default is pocket's own advice.")
 @click.option("--seed", default=0, show_default=True, help="Seed of training.")
-def demo(voice: Voice, output: Path, concept: str, steps: int, batch_size: int, seed: int) -> None:
+def demo(voice: Voice, output: Path, concept: str, steps: int | None, seed: int) -> None:
     """Learn a concept on the embedded base, draw it in new places, score it, and write a report page.
 
     Offline, on a CPU, in a few minutes.
@@ -31,9 +30,8 @@ def demo(voice: Voice, output: Path, concept: str, steps: int, batch_size: int, 
     folder = prepare_folder(output)
     with voice.progress("learning") as on_progress:
         measured = tell(
-            folder, concept=concept, steps=steps, batch_size=batch_size, seed=seed, say=voice.note,
-            on_progress=on_progress,
-        )  # fmt: skip
+            folder, concept=concept, steps=steps, seed=seed, say=voice.note, on_progress=on_progress
+        )
     report = folder / "report.html"
     voice.result({"report": str(report), **measured}, f"{_scores(measured)}\n\nreport: {report}")
 

@@ -30,9 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             if not debug:
                 warnings.simplefilter("ignore")  # libraries' remarks to their own users
-            code = app.main(arguments, prog_name="motif", standalone_mode=False)
+            with app.make_context("motif", arguments) as context:
+                app.invoke(context)
             sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return 0
     except BrokenPipeError:
         return _pipe_closed()
     except BaseException as error:

@@ -64,6 +64,9 @@ def custom_diffusion(
     prior_count: int | None = None,
     prior_steps: int | None = None,
     prior_weight: float = 1.0,
+    retrieve: bool = False,
+    retrieve_threshold: float = 0.85,
+    retrieve_encoder: str = "",
     trained: Literal["crossattn_kv", "crossattn"] = "crossattn_kv",
     rare_tokens: Sequence[str] = ("ktn", "pll", "ucd"),
     recipe: Literal["compvis", "adobe-diffusers", "diffusers"] = "compvis",
@@ -90,6 +93,10 @@ def custom_diffusion(
         prior_count: How many prior pictures (paper: 200).
         prior_steps: Denoising steps of a generated prior picture (paper: 50).
         prior_weight: Weight of the prior's term.
+        retrieve: Take from the prior folder only what CLIP finds nearest to the class prompt.
+        retrieve_threshold: The least cosine of a retrieved caption with the class prompt (paper: 0.85).
+        retrieve_encoder: The CLIP: pocket, paper (ViT-B/32), a transformers folder or a hub id; the default is pocket's on
+            pocket, and the paper's elsewhere.
         trained: crossattn_kv (the paper), or crossattn: q, k, v and out of the cross-attention layers (faces).
         rare_tokens: The vocabulary entries that new tokens start from, in order (paper: ktn, id 42170; pll, 47629).
         recipe: compvis (gave the paper's numbers), adobe-diffusers or diffusers: augmentation, mask and weights of each.
@@ -114,7 +121,11 @@ def custom_diffusion(
     record = Record("custom-diffusion", base.origin, nouns, examples.prompt, settings, versions())
     shown = [*previews] or [examples.prompt]
     values.on(base).read(shown)  # a preview prompt with an unknown token fails here, not at step 50
-    pictures = gather(base, prior, next(iter(nouns.values()), ""), count=prior_count, steps=prior_steps, seed=seed, cache=folder)
+    pictures = gather(
+        base, prior, next(iter(nouns.values()), ""), count=prior_count, steps=prior_steps, seed=seed,
+        retrieve=(retrieve_encoder or ("pocket" if base.name == "pocket" else "paper")) if retrieve else "",
+        threshold=retrieve_threshold, cache=folder,
+    )  # fmt: skip
     if len(pictures) == 0 and prior != "none":
         raise InputError(f"prior {prior!r} has no pictures")
     chosen = RECIPES[recipe]

@@ -5,7 +5,9 @@ service is gone. Here a prior is one of
 
     none          photos alone
     generate      the base draws its own class pictures ("photo of a cat"; DDIM, 50 steps, η 1, guidance 6)
-    FOLDER        your pictures, with captions in sidecar files, or the class prompt for all
+    FOLDER        your pictures, with captions in sidecar files, or the class prompt for all; with `retrieve`, only
+                  those nearest to the class prompt: captions whose CLIP text cosine is at least 0.85 (the paper's rule),
+                  or, where no picture has a caption, the pictures that CLIP finds nearest
     FILE.txt      captions, one per line; the base draws a picture of each
 """
 
@@ -21,9 +23,10 @@ from PIL.Image import Image
 
 from motif.base import Base
 from motif.errors import InputError
+from motif.features.extractors import ClipEncoder, cosines
 from motif.images import open_picture, save_image, square
 from motif.lanes import draw
-from motif.learn.examples import Examples
+from motif.learn.examples import Examples, Photo
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +49,8 @@ def gather(
     steps: int = 50,
     guidance: float = 6.0,
     seed: int = 0,
+    retrieve: str = "",
+    threshold: float = 0.85,
     cache: Path | None = None,
     on_picture: Callable[[int, int], None] | None = None,
 ) -> Prior:
@@ -53,9 +58,16 @@ def gather(
 
     Drawn pictures are kept in `cache` under a name made of everything they depend on, and drawn once.
 
+    Args:
+        retrieve: Take from a folder only what this CLIP finds nearest to the class prompt: `pocket`, `paper` (ViT-B/32),
+            a transformers folder or a hub id; empty takes the first pictures.
+        threshold: The least cosine of a caption with the class prompt.
     Raises:
-        InputError: no such folder or file, an empty one, or a class noun missing where the base must draw.
+        InputError: no such folder or file, an empty one, a class noun missing where the base must draw, or nothing near
+            enough.
     """
+    if retrieve and not Path(source).is_dir():
+        raise InputError(f"retrieval picks from a folder of pictures, and the prior is {source!r}")
     if source == "none":
         return Prior((), ())
     path = Path(source)
@@ -64,7 +76,8 @@ def gather(
             raise InputError('the prior is drawn from the class word: write it behind the token ("photo of a <new1> cat")')
         captions = [f"photo of a {noun}"] * count
     elif path.is_dir():
-        found = Examples(path, f"photo of a {noun}", token=None).photos[:count]
+        photos = Examples(path, f"photo of a {noun}", token=None).photos
+        found = (_nearest(photos, f"photo of a {noun}", retrieve, threshold) if retrieve else list(photos))[:count]
         return Prior(tuple(square(photo.image, base.size) for photo in found), tuple(photo.caption for photo in found))
     elif path.is_file() and path.suffix == ".txt":
         captions = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()][:count]
@@ -74,6 +87,24 @@ def gather(
         raise InputError(f"prior {source!r}: use none, generate, a folder of pictures, or a .txt file of captions")
     images = _drawn(base, captions, steps, guidance, seed, cache, on_picture)
     return Prior(tuple(images), tuple(captions))
+
+
+def _nearest(photos: Sequence[Photo], prompt: str, encoder: str, threshold: float) -> list[Photo]:
+    """Photos by falling nearness to the class prompt: of their captions, above the threshold, or of the pictures."""
+    clip = ClipEncoder.load(encoder)
+    captioned = [photo for photo in photos if photo.caption != prompt]
+    if not captioned:
+        near = cosines(clip.images([photo.path for photo in photos]), clip.texts([prompt]))[:, 0]
+        return [photos[int(i)] for i in near.argsort(descending=True)]
+    near = cosines(clip.texts([photo.caption for photo in captioned]), clip.texts([prompt]))[:, 0]
+    found = [captioned[int(i)] for i in near.argsort(descending=True) if near[i] >= threshold]
+    if not found:
+        best = captioned[int(near.argmax())].caption
+        raise InputError(
+            f'no caption reaches {threshold} with "{prompt}"; the nearest, "{best}", has {float(near.max()):.2f}: '
+            "lower the threshold, or bring pictures of the class"
+        )
+    return found
 
 
 def _drawn(

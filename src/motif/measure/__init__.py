@@ -3,7 +3,7 @@
 from motif.measure.clip_i import clip_i
 from motif.measure.clip_t import clip_t
 from motif.measure.dino_i import dino_i
-from motif.measure.features import ClipEncoder, DinoEncoder
+from motif.features.extractors import ClipEncoder, DinoEncoder
 from motif.measure.score import Score
 
 __all__ = ["ClipEncoder", "DinoEncoder", "Score", "clip_i", "clip_t", "dino_i"]

@@ -1,7 +1,7 @@
 """What clip-i and dino-i share: the mean of all pairwise cosines, generated x references."""
 
-from motif.measure.features import ClipEncoder, DinoEncoder, cosines
-from motif.measure.pictures import Pictures, gather, names
+from motif.features.extractors import ClipEncoder, DinoEncoder, cosines
+from motif.features.pictures import Pictures, gather, names
 from motif.measure.score import Score
 
 

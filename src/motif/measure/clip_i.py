@@ -10,8 +10,8 @@ ViT-B/32; for two concepts score each reference set alone and average the two.
 from pathlib import Path
 
 from motif.measure.alignment import alignment
-from motif.measure.features import ClipEncoder
-from motif.measure.pictures import Pictures
+from motif.features.extractors import ClipEncoder
+from motif.features.pictures import Pictures
 from motif.measure.score import Score
 
 

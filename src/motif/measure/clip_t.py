@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from motif.errors import InputError
-from motif.measure.features import ClipEncoder, PromptPolicy, cosines, without_tokens
-from motif.measure.pictures import Pictures, gather, names
+from motif.features.extractors import ClipEncoder, PromptPolicy, cosines, without_tokens
+from motif.features.pictures import Pictures, gather, names
 from motif.measure.score import Score
 
 

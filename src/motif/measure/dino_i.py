@@ -10,8 +10,8 @@ in CustomConcept101's evaluation: DINO ViT-S/16, resize 256 bicubic, centre crop
 from pathlib import Path
 
 from motif.measure.alignment import alignment
-from motif.measure.features import DinoEncoder
-from motif.measure.pictures import Pictures
+from motif.features.extractors import DinoEncoder
+from motif.features.pictures import Pictures
 from motif.measure.score import Score
 
 

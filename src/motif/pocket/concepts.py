@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-TILE = 64
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,15 @@ class HeldOut:
     @property
     def others(self) -> tuple[Image, ...]:
         """Other objects of the class."""
+        import numpy as np
         from PIL import Image
 
-        with Image.open(self.home / "others.png") as opened:
-            sheet = opened.convert("RGB")
-        return tuple(
-            sheet.crop((left, top, left + TILE, top + TILE))
-            for top in range(0, sheet.height, TILE)
-            for left in range(0, sheet.width, TILE)
-        )
+        from motif.pocket.world.held_out import OTHERS
+        from motif.pocket.world.shards import untiled
+
+        with Image.open(self.home / "others.webp") as sheet:
+            tiles = untiled(np.asarray(sheet.convert("RGB")), OTHERS)
+        return tuple(Image.fromarray(tile) for tile in tiles)
 
 
 @cache

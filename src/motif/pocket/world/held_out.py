@@ -26,9 +26,9 @@ from motif.pocket.world.shards import Bytes, Pictures, save_sheet, untiled
 
 SEED = 2
 CONCEPTS = (*NOUNS, "dog-2", "cat-2")
-PAIRS, EDITS, SIDE_VIEWS = 200, 60, 6
+PAIRS, EDITS, SIDE_VIEWS, OTHERS = 200, 60, 6, 12
 EDIT_KINDS = ("colour", "context", "accessory", "noun", "pattern")
-_CONCEPT, _PAIR, _EDIT = 10, 11, 12  # streams of random numbers, none of them a training stream
+_CONCEPT, _PAIR, _EDIT, _OTHER = 10, 11, 12, 13  # streams of random numbers, none of them a training stream
 SIMPLE_PLACES = {
     "beach": "on the beach", "snow": "in the snow", "meadow": "in the meadow", "floor": "on a wooden floor",
     "street": "on a cobblestone street", "desert": "in the desert", "water": "in the water",
@@ -83,6 +83,8 @@ def held_out(
         concept = concept_at(seed, number)
         if not (folder / "concepts" / concept.name / "concept.json").exists():
             _write_concept(folder / "concepts" / concept.name, concept, samples)
+        if not (folder / "concepts" / concept.name / "others.webp").exists():
+            _write_others(folder / "concepts" / concept.name, seed, number, samples)
         done(concept.name)
     if not (folder / "pairs.json").exists():
         _write_pairs(folder, seed, pairs, samples)
@@ -121,6 +123,19 @@ def _write_concept(folder: Path, concept: Concept, samples: int) -> None:
                 }
             )
     _write_json(folder / "concept.json", record)
+
+
+def _write_others(folder: Path, seed: int, number: int, samples: int) -> None:
+    """Other instances of the class, each once, in the places of the concept's own evaluation views."""
+    from motif.pocket.world.render import render
+
+    concept, pictures = concept_at(seed, number), list[Bytes]()
+    for other in range(OTHERS):
+        rng = np.random.default_rng([seed, _OTHER, number, other])
+        view = draw_view(rng, context=concept.views[other % SIDE_VIEWS].context, plain=True)
+        view = replace(view, fill=round(float(np.clip(view.fill, 0.6, 0.85)), 4))
+        pictures.append(render(Scene(draw_instance(rng, noun=concept.instance.noun), view), samples=samples)[0])
+    save_sheet(pictures, folder / "others.webp")
 
 
 def _write_pairs(folder: Path, seed: int, count: int, samples: int) -> None:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from PIL import Image
 
 from motif.errors import InputError
-from motif.measure.encoders import Files, find, load_model, load_tokenizer
-from motif.measure.pictures import Preprocessing
+from motif.features.models import Files, find, load_model, load_tokenizer
+from motif.features.pictures import Preprocessing
 
 if TYPE_CHECKING:
     from torch import Tensor

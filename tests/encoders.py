@@ -1,4 +1,4 @@
-"""Tiny random encoders in transformers format: every law of a metric holds for them too."""
+"""Tiny random encoders in transformers format, as fixtures: every law of a metric holds for them too."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from motif.measure import ClipEncoder, DinoEncoder
+from motif.features.extractors import ClipEncoder, DinoEncoder
 
 WORDS = ("a", "photo", "of", "the", "cat", "dog", "red", "hat", "on", "beach")
 

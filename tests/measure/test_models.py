@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from motif.errors import InputError, MissingModel
-from motif.measure import ClipEncoder, DinoEncoder, encoders
-from motif.measure.features import without_tokens
-from motif.measure.pictures import Preprocessing
+from motif.features import models as encoders
+from motif.features.extractors import ClipEncoder, DinoEncoder
+from motif.features.extractors import without_tokens
+from motif.features.pictures import Preprocessing
 
 HALF = (0.5, 0.5, 0.5)
 

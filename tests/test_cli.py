@@ -1,0 +1,543 @@
+"""The command line: exits, messages, and a concept from photos to pictures on a tiny base."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import tiny
+from PIL import Image
+
+from motif import methods
+from motif.cli import main
+from motif.cli.app import app
+from motif.cli.options import HANDLED, arguments_help, options
+from motif.cli.outputs import concept_path, prepare
+from motif.cli.voice import aligned, duration
+from motif.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+DUCKS = ROOT / "examples" / "duck_toy"
+PROMPT = "photo of a <new1> cat"
+
+
+class Ran:
+    """What one command line did."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    def failed(self, code: int, *words: str) -> bool:
+        """It failed as it should: the code, at most two lines on stderr after the notes, all words in them, no traceback."""
+        message = self.err[self.err.index("motif: ") :] if "motif: " in self.err else ""
+        assert self.code == code, (self.code, self.err)
+        assert message.count("\n") <= 2 and "Traceback" not in self.err, self.err
+        missing = [word for word in words if word not in message]
+        assert not missing, (missing, message)
+        return True
+
+
+@pytest.fixture
+def motif(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Run a command line in this process."""
+
+    def run(*words: object) -> Ran:
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        return Ran(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny SD1 pipeline's folder."""
+    folder = tmp_path_factory.mktemp("base")
+    tiny.pipeline("sd1").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(DUCKS, tmp_path / "photos"))
+
+
+def process(*words: str, **keywords: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command line as users do."""
+    return subprocess.run([sys.executable, "-m", "motif", *words], text=True, **{"capture_output": True, **keywords})
+
+
+# -- the whole way ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def cat(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A concept that the command line learned."""
+    output = tmp_path_factory.mktemp("concept") / "cat"
+    words = ["learn", "custom-diffusion", DUCKS, PROMPT, "-o", output, "--base", base, "--prior", "none"]
+    words += ["--steps", 3, "--batch-size", 2, "--checkpoint-every", 2]
+    assert main([str(word) for word in words]) == 0
+    return output.with_suffix(".safetensors")
+
+
+def test_learning_leaves_a_concept_and_a_run(motif: Callable[..., Ran], cat: Path, base: Path) -> None:
+    assert (cat.with_suffix(".run") / "metrics.jsonl").read_text().count("\n") == 3
+    shown = json.loads(motif("show", cat, "--json").out)
+    assert shown["nouns"] == {"<new1>": "cat"} and shown["method"] == "custom-diffusion"
+    assert shown["settings"]["steps"] == 3 and shown["prompt"] == PROMPT
+    text = motif("show", cat).out
+    assert "<new1>" in text and "custom-diffusion" in text and str(base) in text
+
+
+def test_a_learned_concept_is_drawn(motif: Callable[..., Ran], cat: Path, base: Path, tmp_path: Path) -> None:
+    words = ["sample", "plain", "a <new1> cat", "--wear", cat, "--base", base, "--steps", 2, "--seed", 5, "-n", 3]
+    done = motif(*words, "-o", tmp_path / "out", "--grid", tmp_path / "grid.png")
+    assert done.code == 0, done.err
+    names = ["0005.png", "0006.png", "0007.png"]
+    assert done.out.split() == [*(str(tmp_path / "out" / name) for name in names), str(tmp_path / "grid.png")]
+    assert sorted(os.listdir(tmp_path / "out")) == [*names, "pictures.json"]
+    record = json.loads((tmp_path / "out" / "pictures.json").read_text())
+    assert record["prompt"] == "a <new1> cat" and record["pictures"][2] == {"file": "0007.png", "seed": 7}
+    one = tmp_path / "one.png"
+    assert motif(*words[:-1], 1, "-o", one, "--quiet").out.split() == [str(one)]
+    assert Image.open(one).tobytes() == Image.open(tmp_path / "out" / "0005.png").tobytes()
+
+
+def test_results_are_on_stdout_and_json_is_json(
+    motif: Callable[..., Ran], cat: Path, base: Path, tmp_path: Path
+) -> None:
+    words = ["sample", "plain", "a <new1> cat", "--wear", cat, "--base", base, "--steps", 1, "-o", tmp_path / "out"]
+    done = motif(*words, "--json")
+    settings = json.loads(done.out)["settings"]
+    assert (settings["n"], settings["seed"], settings["steps"]) == (1, 0, 1)
+    assert "loading" in done.err
+    assert motif(*words, "--json", "--quiet").err == ""
+
+
+@pytest.mark.parametrize("prompt", ["a cat on the beach", "a <new2> cat"])
+def test_a_prompt_without_the_worn_token_is_refused(
+    motif: Callable[..., Ran], cat: Path, base: Path, tmp_path: Path, prompt: str
+) -> None:
+    words = ["sample", "plain", prompt, "--wear", cat, "--base", base, "-o", tmp_path / "out", "--steps", 1]
+    assert motif(*words).failed(2, prompt, "<new1>")
+
+
+def test_a_concept_on_another_base_is_refused(motif: Callable[..., Ran], cat: Path, tmp_path: Path) -> None:
+    tiny.pipeline("sd2-v").save_pretrained(tmp_path / "other")
+    words = ["sample", "plain", "a <new1> cat", "--wear", cat, "--base", tmp_path / "other", "-o", tmp_path / "out"]
+    assert motif(*words).failed(2, "<new1>", "learned on")
+
+
+def test_a_config_file_is_the_same_as_words(
+    motif: Callable[..., Ran], cat: Path, base: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "a.toml"
+    config.write_text(f'base = "{base}"\nsteps = 1\nbatch-size = 2\nwear = ["{cat}"]\nn = 2\n')
+    words = ["sample", "plain", "a <new1> cat", "--config", config, "-o", tmp_path / "out", "--json"]
+    assert json.loads(motif(*words).out)["settings"]["n"] == 2
+    assert json.loads(motif(*words, "-n", "1").out)["settings"]["n"] == 1  # words come before the file
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("stepz = 3", ["a.toml", "stepz", "did you mean steps"]),
+        ("steps = 2.5", ["steps", "2.5"]),
+        ('steps = "many"', ["steps", "many"]),
+        ("[learn]\nsteps = 3", ["a.toml", "learn"]),
+        ("steps = ", ["a.toml", "not TOML"]),
+        ("guidance = nan", ["guidance", "finite"]),
+    ],
+)
+def test_a_config_file_with_a_mistake_is_refused(
+    motif: Callable[..., Ran], tmp_path: Path, text: str, words: list[str]
+) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    assert motif("sample", "plain", "a cat", "-o", tmp_path / "o", "--config", tmp_path / "a.toml").failed(2, *words)
+    assert motif("sample", "plain", "a cat", "-o", "o", "--config", tmp_path / "none").failed(2, "none", "cannot be read")
+
+
+def test_resume_is_the_same_as_never_stopping(motif: Callable[..., Ran], base: Path, tmp_path: Path) -> None:
+    words = ["learn", "custom-diffusion", DUCKS, PROMPT, "--base", base, "--prior", "none", "--batch-size", 1]
+    assert motif(*words, "--steps", 4, "-o", tmp_path / "whole").code == 0
+    assert motif(*words, "--steps", 2, "-o", tmp_path / "parts").code == 0
+    assert motif(*words, "--steps", 4, "-o", tmp_path / "parts", "--resume").code == 0
+    from motif.concept import Concept
+
+    whole, parts = (Concept.load(tmp_path / f"{name}.safetensors") for name in ("whole", "parts"))
+    assert whole == parts
+    assert motif(*words, "--steps", 4, "--lr", 1, "-o", tmp_path / "parts", "--resume").failed(2, "lr")
+
+
+# -- bad input: each exits 2 before the work, in one line ---------------------------------------------------------
+
+
+def learn(motif: Callable[..., Ran], photos: Path, *words: object, prompt: str = PROMPT) -> Ran:
+    """Learn; the base is one that is not there, so that a check that comes too late is seen as exit 3 or another message."""
+    return motif("learn", "custom-diffusion", photos, prompt, "--base", "nowhere/at-all", *words)
+
+
+def test_an_empty_folder(motif: Callable[..., Ran], tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    assert learn(motif, tmp_path / "photos", "-o", tmp_path / "c").failed(2, "photos: no photo", "empty")
+    assert motif("check", tmp_path / "photos").failed(2, "photos: no photo", "empty")
+    assert motif("check", tmp_path / "none").failed(2, "none: no such folder")
+
+
+def test_check_lists_every_problem_of_a_folder(motif: Callable[..., Ran], photos: Path) -> None:
+    (photos / "notes.txt").write_text("text")
+    (photos / "cut.jpg").write_bytes((photos / "00.jpg").read_bytes()[:3000])
+    Image.open(photos / "00.jpg").convert("CMYK").save(photos / "cmyk.jpg")
+    Image.open(photos / "00.jpg").convert("I;16").save(photos / "deep.png")
+    clear = Image.open(photos / "00.jpg").quantize(32)
+    clear.save(photos / "palette.png", transparency=3)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.open(photos / "00.jpg").resize((80, 60)).save(photos / "turned.jpg", exif=exif)
+    Image.new("RGB", (1, 1)).save(photos / "pixel.png")
+    done = motif("check", photos)
+    assert done.code == 0
+    for name, word in {
+        "skipped notes.txt": "text",
+        "refused cut.jpg": "damaged or cut short",
+        "used    cmyk.jpg": "CMYK became RGB",
+        "used    deep.png": "scaled to 8 bits",
+        "used    palette.png": "its transparency is the mask",
+        "used    turned.jpg": "turned upright (EXIF orientation 8)",
+        "refused pixel.png": "1x1 pixels: too small",
+    }.items():
+        fate, file = name.split()
+        line = next(i for i, line in enumerate(done.out.splitlines()) if line.startswith(fate) and file in line)
+        assert word in "\n".join(done.out.splitlines()[line : line + 4])
+    assert done.out.splitlines()[-1].startswith("8 used, 2 refused, 1 skipped")
+    data = json.loads(motif("check", photos, "--json").out)
+    assert data["used"] == 8 and {file["fate"] for file in data["files"]} == {"used", "refused", "skipped"}
+
+
+def test_a_refused_photo_is_named_while_learning(motif: Callable[..., Ran], base: Path, photos: Path) -> None:
+    (photos / "cut.jpg").write_bytes((photos / "00.jpg").read_bytes()[:3000])
+    words = ["learn", "custom-diffusion", photos, PROMPT, "--base", base, "--prior", "none", "--steps", 1, "--batch-size", 1]
+    done = motif(*words, "-o", photos.parent / "c", "--quiet")
+    assert done.code == 0 and "warning: " in done.err and "cut.jpg: refused" in done.err
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("photo of a cat", ["names no new word", "<new1>"]),
+        ("photo of a sks cat", ["names no new word"]),
+        ("photo of a <new 1> cat", ["<new 1>"]),
+    ],
+)
+def test_a_prompt_without_its_token(
+    motif: Callable[..., Ran], tmp_path: Path, prompt: str, words: list[str]
+) -> None:
+    assert learn(motif, DUCKS, "-o", tmp_path / "c", prompt=prompt).failed(2, *words)
+    assert motif("check", DUCKS, prompt).failed(2, *words)
+
+
+def test_a_token_that_is_already_a_word(motif: Callable[..., Ran], base: Path, tmp_path: Path) -> None:
+    words = ["learn", "custom-diffusion", DUCKS, "a <|endoftext|> cat", "--base", base, "-o", tmp_path / "c"]
+    assert motif(*words).failed(2, "<|endoftext|>")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["lern"], ["no command lern", "learn"]),
+        (["frobnicate"], ["no command frobnicate", "there is demo"]),
+        (["learn", "custom-difusion"], ["no method custom-difusion", "custom-diffusion"]),
+        (["measure", "clip"], ["no metric clip", "clip-"]),
+        (["sample", "plain", "a cat", "-o", "o", "--stepz", "3"], ["--stepz", "--steps"]),
+        (["sample", "plain", "a cat", "-o", "o", "--steps", "three"], ["--steps", "three"]),
+        (["sample", "plain", "a cat", "-o", "o", "--guidance", "nan"], ["--guidance", "finite"]),
+        (["sample", "plain", "a cat", "-o", "o", "--precision", "fp8"], ["--precision", "fp8", "bf16"]),
+        (["sample", "plain", "a cat"], ["--output"]),
+        (["sample", "plain"], ["PROMPT"]),
+        (["show", "none.safetensors"], ["none.safetensors"]),
+        (["sample", "plain", "a cat", "-o", "a.png", "-n", "2"], ["a.png", "2"]),
+        (["measure", "clip-t", "nowhere"], ["nowhere", "PROMPTS"]),
+    ],
+)
+def test_usage_errors(motif: Callable[..., Ran], words: list[str], message: list[str], tmp_path: Path,
+                      monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert motif(*words).failed(2, *message)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_model_that_is_not_here_exits_3(motif: Callable[..., Ran], tmp_path: Path) -> None:
+    done = motif("sample", "plain", "a cat", "--base", "nobody/nothing", "-o", tmp_path / "o")
+    assert done.failed(3, "nobody/nothing")
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(motif: Callable[..., Ran], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.safetensors").mkdir()
+    for output, word in {
+        "/proc/motif/c": "cannot write",
+        str(tmp_path / "file" / "c"): "cannot write",
+        str(tmp_path / "folder"): "is a folder",
+        str(tmp_path / "c.ckpt"): "c.safetensors",
+    }.items():
+        assert learn(motif, DUCKS, "-o", output).failed(2, word)
+    assert motif("sample", "plain", "a cat", "-o", tmp_path / "file").failed(2, "is a file")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder.safetensors"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder(motif: Callable[..., Ran], tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    assert learn(motif, DUCKS, "-o", tmp_path / "c").failed(2, "cannot write", "no permission")
+
+
+@pytest.mark.parametrize(
+    ("number", "word"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "no permission")]
+)
+def test_a_disk_that_takes_nothing_is_refused_before_the_work(
+    motif: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, word: str
+) -> None:
+    def refuse(self: Path, data: bytes) -> int:
+        raise OSError(number, os.strerror(number), str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    assert learn(motif, DUCKS, "-o", tmp_path / "c").failed(2, str(tmp_path / "c.safetensors"), word)
+    monkeypatch.undo()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    assert learn(motif, DUCKS, "-o", tmp_path / "c").failed(2, "are free there")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_disk_that_fills_up_while_writing_leaves_nothing_half_written(
+    motif: Callable[..., Ran], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Image.Image, path: Path, *_: object, **__: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    words = ["sample", "plain", "a cat", "--base", base, "--steps", 1, "-o", tmp_path / "out"]
+    assert motif(*words).failed(2, "0000.png", "disk is full")
+    assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_stdout_on_a_full_disk_exits_2() -> None:
+    with open("/dev/full", "w") as full:
+        done = process("methods", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "disk is full" in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {sys.executable} -m motif methods | true"],
+        capture_output=True, text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# -- what goes wrong inside ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (KeyError("lost"), 1, ["this is a bug", "KeyError", "--debug"]),
+        (MemoryError(), 2, ["out of memory", "--batch-size"]),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 2, ["out of memory"]),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), 2, ["disk is full"]),
+        (KeyboardInterrupt(), 130, ["interrupted"]),
+        (OSError(errno.EROFS, "read-only", "/x"), 2, ["/x", "read-only"]),
+    ],
+)
+def test_whatever_goes_wrong_is_one_line(
+    motif: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, words: list[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(methods, "table", fail)
+    assert motif("methods").failed(code, *words)
+    if code == 1:
+        done = motif("methods", "--debug")
+        assert "Traceback" in done.err and "lost" in done.err and done.code == 1
+
+
+def test_ctrl_c_saves_and_exits_130(
+    motif: Callable[..., Ran], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import signal
+
+    from motif.learn.batches import Batches
+
+    loss = Batches.loss
+
+    def interrupt(self: Batches, base: Any, step: int, prior_weight: float) -> Any:
+        if step == 2:
+            signal.raise_signal(signal.SIGINT)
+        return loss(self, base, step, prior_weight)
+
+    monkeypatch.setattr(Batches, "loss", interrupt)
+    words = ["learn", "custom-diffusion", DUCKS, PROMPT, "--base", base, "--prior", "none", "--batch-size", 1]
+    done = motif(*words, "--steps", 9, "-o", tmp_path / "c")
+    assert done.failed(130, "stopped after step 3 of 9", "--resume", "c.run")
+    assert (tmp_path / "c.run" / "state.pt").is_file() and not (tmp_path / "c.safetensors").exists()
+
+
+# -- options come from signatures ---------------------------------------------------------------------------------
+
+EVERY = [(verb, name) for verb in methods.VERBS for name in methods.VERBS[verb]]
+
+
+@pytest.mark.parametrize(("verb", "name"), EVERY)
+def test_every_setting_of_a_method_is_an_option_with_its_default(verb: str, name: str) -> None:
+    function = methods.load(verb, name)
+    found = {option.name: option for option in options(function)}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in HANDLED:
+            option = found[parameter.name]
+            assert option.default == parameter.default or (option.default, parameter.default) == (None, ())
+            assert option.help and parameter.name in {*arguments_help(function), "resume"}, parameter.name
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, click.Command]]:
+    """Every command that does something, by its whole name."""
+    found: list[tuple[str, click.Command]] = []
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        inside = isinstance(command, click.Group)
+        found += commands(command, (*path, name)) if inside else [(" ".join((*path, name)), command)]
+    return found
+
+
+def test_every_command_and_every_option_explains_itself(motif: Callable[..., Ran]) -> None:
+    for name, command in commands(app):
+        assert command.help and command.get_short_help_str(), name
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, (name, parameter.name)
+        shown = motif(*name.split(), "--help")
+        assert shown.code == 0 and shown.out.startswith("Usage: motif " + name)
+        assert "--debug" in shown.out and "--json" in shown.out
+
+
+def test_the_demos_options_are_its_functions() -> None:
+    from motif.cli.demo import demo as command
+    from motif.demo import demo
+
+    defaults = {option.name: option.default for option in options(demo, hidden=["say"])}
+    assert {name: value for name, value in ((p.name, p.default) for p in command.params) if name in defaults} == defaults
+
+
+def toy(
+    base: object,
+    *,
+    n: int = 1,
+    rate: float | None = None,
+    sizes: tuple[int, int] = (1, 2),
+    words: list[str] = [],  # noqa: B006
+    place: Path | None = None,
+    flag: bool = True,
+    hook: Callable[[int], None] | None = None,
+) -> None:
+    """Do something.
+
+    Args:
+        n: How many,
+            in a second line.
+        rate: How fast.
+    Raises:
+        ValueError: never.
+    """
+
+
+def test_types_become_options() -> None:
+    found = {option.name: option for option in options(toy)}
+    assert list(found) == ["n", "rate", "sizes", "words", "place", "flag"]
+    assert found["n"].opts == ["-n", "--n"] and found["n"].help == "How many, in a second line."
+    assert found["sizes"].nargs == 2 and found["words"].multiple and found["flag"].secondary_opts == ["--no-flag"]
+
+
+def test_a_method_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch, motif: Callable[..., Ran]) -> None:
+    from importlib import metadata
+
+    entries = metadata.EntryPoints(
+        [
+            metadata.EntryPoint("learn.toy", "test_cli:toy", methods.GROUP),
+            metadata.EntryPoint("learn.custom-diffusion", "test_cli:toy", methods.GROUP),
+        ]
+    )
+    monkeypatch.setattr(metadata, "entry_points", lambda **_: entries)
+    methods.table.cache_clear()
+    try:
+        assert methods.load("learn", "toy") is toy
+        assert methods.find("learn", "custom-diffusion") is methods.LEARN["custom-diffusion"]
+        assert "learn toy" in motif("methods").out
+        with pytest.raises(InputError, match="did you mean toy"):
+            methods.find("learn", "tox")
+    finally:
+        methods.table.cache_clear()
+
+
+# -- small things ---------------------------------------------------------------------------------------------------
+
+
+def test_python_m_motif_is_the_same_and_stderr_has_no_bar_when_it_is_no_terminal(base: Path, tmp_path: Path) -> None:
+    assert process("--version").stdout.startswith("motif, version ")
+    words = ["learn", "custom-diffusion", str(DUCKS), PROMPT, "--base", str(base), "--prior", "none", "--steps", "2"]
+    done = process(*words, "--batch-size", "1", "-o", str(tmp_path / "c"))
+    assert done.returncode == 0 and done.stdout == f"{tmp_path / 'c.safetensors'}\n"
+    assert "step 2/2  loss" in done.stderr and "\x1b" not in done.stderr and "\r" not in done.stderr
+    assert "Warning" not in done.stderr
+
+
+def test_doctor_tells_what_a_bug_report_needs(motif: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOTIF_POCKET_WEIGHTS", "/nowhere")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = motif("doctor", "--json")
+    told = json.loads(done.out)
+    assert done.failed(3, "/nowhere")
+    assert told["environment"]["HF_HUB_OFFLINE"] == "1" and "does not load" in told["pocket"]
+    assert {"python", "torch", "diffusers"} <= told["versions"].keys() and told["machine"]["torch threads"] >= 1
+
+
+def test_the_prompts_of_clip_t_come_from_the_record_a_file_or_a_word(tmp_path: Path) -> None:
+    from motif.cli.measure import prompts_of
+
+    with pytest.raises(InputError, match="give PROMPTS"):
+        prompts_of(None, tmp_path)
+    (tmp_path / "pictures.json").write_text('{"prompt": "a <new1> cat"}')
+    (tmp_path / "p.txt").write_text("a cat\n\na dog\n")
+    assert prompts_of(None, tmp_path) == "a <new1> cat" and prompts_of("a dog", tmp_path) == "a dog"
+    assert prompts_of(str(tmp_path / "p.txt"), tmp_path) == ["a cat", "a dog"]
+
+
+def test_outputs_are_checked_without_leaving_a_trace(tmp_path: Path) -> None:
+    assert prepare(tmp_path / "a" / "b.png") == tmp_path / "a" / "b.png"
+    assert os.listdir(tmp_path / "a") == []
+    assert concept_path("cat") == Path("cat.safetensors") == concept_path("cat.safetensors")
+    with pytest.raises(InputError, match="needed"):
+        prepare(tmp_path / "c", needs=1 << 62)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (65, "1 min 05 s"), (7800, "2 h 10 min"), (float("nan"), "?")]
+)
+def test_durations_read_well(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_tables_are_aligned_and_nothing_is_cut_off() -> None:
+    lines = aligned([("a" * 100, 0.5), ("b", None)], ["name", "mean"]).splitlines()
+    assert [line.index(word) for line, word in zip(lines, ["mean", "0.5000", "-"], strict=True)] == [102, 102, 102]

@@ -1,0 +1,270 @@
+"""Photos with prompts: what is in a folder, what becomes of it, and which prompts cannot be meant."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from motif.errors import InputError
+from motif.learn.examples import Examples, check_token, find_nouns, find_tokens
+from motif.learn.survey import survey
+
+DUCKS = Path(__file__).parents[1] / "examples" / "duck_toy"
+PROMPT = "photo of a <new1> toy"
+
+
+@pytest.fixture
+def ducks(tmp_path: Path) -> Path:
+    """Four photos, 00.jpg to 03.jpg, to add things to."""
+    return Path(shutil.copytree(DUCKS, tmp_path / "ducks"))
+
+
+def fates(folder: Path, **keywords: Any) -> dict[str, str]:
+    return {file.path.name: file.fate for file in survey(folder, **keywords).files}
+
+
+# -- surveys ---------------------------------------------------------------------------------------------------
+
+
+def test_ordinary_photos_are_used() -> None:
+    found = survey(DUCKS)
+    assert [file.path.name for file in found.used] == ["00.jpg", "01.jpg", "02.jpg", "03.jpg"]
+    assert found.problems == () and found.notices == ()
+
+
+def test_every_file_has_a_fate_and_a_reason(ducks: Path) -> None:
+    clutter = [".DS_Store", "._00.jpg", "Thumbs.db", "notes.txt", "labels.csv", "film.mp4", "model.bin"]
+    for name in clutter:
+        (ducks / name).write_bytes(b"something")
+    (ducks / "more").mkdir()
+    (ducks / "text.jpg").write_text("not a picture")
+    (ducks / "cut.jpg").write_bytes((ducks / "00.jpg").read_bytes()[:2000])
+    (ducks / "empty.png").touch()
+    Image.new("RGB", (1, 1)).save(ducks / "pixel.png")
+    Image.new("RGB", (15, 400)).save(ducks / "thin.png")
+    found = survey(ducks)
+    assert {file.path.name for file in found.files} == {path.name for path in ducks.iterdir()}
+    assert all(file.why for file in found.files)
+    assert {file.path.name for file in found.of("skipped")} == {*clutter, "more"}
+    refused = {"text.jpg", "cut.jpg", "empty.png", "pixel.png", "thin.png"}
+    assert {file.path.name for file in found.of("refused")} == refused
+    assert len(found.used) == 4
+    for name in refused:
+        assert (ducks / name).exists()
+        assert any(name in line for line in found.problems)
+
+
+def test_a_picture_by_another_name_is_used(ducks: Path) -> None:
+    shutil.copy(ducks / "00.jpg", ducks / "IMG_0001")
+    shutil.copy(ducks / "01.jpg", ducks / "photo.dat")
+    assert fates(ducks)["IMG_0001"] == fates(ducks)["photo.dat"] == "used"
+
+
+@pytest.mark.parametrize(
+    ("resolution", "warned"), [(None, False), (64, False), (128, False), (132, True), (512, True)]
+)
+def test_photos_under_a_quarter_of_the_resolution_are_warned_about(
+    tmp_path: Path, resolution: int | None, warned: bool
+) -> None:
+    Image.linear_gradient("L").resize((32, 32)).save(tmp_path / "a.png")
+    (file,) = survey(tmp_path, resolution=resolution).used
+    assert any("blurred" in warning for warning in file.warnings) == warned
+
+
+def test_what_is_good_to_know_is_said(ducks: Path) -> None:
+    shutil.copy(ducks / "00.jpg", ducks / "again.jpg")
+    Image.new("RGB", (64, 64), "red").save(ducks / "flat.png")
+    Image.open(ducks / "01.jpg").resize((90, 60)).save(ducks / "wide.png")
+    Image.open(ducks / "01.jpg").resize((300, 60)).save(ducks / "banner.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(ducks / "02.jpg").resize((64, 40)).save(ducks / "turned.jpg", exif=exif)
+    found = {file.path.name: file for file in survey(ducks).used}
+    assert "same file as 00.jpg" in found["again.jpg"].warnings[0]
+    assert "flat colour" in found["flat.png"].warnings[0]
+    assert found["wide.png"].notes == ("the centre square keeps 67 % of it",)
+    assert found["banner.png"].warnings == ("the centre square keeps 20 % of it",)
+    assert "upright" in found["turned.jpg"].notes[0] and found["turned.jpg"].size == (40, 64)
+
+
+def test_files_come_in_natural_order(tmp_path: Path) -> None:
+    for i in (10, 9, 1):
+        Image.linear_gradient("L").save(tmp_path / f"cat{i}.png")
+    assert [file.path.name for file in survey(tmp_path).used] == ["cat1.png", "cat9.png", "cat10.png"]
+
+
+def test_one_file_and_a_list_of_files_are_places_too() -> None:
+    assert len(survey(DUCKS / "01.jpg").used) == 1
+    listed = survey([DUCKS / "02.jpg", str(DUCKS / "00.jpg")])
+    assert [file.path.name for file in listed.used] == ["02.jpg", "00.jpg"]
+    with pytest.raises(InputError, match="no such picture"):
+        survey([DUCKS / "none.jpg"])
+
+
+def test_a_kohya_folder_is_read_with_a_notice(tmp_path: Path) -> None:
+    shutil.copytree(DUCKS, tmp_path / "train" / "10_sks dog")
+    for place in (tmp_path / "train", tmp_path / "train" / "10_sks dog"):
+        found = survey(place)
+        assert len(found.used) == 4 and "10 repeats" in found.notices[0] and "sks dog" in found.notices[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ([], ["it is empty"]),
+        (["notes.txt", "film.mp4"], ["text", "video", "notes.txt"]),
+        ([".hidden"], ["hidden file"]),
+        (["a.jpg"], ["a.jpg is refused", "not a picture"]),
+    ],
+)
+def test_a_folder_without_photos_says_what_is_there(tmp_path: Path, names: list[str], words: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).write_text("x")
+    with pytest.raises(InputError) as caught:
+        survey(tmp_path).require_used()
+    assert str(caught.value).startswith(f"{tmp_path}: no photo to learn from")
+    assert all(word in str(caught.value) for word in words) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("place", "word"), [("none/here", "no such folder"), ("https://x.org/cat", "download")])
+def test_a_place_that_is_not_there_is_named(place: str, word: str) -> None:
+    with pytest.raises(InputError, match=rf"{place}.*{word}"):
+        survey(place)
+
+
+# -- captions and masks ----------------------------------------------------------------------------------------
+
+
+def test_captions_come_from_files_beside_and_from_metadata(ducks: Path) -> None:
+    (ducks / "00.txt").write_text("\ufeffa {concept}\n on a bench\n", encoding="utf-8")
+    (ducks / "01.txt").write_text("the <new1> toy in snow")
+    (ducks / "02.txt").write_text("  ")
+    lines = [{"file_name": "01.jpg", "text": "lost to 01.txt"}, {"file_name": "03.jpg", "text": "{concept} at night"}]
+    (ducks / "metadata.jsonl").write_text("\n\n".join(json.dumps(line) for line in lines))
+    examples = Examples(ducks, PROMPT)
+    captions = ["a <new1> toy on a bench", "the <new1> toy in snow", PROMPT, "<new1> toy at night"]
+    assert [photo.caption for photo in examples.photos] == captions
+    assert {name: fate for name, fate in fates(ducks).items() if fate == "caption"}.keys() == {
+        "00.txt", "01.txt", "02.txt", "metadata.jsonl",
+    }  # fmt: skip
+
+
+def test_a_caption_without_the_token_is_named(ducks: Path) -> None:
+    (ducks / "00.txt").write_text("a toy on a bench")
+    with pytest.raises(InputError, match=r"00\.jpg.*does not name <new1>"):
+        Examples(ducks, PROMPT)
+    (ducks / "00.txt").write_text("a <new1> and a <new2>")
+    with pytest.raises(InputError, match="<new2>"):
+        Examples(ducks, PROMPT)
+
+
+def test_a_broken_metadata_line_is_named_and_missing_files_are_noticed(ducks: Path) -> None:
+    (ducks / "metadata.jsonl").write_text('{"file_name": "gone.jpg", "text": "x"}\n')
+    assert "gone.jpg is not there" in survey(ducks).notices[0]
+    for line in ("{", '{"file_name": "a"}', "[]", "3"):
+        (ducks / "metadata.jsonl").write_text('{"file_name": "00.jpg", "text": "x"}\n' + line)
+        with pytest.raises(InputError, match=r"metadata\.jsonl, line 2"):
+            survey(ducks)
+
+
+def test_a_caption_that_is_no_text_refuses_its_photo(ducks: Path) -> None:
+    (ducks / "00.txt").write_bytes(b"\xff\xfe\xfa")
+    assert fates(ducks)["00.jpg"] == "refused"
+
+
+def test_masks_are_found_beside_photos(ducks: Path) -> None:
+    Image.new("L", (512, 512), 255).save(ducks / "00-mask.png")
+    Image.new("L", (512, 512), 255).save(ducks / "else-mask.png")
+    assert fates(ducks)["00-mask.png"] == "mask" and fates(ducks)["else-mask.png"] == "skipped"
+    photos = Examples(ducks, PROMPT).photos
+    assert photos[0].mask is not None and photos[1].mask is None
+
+
+# -- examples --------------------------------------------------------------------------------------------------
+
+
+def test_examples_know_their_token_and_noun() -> None:
+    examples = Examples(DUCKS, PROMPT)
+    assert (examples.token, examples.noun, examples.phrase, len(examples)) == ("<new1>", "toy", "<new1> toy", 4)
+    assert examples.photos[0].image.size == (512, 512) and examples.photos[0].image.mode == "RGB"
+    assert Examples(DUCKS, PROMPT, noun="rubber duck").nouns == {"<new1>": "rubber duck"}
+
+
+def test_a_prior_needs_no_token() -> None:
+    examples = Examples(DUCKS, "photo of a toy", token=None)
+    assert examples.token is None and examples.photos[0].caption == "photo of a toy"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "keywords", "words"),
+    [
+        ("photo of a toy", {}, ["names no new word", "<new1>"]),
+        ("photo of a sks toy", {"token": "sks"}, ["<sks>", "already has a meaning"]),
+        ("photo of a <new 1> toy", {}, ['"<new 1>"', "one word"]),
+        ("photo of a <> toy", {}, ['"<>"', "not a token"]),
+        ("photo of a <new1 toy", {}, ["<new1 toy", "not a token"]),
+        ("photo of a <new1> toy", {"token": "<new2>"}, ["does not name <new2>"]),
+        ("", {}, ["names no new word"]),
+    ],
+)
+def test_prompts_that_cannot_be_meant(prompt: str, keywords: dict[str, str], words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        Examples(DUCKS, prompt, **keywords)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+class Vocabulary:
+    """As much of a tokenizer as `check_token` asks."""
+
+    def get_vocab(self) -> dict[str, int]:
+        return {"cat</w>": 1, "<new7>": 2, "<|endoftext|>": 3, "<i></w>": 4}
+
+
+@pytest.mark.parametrize("token", ["cat", "<new7>", "<i>", "<|endoftext|>", "new1", "<new 1>", ""])
+def test_a_token_that_is_already_a_word_is_refused(token: str) -> None:
+    with pytest.raises(InputError):
+        check_token(Vocabulary(), token)
+
+
+def test_a_new_token_is_welcome() -> None:
+    check_token(Vocabulary(), "<new1>")
+    check_token(Vocabulary(), "<my-cat>")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "nouns"),
+    [
+        ("photo of a <new1> cat", {"<new1>": "cat"}),
+        ("photo of a <new1> stuffed toy on a bench", {"<new1>": "stuffed toy"}),
+        ("a <new1> cat, sitting", {"<new1>": "cat"}),
+        ("a <new1> cat and a <new2> dog", {"<new1>": "cat", "<new2>": "dog"}),
+        ("a <a> <b> cat", {"<a>": "cat", "<b>": "cat"}),
+        ("a painting in the style of <new1>", {"<new1>": ""}),
+        ("<new1>", {"<new1>": ""}),
+        ("a cat", {}),
+    ],
+)
+def test_the_noun_is_what_follows_the_token(prompt: str, nouns: dict[str, str]) -> None:
+    assert find_nouns(prompt) == nouns
+
+
+@given(st.lists(st.sampled_from(["<a>", "<b>", "<new1>", "cat", "on", "the", "beach,"]), max_size=8))
+def test_tokens_and_nouns_agree(words: list[str]) -> None:
+    prompt = " ".join(words)
+    tokens = find_tokens(prompt)
+    assert set(tokens) == {word for word in words if word.startswith("<")} == find_nouns(prompt).keys()
+
+
+def test_problems_are_logged_and_the_rest_is_used(ducks: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (ducks / "cut.jpg").write_bytes((ducks / "00.jpg").read_bytes()[:2000])
+    with caplog.at_level(logging.WARNING, logger="motif"):
+        assert len(Examples(ducks, PROMPT)) == 4
+    assert "cut.jpg: refused: damaged" in caplog.text

@@ -1,0 +1,306 @@
+"""The one loop: lanes do not disturb one another, controls are heard, and text is projected once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from pieces import Flat, Watch, concept_of, gap
+
+from motif.attention import Call, Control, Site
+from motif.errors import InputError
+from motif.lanes import Lane, denoise, draw, finish
+
+STEPS = 4
+
+
+@pytest.fixture(autouse=True)
+def _no_grad():
+    with torch.no_grad():
+        yield
+
+
+def lane(model: Any, name: str = "main", prompt: str = "a cat", *, seed: int = 0, n: int = 1, **extra: Any) -> Lane:
+    base = model.base
+    return Lane(name, model.noise(n, seed=seed), base.read(prompt), **{"uncond": base.read_uncond(), "guidance": 5.0} | extra)
+
+
+def run(model: Any, *lanes: Lane, controls: Sequence[Control] = (), steps: int = STEPS, **extra: Any) -> Any:
+    return finish(denoise(model.base, lanes, steps=steps, controls=controls, **extra))
+
+
+def test_lanes_in_any_order_give_the_same_bits(model):
+    a, b, c = lane(model), lane(model, "aux", "a teapot", seed=1), lane(model, "third", "the sea", seed=2, guidance=1.0)
+    first, second = run(model, a, b, c), run(model, c, a, b)
+    for name in ("main", "aux", "third"):
+        assert torch.equal(first[name], second[name])
+
+
+def test_a_lane_is_alone_among_others(model):
+    """Also when a control works in the other lane only."""
+    a, b = lane(model), lane(model, "aux", "a teapot", seed=1)
+    alone = run(model, a)["main"]
+    assert gap(run(model, a, b)["main"], alone) < 1e-5
+    flat = run(model, a, b, controls=[Flat("aux")])
+    assert gap(flat["main"], alone) < 1e-5
+    assert gap(flat["aux"], run(model, b)["aux"]) > 1e-3
+
+
+def test_a_name_is_only_a_name(model):
+    mine, other = lane(model), lane(model, "another name")
+    assert torch.equal(run(model, mine)["main"], run(model, other)["another name"])
+
+
+def test_images_of_a_batch_do_not_influence_one_another(model):
+    prompts = ["a cat", "a teapot", "the beach"]
+    x, base = model.noise(3), model.base
+    together = run(model, Lane("main", x, base.read(prompts), base.read_uncond(), 5.0))["main"]
+    for i, prompt in enumerate(prompts):
+        one = run(model, Lane("main", x[i : i + 1], base.read(prompt), base.read_uncond(), 5.0))["main"]
+        assert gap(one[0], together[i]) < 1e-5
+    turned = run(model, Lane("main", x.flip(0), base.read(prompts[::-1]), base.read_uncond(), 5.0))["main"]
+    assert torch.equal(turned.flip(0), together)
+
+
+def test_attention_is_fused_again_after_the_last_step_that_looks(model, monkeypatch):
+    fused, counts = F.scaled_dot_product_attention, []
+
+    def counted(*args: Any, **kwargs: Any) -> torch.Tensor:
+        counts[-1] += 1
+        return fused(*args, **kwargs)
+
+    lanes = [lane(model)]
+    monkeypatch.setattr(F, "scaled_dot_product_attention", counted)
+    latents = {}
+    counts.append(0)
+    for step in denoise(model.base, lanes, steps=STEPS, controls=[Watch(until=2)]):
+        latents[step.step] = step.latents["main"]
+        counts.append(0)
+    assert counts[:STEPS] == [0, 0, len(model.base.models.sites), len(model.base.models.sites)]
+    late = Lane("main", latents[1], lanes[0].text, lanes[0].uncond, 5.0)
+    assert torch.equal(run(model, late, start=2)["main"], latents[STEPS - 1])
+
+
+def projections(model: Any) -> tuple[list[int], list[Any]]:
+    """How often each cross layer's to_k ran, and the hooks that count it."""
+    counts: list[int] = []
+    hooks: list[Any] = []
+    for site in model.base.models.sites:
+        if site.kind == "cross":
+            counts.append(0)
+
+            def count(*_: Any, i: int = len(counts) - 1) -> None:
+                counts[i] += 1
+
+            hooks.append(model.base.models.unet.get_submodule(site.name).to_k.register_forward_hook(count))
+    return counts, hooks
+
+
+class Context(Control):
+    """Leaves the context alone, but might not have."""
+
+    def context(self, site: Site, call: Call, keys: Any, values: Any) -> Any:
+        return keys, values
+
+
+@pytest.mark.parametrize("case", ["plain", "watched", "context", "gradients", "aux ends", "uncond per step"])
+def test_a_texts_keys_and_values_are_computed_once_per_run(model, case):
+    base, plain = model.base, run(model, lane(model))
+    counts, hooks = projections(model)
+    try:
+        with torch.set_grad_enabled(case == "gradients"):
+            lanes, controls, wanted = [lane(model)], [], 1
+            if case == "watched":
+                controls = [Watch()]
+            elif case == "context":
+                controls, wanted = [Context()], STEPS
+            elif case == "gradients":
+                wanted = STEPS
+            elif case == "aux ends":
+                lanes.append(lane(model, "aux", "a teapot", until=0.5))
+                wanted = 2
+            elif case == "uncond per step":
+                lanes, wanted = [lane(model, uncond=[base.read_uncond() for _ in range(STEPS)])], STEPS
+            done = run(model, *lanes, controls=controls)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert counts == [wanted] * len(counts)
+    assert gap(done["main"].detach(), plain["main"]) < 1e-5
+
+
+def test_the_memory_belongs_to_one_run(model):
+    """A base in other weights, right after, sees its own keys and values."""
+    base = model.base
+    dressed = base.wear(concept_of(base, None))
+    first = run(model, lane(model))["main"]
+    worn = finish(denoise(dressed, [lane(model)], steps=STEPS))["main"]
+    assert gap(worn, first) > 1e-3
+    assert torch.equal(run(model, lane(model))["main"], first)
+
+
+def test_gradients_flow_from_the_latents_to_the_text(small):
+    base = small.base
+    text = base.read("a cat")
+    with torch.enable_grad():
+        states = text.states.clone().requires_grad_()
+        tracked = type(text)(text.prompts, states, text.pooled, text.tokens)
+        out = run(small, Lane("main", small.noise(), tracked, base.read_uncond(), 3.0), steps=2)["main"]
+        out.square().sum().backward()
+    assert states.grad is not None and float(states.grad.abs().max()) > 0
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (3, 1)])
+def test_latents_need_not_be_square(model, shape):
+    side = 4 * model.base.latent_factor
+    size = (side * shape[0], side * shape[1])
+    wide = Lane("main", model.noise(size=size), model.base.read("a cat"), model.base.read_uncond(), 5.0)
+    seen = Watch()
+    out = run(model, wide, controls=[seen])["main"]
+    assert out.shape == (1, *model.base.latent_shape(size)) and torch.isfinite(out).all()
+    assert gap(out, run(model, wide)["main"]) < 1e-5
+
+
+def test_a_borrowed_uncond_is_the_lenders(model):
+    """Two lanes alike, one of which borrows: the same picture from one row less."""
+    main = lane(model)
+    twin = Lane("aux", main.latents, main.text, None, 5.0, borrows="main")
+    rows: list[int] = []
+
+    class Count(Control):
+        def after(self, call: Call, latents: Any) -> Any:
+            rows.append(len(call.rows))
+            return latents
+
+    both = run(model, main, twin, controls=[Count()])
+    assert torch.equal(both["main"], both["aux"]) and rows == [3] * STEPS
+
+
+def test_uncond_per_step_equals_one_text_for_all(model):
+    uncond = model.base.read_uncond()
+    one, many = lane(model, uncond=uncond), lane(model, uncond=[uncond] * STEPS)
+    assert torch.equal(run(model, one)["main"], run(model, many)["main"])
+
+
+def test_guidance_one_has_no_uncond_row(model):
+    other = lane(model, uncond=model.base.read_uncond("bad, blurry"), guidance=1.0)
+    assert torch.equal(run(model, lane(model, guidance=1.0))["main"], run(model, other)["main"])
+
+
+def test_the_loop_is_a_generator_that_can_be_stopped_and_gone_on_with(model):
+    a = lane(model)
+    steps = list(denoise(model.base, [a], steps=STEPS))
+    assert [(s.step, s.steps) for s in steps] == [(i, STEPS) for i in range(STEPS)]
+    assert tuple(s.t for s in steps) == model.base.schedule.timesteps(STEPS)
+    half = Lane("main", steps[1].latents["main"], a.text, a.uncond, a.guidance)
+    assert torch.equal(run(model, half, start=2)["main"], steps[-1].latents["main"])
+
+
+def test_a_lane_lives_as_long_as_it_says(model):
+    steps = list(denoise(model.base, [lane(model), lane(model, "aux", "sea", until=0.5)], steps=STEPS))
+    assert [set(s.latents) for s in steps] == [{"main", "aux"}] * 2 + [{"main"}] * 2
+    assert len(list(denoise(model.base, [lane(model, until=0.5)], steps=STEPS))) == 2
+
+
+def test_after_moves_the_latents_of_a_step(model):
+    class Zero(Control):
+        def after(self, call: Call, latents: Any) -> Any:
+            return {name: torch.zeros_like(x) for name, x in latents.items()}
+
+    assert not run(model, lane(model), controls=[Zero()])["main"].any()
+
+
+def test_eta_draws_each_images_noise_from_its_own_generator(model):
+    def noisy(x: torch.Tensor, seeds: list[int]) -> torch.Tensor:
+        draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+        many = Lane("main", x, model.base.read("a cat"), model.base.read_uncond(), 5.0)
+        return run(model, many, eta=1.0, draws=draws)["main"]
+
+    x = model.noise(2)
+    both = noisy(x, [7, 8])
+    assert gap(noisy(x[1:], [8])[0], both[1]) < 1e-5
+    assert gap(noisy(x[1:], [9])[0], both[1]) > 1e-2
+
+
+# -- what is refused -----------------------------------------------------------------------------------------------
+
+
+def test_a_control_that_was_shown_no_map_is_an_error(small):
+    class Deaf(Flat):
+        def looks(self, site: Site, call: Call) -> bool:
+            return site.place == "nowhere"
+
+    with pytest.raises(InputError, match="Deaf saw no attention map"):
+        run(small, lane(small), controls=[Deaf()])
+
+
+def test_a_stock_processor_in_a_seams_place_is_an_error(small):
+    from diffusers.models.attention_processor import AttnProcessor2_0
+
+    unet = small.base.models.unet
+    seams = unet.attn_processors
+    unet.set_attn_processor(AttnProcessor2_0())
+    try:
+        with pytest.raises(InputError, match="another attention processor"):
+            run(small, lane(small))
+    finally:
+        unet.set_attn_processor(dict(seams))
+
+
+@pytest.mark.parametrize(
+    ("lanes", "words"),
+    [
+        (lambda m: [lane(m), lane(m)], "one name"),
+        (lambda m: [lane(m, uncond=None)], "no unconditional text"),
+        (lambda m: [lane(m, uncond=[m.base.read_uncond()] * 2)], "2 unconditional texts for 4 steps"),
+        (lambda m: [lane(m), lane(m, "aux", uncond=None, borrows="mian")], "no lane of this run"),
+        (lambda m: [lane(m, guidance=1.0), lane(m, "aux", uncond=None, borrows="main")], "not guided"),
+        (lambda m: [lane(m, until=0.5), lane(m, "aux", uncond=None, borrows="main")], "not guided as long"),
+        (lambda m: [Lane("main", m.noise(3), m.base.read(["a", "b"]))], "2 prompts for 3 images"),
+        (lambda m: [lane(m, until=0.0)], "no steps left"),
+    ],
+)
+def test_lanes_that_cannot_run_are_refused(sd1, lanes, words):
+    with pytest.raises(InputError, match=words):
+        run(sd1, *lanes(sd1))
+
+
+def test_eta_without_generators_is_refused(sd1):
+    with pytest.raises(InputError, match="one generator"):
+        run(sd1, lane(sd1), eta=1.0)
+
+
+# -- pictures ------------------------------------------------------------------------------------------------------
+
+
+def pictures(model: Any, prompts: list[str], seeds: list[int], **extra: Any) -> list[bytes]:
+    return [image.tobytes() for image in draw(model.base, prompts, seeds=seeds, steps=2, guidance=3.0, **extra)]
+
+
+def test_a_picture_depends_on_its_own_prompt_and_seed_alone(model):
+    prompts, seeds = ["a cat", "a teapot", "the sea"], [3, 4, 5]
+    together = pictures(model, prompts, seeds)
+    assert pictures(model, prompts, seeds) == together
+    assert pictures(model, prompts[::-1], seeds[::-1]) == together[::-1]
+    assert len(set(together)) == 3
+
+
+def test_batch_size_changes_no_picture_by_more_than_rounding(model):
+    import numpy as np
+
+    prompts, seeds = ["a cat", "a teapot", "a cat"], [3, 4, 5]
+    whole, single = (pictures(model, prompts, seeds, batch_size=n, eta=1.0) for n in (3, 1))
+    for a, b in zip(whole, single, strict=True):
+        a, b = (np.frombuffer(x, np.uint8).astype(int) for x in (a, b))
+        assert abs(a - b).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "bad", [{"seeds": [1]}, {"batch_size": 0}, {"size": (15, 16)}, {"size": (0, 16)}, {"steps": 0}, {"steps": 2000}]
+)
+def test_a_drawing_that_cannot_be_made_is_refused(sd1, bad):
+    with pytest.raises(InputError):
+        list(draw(sd1.base, ["a", "b"], **{"seeds": [0, 1], "steps": 2} | bad))
