@@ -213,7 +213,9 @@ def test_a_layer_that_does_more_than_attend_is_refused():
         down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
     )  # fmt: skip
     unet.attn_processors = {  # UNet2DModel has none of its own listing
-        f"{name}.processor": m.processor for name, m in unet.named_modules() if type(m).__name__ == "Attention"
+        f"{name}.processor": m.processor
+        for name, m in unet.named_modules()
+        if type(m).__name__ == "Attention"
     }
     with pytest.raises(InputError, match="group_norm"):
         open_seams(unet)

@@ -15,9 +15,9 @@ from typing import Any
 
 import click
 import pytest
-import tiny
 from PIL import Image
 
+import tiny
 from motif import methods
 from motif.cli import main
 from motif.cli.app import app
@@ -38,7 +38,7 @@ class Ran:
         self.code, self.out, self.err = code, out, err
 
     def failed(self, code: int, *words: str) -> bool:
-        """It failed as it should: the code, at most two lines on stderr after the notes, all words in them, no traceback."""
+        """It failed as it should: the code, a message of at most two lines with all words in it, no traceback."""
         message = self.err[self.err.index("motif: ") :] if "motif: " in self.err else ""
         assert self.code == code, (self.code, self.err)
         assert message.count("\n") <= 2 and "Traceback" not in self.err, self.err
@@ -74,7 +74,9 @@ def photos(tmp_path: Path) -> Path:
 
 def process(*words: str, **keywords: Any) -> subprocess.CompletedProcess[str]:
     """Run a command line as users do."""
-    return subprocess.run([sys.executable, "-m", "motif", *words], text=True, **{"capture_output": True, **keywords})
+    return subprocess.run(
+        [sys.executable, "-m", "motif", *words], text=True, **{"capture_output": True, **keywords}
+    )
 
 
 # -- the whole way ---------------------------------------------------------------------------------------------
@@ -100,7 +102,21 @@ def test_learning_leaves_a_concept_and_a_run(motif: Callable[..., Ran], cat: Pat
 
 
 def test_a_learned_concept_is_drawn(motif: Callable[..., Ran], cat: Path, base: Path, tmp_path: Path) -> None:
-    words = ["sample", "plain", "a <new1> cat", "--wear", cat, "--base", base, "--steps", 2, "--seed", 5, "-n", 3]
+    words = [
+        "sample",
+        "plain",
+        "a <new1> cat",
+        "--wear",
+        cat,
+        "--base",
+        base,
+        "--steps",
+        2,
+        "--seed",
+        5,
+        "-n",
+        3,
+    ]
     done = motif(*words, "-o", tmp_path / "out", "--grid", tmp_path / "grid.png")
     assert done.code == 0, done.err
     names = ["0005.png", "0006.png", "0007.png"]
@@ -116,7 +132,19 @@ def test_a_learned_concept_is_drawn(motif: Callable[..., Ran], cat: Path, base: 
 def test_results_are_on_stdout_and_json_is_json(
     motif: Callable[..., Ran], cat: Path, base: Path, tmp_path: Path
 ) -> None:
-    words = ["sample", "plain", "a <new1> cat", "--wear", cat, "--base", base, "--steps", 1, "-o", tmp_path / "out"]
+    words = [
+        "sample",
+        "plain",
+        "a <new1> cat",
+        "--wear",
+        cat,
+        "--base",
+        base,
+        "--steps",
+        1,
+        "-o",
+        tmp_path / "out",
+    ]
     done = motif(*words, "--json")
     settings = json.loads(done.out)["settings"]
     assert (settings["n"], settings["seed"], settings["steps"]) == (1, 0, 1)
@@ -134,7 +162,17 @@ def test_a_prompt_without_the_worn_token_is_refused(
 
 def test_a_concept_on_another_base_is_refused(motif: Callable[..., Ran], cat: Path, tmp_path: Path) -> None:
     tiny.pipeline("sd2-v").save_pretrained(tmp_path / "other")
-    words = ["sample", "plain", "a <new1> cat", "--wear", cat, "--base", tmp_path / "other", "-o", tmp_path / "out"]
+    words = [
+        "sample",
+        "plain",
+        "a <new1> cat",
+        "--wear",
+        cat,
+        "--base",
+        tmp_path / "other",
+        "-o",
+        tmp_path / "out",
+    ]
     assert motif(*words).failed(2, "<new1>", "learned on")
 
 
@@ -163,8 +201,12 @@ def test_a_config_file_with_a_mistake_is_refused(
     motif: Callable[..., Ran], tmp_path: Path, text: str, words: list[str]
 ) -> None:
     (tmp_path / "a.toml").write_text(text)
-    assert motif("sample", "plain", "a cat", "-o", tmp_path / "o", "--config", tmp_path / "a.toml").failed(2, *words)
-    assert motif("sample", "plain", "a cat", "-o", "o", "--config", tmp_path / "none").failed(2, "none", "cannot be read")
+    assert motif("sample", "plain", "a cat", "-o", tmp_path / "o", "--config", tmp_path / "a.toml").failed(
+        2, *words
+    )
+    assert motif("sample", "plain", "a cat", "-o", "o", "--config", tmp_path / "none").failed(
+        2, "none", "cannot be read"
+    )
 
 
 def test_resume_is_the_same_as_never_stopping(motif: Callable[..., Ran], base: Path, tmp_path: Path) -> None:
@@ -183,7 +225,7 @@ def test_resume_is_the_same_as_never_stopping(motif: Callable[..., Ran], base: P
 
 
 def learn(motif: Callable[..., Ran], photos: Path, *words: object, prompt: str = PROMPT) -> Ran:
-    """Learn; the base is one that is not there, so that a check that comes too late is seen as exit 3 or another message."""
+    """Learn on a base that is not there: a check that comes too late is seen as exit 3."""
     return motif("learn", "custom-diffusion", photos, prompt, "--base", "nowhere/at-all", *words)
 
 
@@ -217,7 +259,9 @@ def test_check_lists_every_problem_of_a_folder(motif: Callable[..., Ran], photos
         "refused pixel.png": "1x1 pixels: too small",
     }.items():
         fate, file = name.split()
-        line = next(i for i, line in enumerate(done.out.splitlines()) if line.startswith(fate) and file in line)
+        line = next(
+            i for i, line in enumerate(done.out.splitlines()) if line.startswith(fate) and file in line
+        )
         assert word in "\n".join(done.out.splitlines()[line : line + 4])
     assert done.out.splitlines()[-1].startswith("8 used, 2 refused, 1 skipped")
     data = json.loads(motif("check", photos, "--json").out)
@@ -226,7 +270,20 @@ def test_check_lists_every_problem_of_a_folder(motif: Callable[..., Ran], photos
 
 def test_a_refused_photo_is_named_while_learning(motif: Callable[..., Ran], base: Path, photos: Path) -> None:
     (photos / "cut.jpg").write_bytes((photos / "00.jpg").read_bytes()[:3000])
-    words = ["learn", "custom-diffusion", photos, PROMPT, "--base", base, "--prior", "none", "--steps", 1, "--batch-size", 1]
+    words = [
+        "learn",
+        "custom-diffusion",
+        photos,
+        PROMPT,
+        "--base",
+        base,
+        "--prior",
+        "none",
+        "--steps",
+        1,
+        "--batch-size",
+        1,
+    ]
     done = motif(*words, "-o", photos.parent / "c", "--quiet")
     assert done.code == 0 and "warning: " in done.err and "cut.jpg: refused" in done.err
 
@@ -281,7 +338,9 @@ def test_a_model_that_is_not_here_exits_3(motif: Callable[..., Ran], tmp_path: P
     assert done.failed(3, "nobody/nothing")
 
 
-def test_an_output_that_cannot_be_written_is_refused_before_the_work(motif: Callable[..., Ran], tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(
+    motif: Callable[..., Ran], tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder.safetensors").mkdir()
     for output, word in {
@@ -302,7 +361,8 @@ def test_a_read_only_folder(motif: Callable[..., Ran], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "word"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "no permission")]
+    ("number", "word"),
+    [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "no permission")],
 )
 def test_a_disk_that_takes_nothing_is_refused_before_the_work(
     motif: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, word: str
@@ -341,7 +401,8 @@ def test_stdout_on_a_full_disk_exits_2() -> None:
 def test_a_reader_that_leaves_is_no_error() -> None:
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {sys.executable} -m motif methods | true"],
-        capture_output=True, text=True,
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -354,14 +415,22 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     [
         (KeyError("lost"), 1, ["this is a bug", "KeyError", "--debug"]),
         (MemoryError(), 2, ["out of memory", "--batch-size"]),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 2, ["out of memory"]),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+            2,
+            ["out of memory"],
+        ),
         (RuntimeError("I/O error: No space left on device (os error 28)"), 2, ["disk is full"]),
         (KeyboardInterrupt(), 130, ["interrupted"]),
         (OSError(errno.EROFS, "read-only", "/x"), 2, ["/x", "read-only"]),
     ],
 )
 def test_whatever_goes_wrong_is_one_line(
-    motif: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, words: list[str]
+    motif: Callable[..., Ran],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    words: list[str],
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
@@ -437,7 +506,8 @@ def test_the_demos_options_are_its_functions() -> None:
     from motif.demo import demo
 
     defaults = {option.name: option.default for option in options(demo, hidden=["say"])}
-    assert {name: value for name, value in ((p.name, p.default) for p in command.params) if name in defaults} == defaults
+    values = command.make_context("demo", []).params
+    assert {name: values[name] for name in defaults} == defaults
 
 
 def toy(
@@ -466,10 +536,16 @@ def test_types_become_options() -> None:
     found = {option.name: option for option in options(toy)}
     assert list(found) == ["n", "rate", "sizes", "words", "place", "flag"]
     assert found["n"].opts == ["-n", "--n"] and found["n"].help == "How many, in a second line."
-    assert found["sizes"].nargs == 2 and found["words"].multiple and found["flag"].secondary_opts == ["--no-flag"]
+    assert (
+        found["sizes"].nargs == 2
+        and found["words"].multiple
+        and found["flag"].secondary_opts == ["--no-flag"]
+    )
 
 
-def test_a_method_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch, motif: Callable[..., Ran]) -> None:
+def test_a_method_of_another_package_is_found(
+    monkeypatch: pytest.MonkeyPatch, motif: Callable[..., Ran]
+) -> None:
     from importlib import metadata
 
     entries = metadata.EntryPoints(
@@ -493,23 +569,40 @@ def test_a_method_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch, m
 # -- small things ---------------------------------------------------------------------------------------------------
 
 
-def test_python_m_motif_is_the_same_and_stderr_has_no_bar_when_it_is_no_terminal(base: Path, tmp_path: Path) -> None:
+def test_python_m_motif_is_the_same_and_stderr_has_no_bar_when_it_is_no_terminal(
+    base: Path, tmp_path: Path
+) -> None:
     assert process("--version").stdout.startswith("motif, version ")
-    words = ["learn", "custom-diffusion", str(DUCKS), PROMPT, "--base", str(base), "--prior", "none", "--steps", "2"]
+    words = [
+        "learn",
+        "custom-diffusion",
+        str(DUCKS),
+        PROMPT,
+        "--base",
+        str(base),
+        "--prior",
+        "none",
+        "--steps",
+        "2",
+    ]
     done = process(*words, "--batch-size", "1", "-o", str(tmp_path / "c"))
     assert done.returncode == 0 and done.stdout == f"{tmp_path / 'c.safetensors'}\n"
     assert "step 2/2  loss" in done.stderr and "\x1b" not in done.stderr and "\r" not in done.stderr
     assert "Warning" not in done.stderr
 
 
-def test_doctor_tells_what_a_bug_report_needs(motif: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_tells_what_a_bug_report_needs(
+    motif: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MOTIF_POCKET_WEIGHTS", "/nowhere")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     done = motif("doctor", "--json")
     told = json.loads(done.out)
     assert done.failed(3, "/nowhere")
     assert told["environment"]["HF_HUB_OFFLINE"] == "1" and "does not load" in told["pocket"]
-    assert {"python", "torch", "diffusers"} <= told["versions"].keys() and told["machine"]["torch threads"] >= 1
+    assert {"python", "torch", "diffusers"} <= told["versions"].keys() and told["machine"][
+        "torch threads"
+    ] >= 1
 
 
 def test_the_prompts_of_clip_t_come_from_the_record_a_file_or_a_word(tmp_path: Path) -> None:
@@ -532,7 +625,8 @@ def test_outputs_are_checked_without_leaving_a_trace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (65, "1 min 05 s"), (7800, "2 h 10 min"), (float("nan"), "?")]
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.6, "1 min 00 s"), (65, "1 min 05 s"), (7800, "2 h 10 min"), (float("nan"), "?")],
 )
 def test_durations_read_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text
@@ -540,4 +634,8 @@ def test_durations_read_well(seconds: float, text: str) -> None:
 
 def test_tables_are_aligned_and_nothing_is_cut_off() -> None:
     lines = aligned([("a" * 100, 0.5), ("b", None)], ["name", "mean"]).splitlines()
-    assert [line.index(word) for line, word in zip(lines, ["mean", "0.5000", "-"], strict=True)] == [102, 102, 102]
+    assert [line.index(word) for line, word in zip(lines, ["mean", "0.5000", "-"], strict=True)] == [
+        102,
+        102,
+        102,
+    ]

@@ -41,7 +41,14 @@ def concepts(draw) -> Concept:
     parameter = st.from_regex(r"(unet|text_encoder)(\.[a-z0-9_]{1,6}){1,3}\.weight", fullmatch=True)
     settings = st.dictionaries(
         st.text(max_size=8),
-        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.tuples(st.integers())),
+        st.one_of(
+            st.none(),
+            st.booleans(),
+            st.integers(),
+            st.floats(allow_nan=False),
+            st.text(),
+            st.tuples(st.integers()),
+        ),
         max_size=4,
     )
     return Concept(
@@ -56,7 +63,9 @@ def concepts(draw) -> Concept:
 
 def cat(scale: float = 1.0) -> Concept:
     change = Change(dense=scale * torch.ones(2, 3))
-    return Concept({"<new1>": (torch.ones(1, 4),)}, {"unet.a.weight": change}, Record("test", BASE, {"<new1>": "cat"}))
+    return Concept(
+        {"<new1>": (torch.ones(1, 4),)}, {"unet.a.weight": change}, Record("test", BASE, {"<new1>": "cat"})
+    )
 
 
 @given(concept=concepts())
@@ -88,7 +97,10 @@ def test_the_header_tells_other_tools_what_it_is(tmp_path):
     with safe_open(cat().save(tmp_path / "c.safetensors"), framework="pt") as file:
         header = file.metadata()
     assert header["modelspec.trigger_phrase"] == "<new1>" and header["modelspec.title"] == "<new1> cat"
-    assert header["modelspec.sai_model_spec"] == "1.0.1" and json.loads(header["motif.record"])["method"] == "test"
+    assert (
+        header["modelspec.sai_model_spec"] == "1.0.1"
+        and json.loads(header["motif.record"])["method"] == "test"
+    )
 
 
 def test_describe_names_tokens_and_sizes():
@@ -121,7 +133,9 @@ def foreign(path: Path) -> None:
 
 def other_record(record: object) -> object:
     def make(path: Path) -> None:
-        header = {"motif.format": "motif.concept/1"} | ({} if record is None else {"motif.record": str(record)})
+        header = {"motif.format": "motif.concept/1"} | (
+            {} if record is None else {"motif.record": str(record)}
+        )
         save_file({"dense/unet.a.weight": torch.ones(2, 2)}, path, metadata=header)
 
     return make
@@ -130,7 +144,10 @@ def other_record(record: object) -> object:
 def odd_tensor(path: Path) -> None:
     cat().save(path)
     tensors = load_file(path) | {"sparse/unet.b.weight": torch.ones(1)}
-    header = {"motif.format": "motif.concept/1", "motif.record": json.dumps({"method": "m", "base": BASE.__dict__})}
+    header = {
+        "motif.format": "motif.concept/1",
+        "motif.record": json.dumps({"method": "m", "base": BASE.__dict__}),
+    }
     save_file(tensors, path, metadata=header)
 
 
@@ -153,7 +170,19 @@ def cut_short(path: Path) -> None:
         (other_record('{"method": "m", "base": {"name": "b"}}'), "damaged"),
         (odd_tensor, "damaged"),
     ],
-    ids=["absent", "folder", "empty", "text", "cut", "foreign", "no record", "bad json", "list", "half base", "odd tensor"],
+    ids=[
+        "absent",
+        "folder",
+        "empty",
+        "text",
+        "cut",
+        "foreign",
+        "no record",
+        "bad json",
+        "list",
+        "half base",
+        "odd tensor",
+    ],
 )
 def test_what_is_no_concept_is_refused_in_one_line(tmp_path, make, words):
     path = tmp_path / "c.safetensors"

@@ -125,7 +125,9 @@ def test_a_kohya_folder_is_read_with_a_notice(tmp_path: Path) -> None:
         (["a.jpg"], ["a.jpg is refused", "not a picture"]),
     ],
 )
-def test_a_folder_without_photos_says_what_is_there(tmp_path: Path, names: list[str], words: list[str]) -> None:
+def test_a_folder_without_photos_says_what_is_there(
+    tmp_path: Path, names: list[str], words: list[str]
+) -> None:
     for name in names:
         (tmp_path / name).write_text("x")
     with pytest.raises(InputError) as caught:
@@ -134,7 +136,9 @@ def test_a_folder_without_photos_says_what_is_there(tmp_path: Path, names: list[
     assert all(word in str(caught.value) for word in words) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("place", "word"), [("none/here", "no such folder"), ("https://x.org/cat", "download")])
+@pytest.mark.parametrize(
+    ("place", "word"), [("none/here", "no such folder"), ("https://x.org/cat", "download")]
+)
 def test_a_place_that_is_not_there_is_named(place: str, word: str) -> None:
     with pytest.raises(InputError, match=rf"{place}.*{word}"):
         survey(place)
@@ -147,7 +151,10 @@ def test_captions_come_from_files_beside_and_from_metadata(ducks: Path) -> None:
     (ducks / "00.txt").write_text("\ufeffa {concept}\n on a bench\n", encoding="utf-8")
     (ducks / "01.txt").write_text("the <new1> toy in snow")
     (ducks / "02.txt").write_text("  ")
-    lines = [{"file_name": "01.jpg", "text": "lost to 01.txt"}, {"file_name": "03.jpg", "text": "{concept} at night"}]
+    lines = [
+        {"file_name": "01.jpg", "text": "lost to 01.txt"},
+        {"file_name": "03.jpg", "text": "{concept} at night"},
+    ]
     (ducks / "metadata.jsonl").write_text("\n\n".join(json.dumps(line) for line in lines))
     examples = Examples(ducks, PROMPT)
     captions = ["a <new1> toy on a bench", "the <new1> toy in snow", PROMPT, "<new1> toy at night"]
@@ -193,7 +200,12 @@ def test_masks_are_found_beside_photos(ducks: Path) -> None:
 
 def test_examples_know_their_token_and_noun() -> None:
     examples = Examples(DUCKS, PROMPT)
-    assert (examples.token, examples.noun, examples.phrase, len(examples)) == ("<new1>", "toy", "<new1> toy", 4)
+    assert (examples.token, examples.noun, examples.phrase, len(examples)) == (
+        "<new1>",
+        "toy",
+        "<new1> toy",
+        4,
+    )
     assert examples.photos[0].image.size == (512, 512) and examples.photos[0].image.mode == "RGB"
     assert Examples(DUCKS, PROMPT, noun="rubber duck").nouns == {"<new1>": "rubber duck"}
 

@@ -46,7 +46,7 @@ def test_a_picture_survives_the_way_to_a_tensor_and_back(pixels: np.ndarray) -> 
     image = Image.fromarray(pixels)
     tensor = to_tensor(image)
     assert tensor.shape == (1, 3, *pixels.shape[:2]) and tensor.dtype == torch.float32
-    assert -1 <= tensor.min() and tensor.max() <= 1
+    assert tensor.min() >= -1 and tensor.max() <= 1
     assert to_images(tensor)[0].tobytes() == image.tobytes()
 
 
@@ -74,7 +74,8 @@ def test_square_takes_the_centre() -> None:
 # -- reading ---------------------------------------------------------------------------------------------------
 
 
-STORED = {  # how a camera stores what is seen, v[y, x], by the EXIF standard: where the stored row 0 and column 0 are seen
+# How a camera stores what is seen, v[y, x], by the EXIF standard: where the stored row 0 and column 0 are seen.
+STORED = {
     1: lambda v: v,  # top, left
     2: lambda v: v[:, ::-1],  # top, right
     3: lambda v: v[::-1, ::-1],  # bottom, right
@@ -218,7 +219,8 @@ def test_a_mask_beside_the_picture_comes_before_alpha(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mask", "word"), [(Image.new("L", (10, 40), 255), "same shape"), (Image.new("L", (SIDE, SIDE)), "all black")]
+    ("mask", "word"),
+    [(Image.new("L", (10, 40), 255), "same shape"), (Image.new("L", (SIDE, SIDE)), "all black")],
 )
 def test_a_mask_that_cannot_be_meant_is_refused(tmp_path: Path, mask: Image.Image, word: str) -> None:
     path = saved(tmp_path, "a.png", scene())
@@ -255,7 +257,9 @@ def test_a_truncated_picture_is_named(tmp_path: Path, ending: str) -> None:
 
 
 @given(data=st.data())
-def test_damaged_bytes_never_raise_anything_else(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_damaged_bytes_never_raise_anything_else(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("damaged")
     ending = data.draw(st.sampled_from(["jpg", "png", "gif", "tif", "bmp", "webp"]))
     path = saved(folder, f"a.{ending}", scene(32, 32))
@@ -326,7 +330,11 @@ def test_a_full_disk_in_a_librarys_own_words_is_understood(tmp_path: Path) -> No
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_real_full_device_is_understood(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="disk is full"), written(tmp_path / "a"), open("/dev/full", "w") as full:
+    with (
+        pytest.raises(InputError, match="disk is full"),
+        written(tmp_path / "a"),
+        open("/dev/full", "w") as full,
+    ):
         full.write("x")
         full.flush()
 
@@ -344,7 +352,10 @@ def test_a_grid_holds_every_picture_once(n: int, columns: int, cell: int) -> Non
 
 def test_labels_and_a_title_make_room_for_themselves() -> None:
     images = [Image.new("RGB", (64, 64), "red")] * 3
-    plain, labelled = grid(images), grid(images, labels=["a <new1> cat on the beach at night"] * 3, title="cats")
+    plain, labelled = (
+        grid(images),
+        grid(images, labels=["a <new1> cat on the beach at night"] * 3, title="cats"),
+    )
     assert labelled.height > plain.height
     assert np.asarray(labelled.convert("L")).min() < 60  # black text is there
     with pytest.raises(InputError, match="one label a picture"):

@@ -23,9 +23,16 @@ def _no_grad():
         yield
 
 
-def lane(model: Any, name: str = "main", prompt: str = "a cat", *, seed: int = 0, n: int = 1, **extra: Any) -> Lane:
+def lane(
+    model: Any, name: str = "main", prompt: str = "a cat", *, seed: int = 0, n: int = 1, **extra: Any
+) -> Lane:
     base = model.base
-    return Lane(name, model.noise(n, seed=seed), base.read(prompt), **{"uncond": base.read_uncond(), "guidance": 5.0} | extra)
+    return Lane(
+        name,
+        model.noise(n, seed=seed),
+        base.read(prompt),
+        **{"uncond": base.read_uncond(), "guidance": 5.0} | extra,
+    )
 
 
 def run(model: Any, *lanes: Lane, controls: Sequence[Control] = (), steps: int = STEPS, **extra: Any) -> Any:
@@ -33,7 +40,11 @@ def run(model: Any, *lanes: Lane, controls: Sequence[Control] = (), steps: int =
 
 
 def test_lanes_in_any_order_give_the_same_bits(model):
-    a, b, c = lane(model), lane(model, "aux", "a teapot", seed=1), lane(model, "third", "the sea", seed=2, guidance=1.0)
+    a, b, c = (
+        lane(model),
+        lane(model, "aux", "a teapot", seed=1),
+        lane(model, "third", "the sea", seed=2, guidance=1.0),
+    )
     first, second = run(model, a, b, c), run(model, c, a, b)
     for name in ("main", "aux", "third"):
         assert torch.equal(first[name], second[name])
@@ -277,7 +288,9 @@ def test_eta_without_generators_is_refused(sd1):
 
 
 def pictures(model: Any, prompts: list[str], seeds: list[int], **extra: Any) -> list[bytes]:
-    return [image.tobytes() for image in draw(model.base, prompts, seeds=seeds, steps=2, guidance=3.0, **extra)]
+    return [
+        image.tobytes() for image in draw(model.base, prompts, seeds=seeds, steps=2, guidance=3.0, **extra)
+    ]
 
 
 def test_a_picture_depends_on_its_own_prompt_and_seed_alone(model):
@@ -299,7 +312,8 @@ def test_batch_size_changes_no_picture_by_more_than_rounding(model):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"seeds": [1]}, {"batch_size": 0}, {"size": (15, 16)}, {"size": (0, 16)}, {"steps": 0}, {"steps": 2000}]
+    "bad",
+    [{"seeds": [1]}, {"batch_size": 0}, {"size": (15, 16)}, {"size": (0, 16)}, {"steps": 0}, {"steps": 2000}],
 )
 def test_a_drawing_that_cannot_be_made_is_refused(sd1, bad):
     with pytest.raises(InputError):

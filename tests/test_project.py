@@ -66,7 +66,9 @@ def test_the_tested_versions_cover_every_dependency() -> None:
 
 
 def test_no_file_is_too_long() -> None:
-    assert {path.name: n for path in SOURCE if (n := len(path.read_text(encoding="utf-8").splitlines())) > 400} == {}
+    assert {
+        path.name: n for path in SOURCE if (n := len(path.read_text(encoding="utf-8").splitlines())) > 400
+    } == {}
 
 
 def test_the_layers_hold() -> None:

@@ -32,7 +32,13 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 def test_errors_are_one_tree_with_the_exits_of_the_command_line() -> None:
-    tree = {errors.MotifError: 1, errors.InputError: 2, errors.WrongBase: 2, errors.MissingModel: 3, errors.Interrupted: 130}
+    tree = {
+        errors.MotifError: 1,
+        errors.InputError: 2,
+        errors.WrongBase: 2,
+        errors.MissingModel: 3,
+        errors.Interrupted: 130,
+    }
     for kind, code in tree.items():
         assert issubclass(kind, errors.MotifError) and kind.exit_code == code
         assert kind.__name__ in (errors.__doc__ or "")
@@ -58,10 +64,14 @@ def test_importing_motif_is_quick_and_light() -> None:
 
 
 def test_the_help_of_the_command_line_is_quick_and_light() -> None:
-    found = min((start("from motif.cli import main; main(['--help'])") for _ in range(3)), key=lambda r: r["seconds"])
+    found = min(
+        (start("from motif.cli import main; main(['--help'])") for _ in range(3)), key=lambda r: r["seconds"]
+    )
     assert found["heavy"] == [] and found["seconds"] < 0.5
 
 
-@pytest.mark.parametrize("arguments", [["methods"], ["learn", "--help"], ["lern"], ["check", "nowhere", "--jsn"]])
+@pytest.mark.parametrize(
+    "arguments", [["methods"], ["learn", "--help"], ["lern"], ["check", "nowhere", "--jsn"]]
+)
 def test_what_needs_no_model_does_not_import_torch(arguments: list[str]) -> None:
     assert start(f"from motif.cli import main; main({arguments!r})")["heavy"] == []

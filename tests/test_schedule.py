@@ -30,7 +30,9 @@ any_prediction = st.sampled_from(PREDICTIONS)
 
 
 def noise(seed: int, *shape: int) -> torch.Tensor:
-    return torch.randn(*(shape or (2, 4, 3, 5)), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(
+        *(shape or (2, 4, 3, 5)), generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 def output_for(schedule: Schedule, x: torch.Tensor, eps: torch.Tensor, t: int) -> torch.Tensor:
@@ -67,7 +69,10 @@ def test_every_image_has_its_own_time():
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_mixing_and_target_are_diffusers_own(prediction):
-    schedule, theirs = stable(prediction), DDPMScheduler.from_config({**STABLE, "prediction_type": prediction})
+    schedule, theirs = (
+        stable(prediction),
+        DDPMScheduler.from_config({**STABLE, "prediction_type": prediction}),
+    )
     x0, eps, t = noise(0).float(), noise(1).float(), torch.tensor([17, 801])
     assert torch.allclose(schedule.noise(x0, eps, t), theirs.add_noise(x0, eps, t), atol=1e-6)
     wanted = {"epsilon": eps, "sample": x0, "v_prediction": theirs.get_velocity(x0, eps, t)}[prediction]
@@ -85,7 +90,9 @@ def test_eta_one_leaves_the_posterior_variance(t, s):
     sigma = float(schedule.move(zero, zero, t, s, eta=1.0, noise=one))
     at_t, at_s = float(schedule.alpha_bar[t]), float(schedule.alpha_bar[s])
     assert sigma**2 == pytest.approx((1 - at_s) / (1 - at_t) * (1 - at_t / at_s), rel=1e-6)
-    eps_part = float(schedule.move(zero, one, t, s, eta=1.0, noise=zero)) + at_s**0.5 * ((1 - at_t) / at_t) ** 0.5
+    eps_part = (
+        float(schedule.move(zero, one, t, s, eta=1.0, noise=zero)) + at_s**0.5 * ((1 - at_t) / at_t) ** 0.5
+    )
     assert eps_part**2 + sigma**2 == pytest.approx(1 - at_s, rel=1e-5)
 
 
@@ -102,7 +109,9 @@ def test_timesteps_are_diffusers_own(spacing, steps):
     theirs = DDIMScheduler.from_config(config)
     theirs.set_timesteps(steps)
     ours = Schedule.read(config).timesteps(steps)
-    assert ours == tuple(t for t in theirs.timesteps.tolist() if t >= 0)  # 497 trailing steps are 498, the last is -1
+    assert ours == tuple(
+        t for t in theirs.timesteps.tolist() if t >= 0
+    )  # 497 trailing steps are 498, the last is -1
     assert len(ours) == steps
     assert all(a > b >= 0 for a, b in zip(ours, ours[1:], strict=False))
 
@@ -164,4 +173,6 @@ def test_an_unknown_prediction_is_refused():
 def test_noise_of_an_image_is_its_seeds_alone(seeds):
     together = draw_noise((4, 3, 5), [torch.Generator().manual_seed(s) for s in seeds], torch.zeros(1))
     for image, seed in zip(together, seeds, strict=True):
-        assert torch.equal(image, draw_noise((4, 3, 5), [torch.Generator().manual_seed(seed)], torch.zeros(1))[0])
+        assert torch.equal(
+            image, draw_noise((4, 3, 5), [torch.Generator().manual_seed(seed)], torch.zeros(1))[0]
+        )

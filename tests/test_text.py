@@ -11,7 +11,13 @@ from pieces import concept_of
 from motif.errors import InputError
 from motif.text import STAND_IN, Reader, Tokens
 
-PROMPTS = ["", "photo of a cat", "Two CATS,  a teapot & café au lait ☕ — 漢字!", "it's o'clock: 12:30", "x " * 40]
+PROMPTS = [
+    "",
+    "photo of a cat",
+    "Two CATS,  a teapot & café au lait ☕ — 漢字!",
+    "it's o'clock: 12:30",
+    "x " * 40,
+]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +74,10 @@ def test_encoding_is_diffusers_own_bit_for_bit(model, prompts):
     with torch.no_grad():
         text = model.base.read(prompts)
         theirs = model.stock.encode_prompt(
-            prompt=prompts, device=torch.device("cpu"), num_images_per_prompt=1, do_classifier_free_guidance=False
+            prompt=prompts,
+            device=torch.device("cpu"),
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=False,
         )
     assert torch.equal(text.states, theirs[0])
     if model.family == "sdxl":
@@ -100,15 +109,21 @@ def test_the_unconditional_side_is_diffusers_own(model, negative):
 # -- learned tokens ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("prompt", ["<a>", "a <a> cat", "cat<a>", "<a>cat", "my(<a>)", "<a><a>", "<a> <b>", "<b><a>."])
+@pytest.mark.parametrize(
+    "prompt", ["<a>", "a <a> cat", "cat<a>", "<a>cat", "my(<a>)", "<a><a>", "<a> <b>", "<b><a>."]
+)
 def test_learned_tokens_take_their_places_wherever_they_stand(reader, prompt):
     tokens = cut(reader, prompt, a=3, b=1)
     wanted = [(name, i) for name in _tokens(prompt) for i in range({"<a>": 3, "<b>": 1}[name])]
     assert [(token, i) for _, token, i in tokens.splices] == wanted
     assert all(tokens.ids[position] == STAND_IN for position, _, _ in tokens.splices)
-    ordinary = [i for p, i in enumerate(tokens.ids[1 : tokens.end], 1) if p not in {s[0] for s in tokens.splices}]
+    ordinary = [
+        i for p, i in enumerate(tokens.ids[1 : tokens.end], 1) if p not in {s[0] for s in tokens.splices}
+    ]
     pieces = prompt.replace("<a>", "\0").replace("<b>", "\0").split("\0")
-    assert ordinary == [i for piece in pieces for i in reader.tokenizer(piece, add_special_tokens=False)["input_ids"]]
+    assert ordinary == [
+        i for piece in pieces for i in reader.tokenizer(piece, add_special_tokens=False)["input_ids"]
+    ]
 
 
 def _tokens(prompt: str) -> list[str]:
@@ -141,11 +156,16 @@ def test_the_pooled_vector_is_read_at_the_first_end_of_text(sdxl):
         tokens = second.tokenise("a <new1> cat", {"<new1>": 2})
         _, pooled = second.encode([tokens], {"<new1>": dressed.vectors["<new1>"][1]})
         hidden = []
-        hook = second.encoder.text_model.final_layer_norm.register_forward_hook(lambda m, i, o: hidden.append(o))
+        hook = second.encoder.text_model.final_layer_norm.register_forward_hook(
+            lambda m, i, o: hidden.append(o)
+        )
         second.encode([tokens], {"<new1>": dressed.vectors["<new1>"][1]})
         hook.remove()
         wanted = second.encoder.text_projection(hidden[0][:, tokens.end])
-    assert tokens.ids[tokens.end] == second.tokenizer.eos_token_id and tokens.ids.index(tokens.ids[tokens.end]) == tokens.end
+    assert (
+        tokens.ids[tokens.end] == second.tokenizer.eos_token_id
+        and tokens.ids.index(tokens.ids[tokens.end]) == tokens.end
+    )
     assert torch.equal(text.pooled, pooled) and torch.allclose(pooled, wanted, atol=1e-6)
 
 
@@ -252,7 +272,9 @@ def test_words_lists_every_word_with_its_place(reader):
         assert span == tokens.span(word)
 
 
-@given(st.lists(st.sampled_from(["cat", "teapot", "<a>", "café", "ugly", "the", "☕"]), min_size=1, max_size=5))
+@given(
+    st.lists(st.sampled_from(["cat", "teapot", "<a>", "café", "ugly", "the", "☕"]), min_size=1, max_size=5)
+)
 def test_spans_of_words_follow_one_another(words):
     reader = _plain_reader()
     tokens = reader.tokenise(" ".join(words), {"<a>": 2})

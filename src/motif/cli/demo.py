@@ -18,7 +18,9 @@ METRICS = ("clip-i", "dino-i", "clip-t")
 @click.option("-o", "--output", default="out/demo", show_default=True, type=click.Path(path_type=Path),
               metavar="DIR", help="A folder for the report and its pictures.")  # fmt: skip
 @click.option("--concept", default="", help="Which held-out object; the default is the first.")
-@click.option("--steps", type=click.IntRange(min=1), help="Training steps; the default is pocket's own advice.")
+@click.option(
+    "--steps", type=click.IntRange(min=1), help="Training steps; the default is pocket's own advice."
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of training.")
 def demo(voice: Voice, output: Path, concept: str, steps: int | None, seed: int) -> None:
     """Learn a concept on the embedded base, draw it in new places, score it, and write a report page.

@@ -68,7 +68,8 @@ def sampler(name: str, method: Method) -> Command:
         click.Argument(["prompt"], metavar="PROMPT"),
         click.Option(["-o", "--output"], required=True, type=click.Path(path_type=Path), metavar="DIR",
                      help="A folder for the pictures, or one picture's file (.png, .jpg, .webp)."),
-        click.Option(["--grid"], type=click.Path(path_type=Path), metavar="FILE", help="All pictures on one sheet too."),
+        click.Option(["--grid"], type=click.Path(path_type=Path), metavar="FILE",
+                     help="All pictures on one sheet too."),
     ]  # fmt: skip
     parameters = [*arguments, *wear_options(), *settings, *base_options()]
     text = f"{summary(function)}\n\n{method.paper}"

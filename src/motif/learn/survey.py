@@ -96,8 +96,9 @@ class Survey:
 
     def _instead(self) -> str:
         if refused := self.of("refused"):
-            more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-            return f"{refused[0].path.name} is refused{more}: {refused[0].why}"
+            first, *rest = refused
+            more = f" (and {len(rest)} more)" if rest else ""
+            return f"{first.path.name} is refused{more}: {first.why}"
         if not self.files:
             return "it is empty: put a few photos there (.jpg, .png, .webp)"
         kinds = Counter(file.why for file in self.files)

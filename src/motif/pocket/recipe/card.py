@@ -11,16 +11,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from diffusers import StableDiffusionPipeline
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPModel, ViTModel
 
+from motif.files import written
 from motif.pocket.recipe.clip import blocks, token_ids
 from motif.pocket.recipe.dino import nearer_share
-from motif.pocket.recipe.judge import KINDS, answers, load_judge, measure_judge
+from motif.pocket.recipe.judge import KINDS, Judge, answers, load_judge, measure_judge
 from motif.pocket.recipe.latents import text_states
 from motif.pocket.recipe.material import (
     LABELS,
-    NONE,
     Material,
     as_bytes,
     load_material,
@@ -28,10 +29,12 @@ from motif.pocket.recipe.material import (
     write_grid,
 )
 from motif.pocket.recipe.shipping import folder_size
-from motif.pocket.recipe.training import write_atomically
 from motif.pocket.recipe.unet import GUIDANCE, STEPS, sample
 from motif.pocket.recipe.vae import encode_all
-from motif.pocket.world import grammar
+from motif.pocket.world.held_out import read_pairs
+from motif.pocket.world.phrases import PLACES
+
+HELD_OUT = Path(__file__).parents[1] / "data"
 
 
 @dataclass(frozen=True)
@@ -64,25 +67,25 @@ def vae_figures(vae: Any, held_out: Material) -> list[Figure]:
     return [figure("vae psnr dB", psnr), figure("vae colour error", error.mean((2, 3)).abs().mean(1) * 127.5)]
 
 
-def clip_figures(folder: Path, held_out: Material) -> list[Figure]:
-    """The scoring CLIP: the right full caption among 64 (per picture), the same instance nearer than a
-    classmate (per instance).
-    """
+def clip_figures(folder: Path, pairs: Material, captions: list[str], held_out: Material) -> list[Figure]:
+    """The scoring CLIP: the right full caption among 64, the same instance nearer than a classmate."""
     clip = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    ids = token_ids(tokenizer, [grammar.full_caption(one) for one in held_out.scenes])
-    images = torch.cat([image_embedding(clip, piece) for piece in normalised(held_out.rgb).split(64)])
-    texts = torch.cat(
-        [clip.text_projection(clip.text_model(input_ids=piece).pooler_output) for piece in ids.split(64)]
-    )
+    ids = token_ids(AutoTokenizer.from_pretrained(folder), captions)
+    images = embeddings(clip, pairs)
+    texts = clip.text_projection(clip.text_model(input_ids=ids).pooler_output)
     similarity = F.normalize(images, dim=1) @ F.normalize(texts, dim=1).T
-    right = torch.cat(
-        [
-            (ids[i : i + 64][block.argmax(1)] == ids[i : i + 64]).all(1).float()
-            for i, block in blocks(similarity)
-        ]
-    )
-    return [figure("clip caption among 64", right), nearer("clip instance nearer", images, held_out)]
+    right = [
+        (ids[i : i + 64][one.argmax(1)] == ids[i : i + 64]).all(1).float() for i, one in blocks(similarity)
+    ]
+    return [
+        figure("clip caption among 64", torch.cat(right)),
+        nearer("clip instance nearer", embeddings(clip, held_out), held_out),
+    ]
+
+
+def embeddings(clip: Any, material: Material) -> Tensor:
+    """[picture, projection] of all pictures."""
+    return torch.cat([image_embedding(clip, piece) for piece in normalised(material.rgb).split(64)])
 
 
 def image_embedding(clip: Any, images: Tensor) -> Tensor:
@@ -112,25 +115,28 @@ def dino_figures(folder: Path, held_out: Material) -> list[Figure]:
     return [nearer("dino instance nearer", torch.cat(pieces), held_out)]
 
 
-def sample_figures(pipeline: Any, judge: Any, asked: Material, seed: int) -> tuple[list[Figure], Tensor]:
-    """What the judge sees in samples of the full captions of held-out scenes; accessory only where one was
-    asked for.
-    """
-    captions = [grammar.full_caption(one) for one in asked.scenes]
+def said(kind: str, name: str, caption: str) -> bool:
+    """Whether a caption says this label, so that a sample can be held to it."""
+    if kind == "context":
+        return any(phrase in caption for phrase in PLACES[name])
+    return name in caption.split()
+
+
+def sample_figures(
+    pipeline: Any, judge: Judge, asked: Material, captions: list[str], seed: int
+) -> tuple[list[Figure], Tensor]:
+    """What the judge sees in samples of held-out captions, each held to the labels that its caption says."""
     states = text_states(pipeline.text_encoder, pipeline.tokenizer, ["", *captions], "cpu").float()
-    pieces = [
-        sample(pipeline.unet, pipeline.vae, piece, states[:1], seed=seed + i)
-        for i, piece in enumerate(states[1:].split(16))
-    ]
-    images = torch.cat(pieces)
+    pieces = enumerate(states[1:].split(16))
+    drawn = [sample(pipeline.unet, pipeline.vae, piece, states[:1], seed=seed + i) for i, piece in pieces]
+    images = torch.cat(drawn)
     given = answers(judge, images)
     out: list[Figure] = []
     for kind in KINDS:
-        right = (given[kind] == asked.labels[kind]).float()
-        if kind == "accessory":
-            right = right[asked.labels[kind] != LABELS[kind].index(NONE)]
-        if len(right):
-            out.append(figure(f"samples {kind}", right))
+        names = [LABELS[kind][int(label)] for label in asked.labels[kind]]
+        held = torch.tensor([said(kind, name, text) for name, text in zip(names, captions, strict=True)])
+        if held.any():
+            out.append(figure(f"samples {kind}", (given[kind] == asked.labels[kind])[held].float()))
     return out, images
 
 
@@ -150,43 +156,42 @@ def speed_figures(pipeline: Any, *, repeats: int = 3) -> list[Figure]:
 
 @torch.no_grad()
 def measure_card(
-    folder: Path | str,
-    shards: Path | str,
-    *,
-    pictures: int = 512,
-    samples: int = 112,
-    seed: int = 0,
-    threads: int = 2,
+    folder: Path | str, shards: Path | str, *, samples: int = 200, seed: int = 0, threads: int = 2
 ) -> list[Figure]:
-    """Measures a shipped folder on the held-out instances of `shards`; writes MODEL_CARD.md, card.json and
-    card.png beside it.
-    """
-    from diffusers import StableDiffusionPipeline
+    """Measures a shipped folder; writes MODEL_CARD.md, card.json and card.png into it.
 
+    Pictures and captions are the 200 held-out pairs of the package; views of one instance are those of the
+    held-out instances of `shards`.
+    """
     folder = Path(folder)
     torch.set_num_threads(threads)
-    held_out = load_material(Path(shards))[1]
-    held_out = held_out.take(torch.arange(min(pictures, len(held_out))))
+    pictures, captions, full = read_pairs(HELD_OUT)
+    pairs, held_out = material_from(pictures), load_material(Path(shards))[1]
     pipeline = StableDiffusionPipeline.from_pretrained(
         folder / "pipeline", dtype=torch.float32, safety_checker=None
     )
     judge = load_judge(folder / "judge")
-    photos = (held_out.labels["style"] == LABELS["style"].index("photo")).nonzero().flatten()
     figures = [
-        *vae_figures(pipeline.vae, held_out),
-        *clip_figures(folder / "clip", held_out),
+        *vae_figures(pipeline.vae, pairs),
+        *clip_figures(folder / "clip", pairs, full, held_out),
         *dino_figures(folder / "dino", held_out),
+        *judge_figures(judge, pairs, held_out),
     ]
-    of_judge = measure_judge(judge, held_out, "cpu")
-    figures += [
-        Figure(f"judge {kind}", share, binomial_error(share, len(held_out)), len(held_out))
-        for kind, share in of_judge.items()
-    ]
-    judged, images = sample_figures(pipeline, judge, held_out.take(photos[:samples]), seed)
+    judged, images = sample_figures(
+        pipeline, judge, pairs.take(torch.arange(samples)), captions[:samples], seed
+    )
     figures += [*judged, *speed_figures(pipeline)]
     write_grid(as_bytes(images[:100]), 10, folder / "card.png")
     write_card(folder, figures)
     return figures
+
+
+def judge_figures(judge: Judge, pairs: Material, held_out: Material) -> list[Figure]:
+    """The judge on held-out renders: labels, and the instance among its classmates."""
+    given = answers(judge, normalised(pairs.rgb))
+    out = [figure(f"judge {kind}", (given[kind] == pairs.labels[kind]).float()) for kind in KINDS]
+    share = float(measure_judge(judge, held_out, "cpu")["instance_in_class"])
+    return [*out, Figure("judge instance", share, binomial_error(share, len(held_out)), len(held_out))]
 
 
 def binomial_error(share: float, count: int) -> float:
@@ -203,9 +208,11 @@ def write_card(folder: Path, figures: list[Figure]) -> None:
         if part.is_dir()
     )
     text = CARD.format(rows=rows, parts=parts, steps=STEPS, guidance=GUIDANCE)
-    write_atomically(folder / "MODEL_CARD.md", lambda path: path.write_text(text, encoding="utf-8"))
+    with written(folder / "MODEL_CARD.md") as path:
+        path.write_text(text, encoding="utf-8")
     data = json.dumps([asdict(one) for one in figures], indent=1)
-    write_atomically(folder / "card.json", lambda path: path.write_text(data + "\n", encoding="utf-8"))
+    with written(folder / "card.json") as path:
+        path.write_text(data + "\n", encoding="utf-8")
 
 
 CARD = """# pocket

@@ -18,11 +18,12 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from motif.files import written
 from motif.pocket.recipe.clip import draw_batch
 from motif.pocket.recipe.losses import Draw, instance_loss
 from motif.pocket.recipe.material import LABELS, Material, normalised
 from motif.pocket.recipe.speed import autocast
-from motif.pocket.recipe.training import Schedule, Stage, train_stage, write_atomically
+from motif.pocket.recipe.training import Schedule, Stage, train_stage
 
 KINDS = ("noun", "context", "colour", "accessory")
 MASK_CELLS = 4  # each cell of the last map says the mask of 4 x 4 smaller cells
@@ -133,12 +134,13 @@ def measure_judge(judge: Judge, held_out: Material, device: str, *, count: int =
 
 def save_judge(judge: Judge, settings: JudgeSettings, folder: Path) -> None:
     """Writes `judge.safetensors` (float16) and `judge.json` (shape, label names)."""
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.detach().half().cpu().contiguous() for name, value in judge.state_dict().items()}
-    write_atomically(folder / "judge.safetensors", lambda path: save_file(weights, path))
+    with written(folder / "judge.safetensors") as path:
+        save_file(weights, path)
     shape = {key: value for key, value in asdict(settings).items() if key in ("widths", "identity")}
     text = json.dumps({**shape, "labels": {kind: LABELS[kind] for kind in KINDS}}, indent=1)
-    write_atomically(folder / "judge.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    with written(folder / "judge.json") as path:
+        path.write_text(text + "\n", encoding="utf-8")
 
 
 def load_judge(folder: Path, device: str = "cpu") -> Judge:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from motif.files import written
 from motif.pocket.recipe.clip import token_ids
 from motif.pocket.recipe.material import Material, captions
 from motif.pocket.recipe.speed import autocast
-from motif.pocket.recipe.training import write_atomically
 from motif.pocket.recipe.vae import encode_all
 
 
@@ -94,8 +94,8 @@ def cached_latents(
     path = folder / name
     if not path.exists():
         made = compute_latents(material, vae, text_encoder, tokenizer, each=each, device=device, seed=seed)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda part: torch.save(made.__dict__, part))
+        with written(path) as part:
+            torch.save(made.__dict__, part)
         for old in folder.glob("latents-*.pt"):
             if old != path:
                 old.unlink()

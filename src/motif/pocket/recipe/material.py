@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from motif.files import written
 from motif.pocket.world import grammar, scene
 from motif.pocket.world.shards import Pictures, read_shards
 
@@ -138,7 +139,8 @@ def write_grid(images: np.ndarray, columns: int, path: Path, *, scale: int = 2) 
     for i, image in enumerate(images):
         y, x = i // columns * height, i % columns * width
         sheet[y : y + height, x : x + width] = image
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).resize(
+    enlarged = Image.fromarray(sheet).resize(
         (columns * width * scale, rows * height * scale), Image.Resampling.BICUBIC
-    ).save(path)
+    )
+    with written(path) as part:
+        enlarged.save(part, "PNG")

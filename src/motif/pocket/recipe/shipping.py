@@ -13,6 +13,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from transformers import AutoTokenizer, CLIPModel, CLIPTextModel, CLIPVisionModelWithProjection, ViTModel
 
+from motif.errors import InputError
 from motif.pocket.recipe.clip import image_processor
 from motif.pocket.recipe.dino import vit_processor
 from motif.pocket.recipe.unet import build_scheduler, load_unet
@@ -67,12 +68,12 @@ def assemble(run: Path, out: Path) -> dict[str, int]:
     float16.
 
     The folder is built beside `out` and renamed. Parts not trained yet are left out, except the pipeline's,
-    which must be there (FileNotFoundError). Returns the bytes per part. Raises ValueError when all together
+    which must be there (InputError). Returns the bytes per part. Raises InputError when all together
     are larger than `LIMIT`.
     """
     for part in ("vae/vae", "condition-clip/clip", "unet/unet"):
         if not (run / part).exists():
-            raise FileNotFoundError(f"{run / part} is missing: train that stage first")
+            raise InputError(f"{run / part} is missing: train that stage first")
     beside = out.with_name(out.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
     build_pipeline(run).to(dtype=torch.float16).save_pretrained(beside / "pipeline")
@@ -91,7 +92,7 @@ def assemble(run: Path, out: Path) -> dict[str, int]:
         shutil.copytree(run / "judge" / "judge", beside / "judge")
     sizes = {part.name: folder_size(part) for part in sorted(beside.iterdir())}
     if (total := sum(sizes.values())) > LIMIT:
-        raise ValueError(
+        raise InputError(
             f"the shipped weights take {total / 1e6:.1f} MB, over {LIMIT / 1e6:.0f} MB: use a smaller size"
         )
     replace_folder(beside, out)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
+from motif.errors import InputError
 from motif.pocket.recipe.clip import train_clip
 from motif.pocket.recipe.dino import train_dino
 from motif.pocket.recipe.judge import train_judge
@@ -42,14 +43,14 @@ def train(
     weights).
 
     `minutes` replaces every chosen stage's own budget; a stage whose budget is spent only measures again, and
-    a larger budget goes on from its checkpoint. Returns the last figures per stage. Raises ValueError for an
-    unknown stage or size, FileNotFoundError when a stage's forerunner is missing.
+    a larger budget goes on from its checkpoint. Returns the last figures per stage. Raises InputError for an
+    unknown stage or size, or when a stage's forerunner is missing.
     """
     chosen = [stage for stage in STAGES if stage in set(stages)]
     if unknown := set(stages) - set(STAGES):
-        raise ValueError(f"there is no stage {sorted(unknown)[0]!r}; the stages are {', '.join(STAGES)}")
+        raise InputError(f"there is no stage {sorted(unknown)[0]!r}; the stages are {', '.join(STAGES)}")
     if size not in SIZES:
-        raise ValueError(f"there is no size {size!r}; the sizes are {', '.join(SIZES)}")
+        raise InputError(f"there is no size {size!r}; the sizes are {', '.join(SIZES)}")
     settings = SIZES[size] if minutes is None else with_minutes(SIZES[size], minutes)
     torch.set_num_threads(threads)
     material, held_out = load_material(Path(shards))
@@ -113,7 +114,7 @@ def train_unet_on(material: Material, out: Path, settings: Settings, device: str
 
 
 def needed(folder: Path) -> Path:
-    """The folder, or FileNotFoundError naming the stage to run first."""
+    """The folder, or InputError naming the stage to run first."""
     if not folder.exists():
-        raise FileNotFoundError(f"{folder} is missing: run the stage {folder.parent.name!r} first")
+        raise InputError(f"{folder} is missing: run the stage {folder.parent.name!r} first")
     return folder

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from transformers import CLIPTokenizer
 
+from motif.errors import InputError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -61,12 +63,12 @@ def merged(symbols: list[str], pair: tuple[str, str]) -> list[str]:
 def build_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerBase:
     """A CLIPTokenizer in which each of `words` (lower case, letters only) is one token.
 
-    Raises ValueError, naming the first offender, for a word that CLIP's pre-tokenizer would split (digits,
+    Raises InputError, naming the first offender, for a word that CLIP's pre-tokenizer would split (digits,
     punctuation).
     """
     chosen = sorted(set(words))
     if bad := [word for word in chosen if not (word.isascii() and word.isalpha() and word.islower())]:
-        raise ValueError(f"the word {bad[0]!r} cannot be one token: use lower-case letters a to z only")
+        raise InputError(f"the word {bad[0]!r} cannot be one token: use lower-case letters a to z only")
     merges = merges_for(chosen)
     base = byte_symbols()
     symbols = [*base, *(symbol + WORD_END for symbol in base), *(a + b for a, b in merges), START, END]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from motif.files import written
 from motif.pocket.recipe.optimiser import optimisers
 
 CHECKPOINT = "checkpoint.pt"
@@ -114,13 +114,6 @@ def pace(schedule: Schedule, step: int, progress: float) -> float:
     return min(1.0, (step + 1) / max(1, schedule.warm_up)) * cosine
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes beside `path`, then renames: a reader sees the old file or the new one, never a part."""
-    beside = path.with_name(path.name + ".part")
-    write(beside)
-    os.replace(beside, path)
-
-
 def step_rng(seed: int, step: int) -> np.random.Generator:
     """Seeds torch's global generator and returns numpy's for one step, both functions of (seed, step) alone."""
     rng = np.random.default_rng((seed, step))
@@ -157,7 +150,8 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
         }
-        write_atomically(self.folder / CHECKPOINT, lambda path: torch.save(state, path))
+        with written(self.folder / CHECKPOINT) as path:
+            torch.save(state, path)
 
     def log(self, figures: dict[str, Any]) -> None:
         """Appends one line to the stage's JSONL log."""

@@ -1,0 +1,286 @@
+"""A base and what it wears: values over one memory that nobody edits."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+import torch
+from pieces import Watch, concept_of, fingerprint, gap, predict
+
+from motif.base import Base
+from motif.concept import Concept, Origin, Record
+from motif.errors import InputError, WrongBase
+from motif.weights import Change
+
+PROMPT = "photo of a cat"
+LEARNED = "photo of a <new1> cat"
+
+
+@pytest.fixture(autouse=True)
+def _no_grad():
+    with torch.no_grad():
+        yield
+
+
+def without_token(base: Base, **extra: Any) -> Concept:
+    return concept_of(base, None, **extra)
+
+
+# -- wearing -------------------------------------------------------------------------------------------------------
+
+
+def test_wearing_is_another_value_and_the_base_answers_as_before(model):
+    x, before = model.noise(), predict(model.base, model.noise(), PROMPT)
+    dressed = model.base.wear(concept_of(model.base))
+    assert gap(predict(dressed, x, PROMPT), before) > 1e-3
+    assert torch.equal(predict(model.base, x, PROMPT), before)
+    assert model.base.weights == {} and model.base.concepts == () and len(dressed.concepts) == 1
+    assert torch.equal(predict(dressed, x, PROMPT), predict(model.base.wear(concept_of(model.base)), x, PROMPT))
+
+
+def test_worn_weights_are_the_base_plus_the_change(model):
+    concept = without_token(model.base, rank=2)
+    dressed = model.base.wear(concept)
+    assert set(dressed.weights) == set(concept.changes)
+    with dressed.on():
+        for name, change in concept.changes.items():
+            wanted = dressed.weights[name]
+            assert model.base.models.parameter(name) is wanted
+    for name, change in concept.changes.items():
+        assert torch.equal(dressed.weights[name], model.base.models.parameter(name) + change.full())
+
+
+def test_several_concepts_add_up_in_any_order(model):
+    a, b = concept_of(model.base, "<a>", seed=1), concept_of(model.base, "<b>", seed=2, rank=2)
+    one, other = model.base.wear(a, b), model.base.wear(b).wear(a)
+    for name, weight in one.weights.items():
+        total = model.base.models.parameter(name) + a.changes[name].full() + b.changes[name].full()
+        assert gap(weight, total) < 1e-6 and gap(other.weights[name], total) < 1e-6
+    x = model.noise()
+    assert gap(predict(one, x, "<a> and <b>"), predict(other, x, "<a> and <b>")) < 1e-4
+    assert set(one.vectors) == {"<a>", "<b>"} and len(one.concepts) == 2 and one.nouns == {"<a>": "cat", "<b>": "cat"}
+
+
+def test_adding_up_is_said(sd1, caplog):
+    sd1.base.wear(concept_of(sd1.base, "<a>"), concept_of(sd1.base, "<b>"))
+    assert "the changes are added" in caplog.text
+
+
+def test_a_change_and_its_opposite_are_the_base_again(small):
+    plus, minus = without_token(small.base, size=1.0), without_token(small.base, size=-1.0)
+    back = small.base.wear(plus, minus)
+    assert max(gap(w, small.base.models.parameter(n)) for n, w in back.weights.items()) < 1e-5
+
+
+def test_a_concept_of_the_text_encoder_is_worn_too(model):
+    name = next(n for n, p in model.base.models.readers[0].encoder.named_parameters() if p.dim() == 2 and "layers" in n)
+    full = f"text_encoder.{name}"
+    change = Change(dense=torch.full_like(model.base.models.parameter(full), 0.1))
+    dressed = model.base.wear(Concept({}, {full: change}, Record("test", model.base.origin)))
+    before = model.base.read(PROMPT).states
+    assert gap(dressed.read(PROMPT).states, before) > 1e-3
+    assert torch.equal(model.base.read(PROMPT).states, before)
+
+
+def test_the_difference_is_told_in_words(small):
+    concept = concept_of(small.base, vectors=2)
+    told = small.base.difference(small.base.wear(concept))
+    assert told.startswith(f"{len(concept.changes)} of {len(concept.changes)} weights changed") and "<new1> (2 vectors)" in told
+
+
+# -- untouched -----------------------------------------------------------------------------------------------------
+
+
+def test_an_exception_inside_leaves_every_bit(model):
+    before, dressed = fingerprint(model.base), model.base.wear(concept_of(model.base))
+
+    class Stop(Watch):
+        def maps(self, site: Any, call: Any, maps: torch.Tensor) -> torch.Tensor:
+            if len(self.seen) == 3:
+                raise KeyboardInterrupt
+            return super().maps(site, call, maps)
+
+    from pieces import call_of
+
+    x = model.noise()
+    with pytest.raises(KeyboardInterrupt):
+        predict(dressed, x, LEARNED, call=call_of(dressed.read(LEARNED), x, controls=[Stop()]))
+    assert fingerprint(model.base) == before
+    with pytest.raises(ZeroDivisionError), dressed.on():
+        raise ZeroDivisionError
+    assert fingerprint(model.base) == before
+
+
+def test_two_threads_in_two_dresses_see_their_own(sd1):
+    x = sd1.noise()
+    dresses = [sd1.base.wear(without_token(sd1.base, seed=i)) for i in range(2)]
+    wanted = [predict(dress, x, PROMPT) for dress in dresses]
+    found: dict[tuple[int, int], bool] = {}
+
+    def work(i: int) -> None:
+        with torch.no_grad():
+            for n in range(8):
+                found[i, n] = gap(predict(dresses[i], x, PROMPT), wanted[i]) < 1e-5
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 16 and all(found.values())
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradients_reach_the_worn_weights_exactly(small, checkpointing):
+    """Equal to the gradient of functional_call, to the last bit that the order of a sum allows."""
+    from torch.func import functional_call
+
+    base, unet = small.base, small.base.models.unet
+    start = base.wear(without_token(base)).weights
+    text, x = base.read(PROMPT), small.noise()
+    grads = []
+    with torch.enable_grad():
+        ours = {name: weight.clone().requires_grad_() for name, weight in start.items()}
+        dressed = base.dressed(ours, {}, {})
+        if checkpointing:
+            unet.enable_gradient_checkpointing()
+        try:
+            with dressed.on():
+                out = dressed.predict(x, 500, text.states, text.pooled, None)
+                grads.append(torch.autograd.grad(out.square().sum(), list(ours.values())))
+        finally:
+            unet.disable_gradient_checkpointing()
+        bare = {name.partition(".")[2]: weight.detach().clone().requires_grad_() for name, weight in start.items()}
+        extra: dict[str, Any] = {}
+        if text.pooled is not None:
+            h, w = (side * base.latent_factor for side in x.shape[-2:])
+            extra["added_cond_kwargs"] = {"text_embeds": text.pooled, "time_ids": torch.tensor([[h, w, 0, 0, h, w]]).float()}
+        out = functional_call(unet, bare, (x, 500), {"encoder_hidden_states": text.states, "return_dict": False, **extra})[0]
+        grads.append(torch.autograd.grad(out.square().sum(), list(bare.values())))
+    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
+    assert all(p.grad is None for p in unet.parameters())
+
+
+# -- refusals ------------------------------------------------------------------------------------------------------
+
+
+def test_a_concept_of_another_architecture_is_refused(sd1, sdxl):
+    with pytest.raises(WrongBase, match="architecture"):
+        sd1.base.wear(concept_of(sdxl.base))
+
+
+def test_a_concept_of_other_weights_is_refused_unless_allowed(small):
+    import tiny
+
+    other = tiny.base_of(tiny.pipeline(small.family, seed=1))
+    with pytest.raises(WrongBase, match="other weights") as error:
+        other.wear(concept_of(small.base))
+    assert "--other-base" in str(error.value)
+    assert other.wear(concept_of(small.base), other_base=True).weights
+
+
+def test_a_base_in_half_precision_is_known_as_itself(small):
+    import tiny
+
+    for dtype in (torch.float16, torch.bfloat16):
+        pipe = tiny.pipeline(small.family)
+        pipe.unet.to(dtype)
+        pipe.text_encoder.to(dtype)
+        half = tiny.base_of(pipe)
+        assert half.origin.same_weights(small.base.origin)
+        worn = half.wear(concept_of(small.base))
+        assert all(weight.dtype == dtype for weight in worn.weights.values())
+        assert worn.vectors["<new1>"][0].dtype == dtype
+
+
+def test_one_token_for_two_concepts_is_refused(small):
+    with pytest.raises(InputError, match="two concepts use the token <new1>"):
+        small.base.wear(concept_of(small.base), concept_of(small.base, seed=1))
+
+
+@pytest.mark.parametrize("dress", [False, True], ids=["bare", "already dressed"])
+def test_a_concept_that_changes_nothing_is_refused(small, dress):
+    base = small.base.wear(concept_of(small.base, "<other>")) if dress else small.base
+    for concept in (without_token(base, size=0.0), Concept({}, {}, Record("empty", base.origin))):
+        with pytest.raises(InputError, match="changes nothing"):
+            base.wear(concept)
+
+
+def test_a_token_without_weights_is_a_concept(small):
+    token = concept_of(small.base, size=0.0)
+    dressed = small.base.wear(Concept(token.tokens, {}, token.record))
+    assert gap(dressed.read(LEARNED).states, small.base.read("photo of a cat").states) > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"unet.conv_in.wight": Change(dense=torch.ones(1))}, "unet.conv_in.wight, which tiny does not have"),
+        ({"vae.x": Change(dense=torch.ones(1))}, "vae.x"),
+        ({"unet.conv_in.bias": Change(dense=torch.ones(1))}, r"\(1,\); in tiny it is \(16,\)"),
+    ],
+)
+def test_a_change_without_a_place_is_refused(sd1, change, words):
+    with pytest.raises(WrongBase, match=words):
+        sd1.base.wear(Concept({}, change, Record("odd", sd1.base.origin)))
+
+
+@pytest.mark.parametrize("parts", [(), (torch.ones(1, 24), torch.ones(1, 24)), (torch.ones(1, 25),), (torch.ones(24),)])
+def test_vectors_of_another_text_encoder_are_refused(sd1, parts):
+    with pytest.raises(WrongBase, match="text encoders read"):
+        sd1.base.wear(Concept({"<new1>": parts}, {}, Record("odd", sd1.base.origin)))
+
+
+def test_an_unknown_origin_never_matches(sd1):
+    record = Record("odd", Origin("elsewhere", "0" * 16, sd1.base.origin.norms))
+    with pytest.raises(WrongBase, match="elsewhere"):
+        sd1.base.wear(Concept({}, {}, record))
+
+
+# -- pictures and latents ------------------------------------------------------------------------------------------
+
+
+def test_encoding_is_diffusers_own(model):
+    pictures = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    posterior = model.stock.vae.encode(pictures).latent_dist
+    scale = model.stock.vae.config.scaling_factor
+    assert gap(model.base.encode(pictures), posterior.mean * scale) < 1e-6
+    drawn = model.base.encode(pictures, seeds=[3, 4])
+    assert gap(model.base.encode(pictures[1:], seeds=[4])[0], drawn[1]) < 1e-5
+    assert gap(drawn, posterior.mean * scale) > 1e-4
+
+
+def test_decoding_is_diffusers_own(model):
+    x = model.noise()
+    wanted = model.stock.vae.decode(x / model.stock.vae.config.scaling_factor).sample.clamp(-1, 1)
+    assert gap(model.base.decode(x), wanted) < 1e-6
+
+
+def test_latents_that_overflowed_are_an_error(sd1):
+    x = sd1.noise()
+    x[0, 0, 0, 0] = float("nan")
+    with pytest.raises(InputError, match="not finite"):
+        sd1.base.decode(x)
+
+
+def test_a_size_that_does_not_divide_is_refused(model):
+    factor = model.base.latent_factor
+    assert model.base.latent_shape((3 * factor, 5 * factor))[1:] == (3, 5)
+    for size in ((factor + 1, factor), (0, factor), (-factor, factor)):
+        with pytest.raises(InputError, match="multiples of"):
+            model.base.latent_shape(size)
+
+
+def test_advice_of_the_makers_is_kept():
+    import tiny
+
+    pipe = tiny.pipeline("sd1")
+    from motif.text import Reader
+
+    base = Base.of(
+        "advised", unet=pipe.unet, vae=pipe.vae, readers=[Reader(pipe.tokenizer, pipe.text_encoder)],
+        scheduler=pipe.scheduler.config, advice={"guidance": 4, "learn": {"custom-diffusion": {"lr": 1e-4}}},
+    )  # fmt: skip
+    assert base.guidance == 4.0 and base.advice["custom-diffusion"]["lr"] == 1e-4
