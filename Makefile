@@ -41,8 +41,8 @@ check: $(READY) ## format, lint, types, layers
 slow: $(READY) ## the long tests too
 	$(BIN)/python -m pytest -ra -m "not gpu"
 
-docs: $(READY) ## run the code of the documentation
-	$(BIN)/python -m pytest -ra -m "" tests/docs
+docs: $(READY) ## write docs/commands.md from the commands
+	$(BIN)/python -m motif.cli.reference docs/commands.md
 
 pocket: $(READY) ## render and train the embedded base anew (hours)
 	$(BIN)/motif pocket render

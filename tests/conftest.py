@@ -1,4 +1,4 @@
-"""What the tests share: stock pipelines beside the same models as motif bases, and the check that no test edits a base."""
+"""What the tests share: stock pipelines beside the same models as motif bases, and a guard that no test edits a base."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import settings
+
 from pieces import fingerprint
 
 pytest_plugins = ["encoders"]
@@ -53,7 +54,7 @@ def pocket() -> Any:
 
 
 def _frozen(stock: Any) -> Any:
-    """As our bases are: torch multiplies by weights that want gradients in another order, so the last bits would differ."""
+    """As our bases are: torch multiplies by weights that want gradients in another order, and the last bits differ."""
     stock.set_progress_bar_config(disable=True)
     for part in stock.components.values():
         if isinstance(part, torch.nn.Module):

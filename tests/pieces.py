@@ -65,14 +65,18 @@ class Flat(Control):
         return flat
 
 
-def call_of(text: Text, x: Tensor, *, controls: Sequence[Control] = (), t: float = 500, memory: Any = None) -> Call:
+def call_of(
+    text: Text, x: Tensor, *, controls: Sequence[Control] = (), t: float = 500, memory: Any = None
+) -> Call:
     """The call of one lane without guidance."""
     rows = (Row("main", "cond", slice(0, len(x)), text),)
     h, w = x.shape[-2:]
     return Call(rows, 0, 1, t, (h, w), tuple(controls), memory)
 
 
-def predict(base: Base, x: Tensor, prompt: str | Sequence[str], *, t: int = 500, call: Any = "plain") -> Tensor:
+def predict(
+    base: Base, x: Tensor, prompt: str | Sequence[str], *, t: int = 500, call: Any = "plain"
+) -> Tensor:
     """The base's raw output for one prompt, or one per image."""
     text = base.read(prompt)
     states = text.states.expand(len(x), -1, -1)
@@ -82,7 +86,13 @@ def predict(base: Base, x: Tensor, prompt: str | Sequence[str], *, t: int = 500,
 
 
 def concept_of(
-    base: Base, token: str | None = "<new1>", *, seed: int = 0, vectors: int = 1, size: float = 0.05, rank: int = 0
+    base: Base,
+    token: str | None = "<new1>",
+    *,
+    seed: int = 0,
+    vectors: int = 1,
+    size: float = 0.05,
+    rank: int = 0,
 ) -> Concept:
     """A random concept for this base: K/V changes of every cross layer, and a token unless it is None."""
     draw = torch.Generator().manual_seed(seed)
@@ -93,7 +103,9 @@ def concept_of(
     changes: dict[str, Change] = {}
     for name, weight in select(base.models.unet, is_cross_kv).items():
         out, into = weight.shape
-        change = Change(up=random(out, rank), down=random(rank, into)) if rank else Change(dense=random(out, into))
+        change = (
+            Change(up=random(out, rank), down=random(rank, into)) if rank else Change(dense=random(out, into))
+        )
         changes[f"unet.{name}"] = change
     tokens = {token: tuple(random(vectors, r.width, scale=0.5) for r in base.models.readers)} if token else {}
     return Concept(tokens, changes, Record("random", base.origin, {token: "cat"} if token else {}))

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from pieces import Flat, Watch, call_of, gap, predict
 from torch import nn
 
 from motif.attention import Call, Control, Row, Seam, Site, open_seams
 from motif.errors import InputError
+from pieces import Flat, Watch, call_of, gap, predict
 
 PROMPT = "photo of a cat on the beach"
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from pieces import Watch, concept_of, fingerprint, gap, predict
 
 from motif.base import Base
 from motif.concept import Concept, Origin, Record
 from motif.errors import InputError, WrongBase
 from motif.weights import Change
+from pieces import Watch, concept_of, fingerprint, gap, predict
 
 PROMPT = "photo of a cat"
 LEARNED = "photo of a <new1> cat"
@@ -37,7 +37,9 @@ def test_wearing_is_another_value_and_the_base_answers_as_before(model):
     assert gap(predict(dressed, x, PROMPT), before) > 1e-3
     assert torch.equal(predict(model.base, x, PROMPT), before)
     assert model.base.weights == {} and model.base.concepts == () and len(dressed.concepts) == 1
-    assert torch.equal(predict(dressed, x, PROMPT), predict(model.base.wear(concept_of(model.base)), x, PROMPT))
+    assert torch.equal(
+        predict(dressed, x, PROMPT), predict(model.base.wear(concept_of(model.base)), x, PROMPT)
+    )
 
 
 def test_worn_weights_are_the_base_plus_the_change(model):
@@ -45,9 +47,13 @@ def test_worn_weights_are_the_base_plus_the_change(model):
     dressed = model.base.wear(concept)
     assert set(dressed.weights) == set(concept.changes)
     with dressed.on():
-        for name, change in concept.changes.items():
-            wanted = dressed.weights[name]
-            assert model.base.models.parameter(name) is wanted
+        unet = dict(model.base.models.unet.named_parameters())
+        assert all(unet[name.partition(".")[2]] is weight for name, weight in dressed.weights.items())
+        assert model.base.wear(concept).weights.keys() == dressed.weights.keys()
+        for name, weight in model.base.wear(concept).weights.items():
+            assert torch.equal(
+                weight, dressed.weights[name]
+            )  # wearing inside is wearing on the base, not on what is worn
     for name, change in concept.changes.items():
         assert torch.equal(dressed.weights[name], model.base.models.parameter(name) + change.full())
 
@@ -60,7 +66,11 @@ def test_several_concepts_add_up_in_any_order(model):
         assert gap(weight, total) < 1e-6 and gap(other.weights[name], total) < 1e-6
     x = model.noise()
     assert gap(predict(one, x, "<a> and <b>"), predict(other, x, "<a> and <b>")) < 1e-4
-    assert set(one.vectors) == {"<a>", "<b>"} and len(one.concepts) == 2 and one.nouns == {"<a>": "cat", "<b>": "cat"}
+    assert (
+        set(one.vectors) == {"<a>", "<b>"}
+        and len(one.concepts) == 2
+        and one.nouns == {"<a>": "cat", "<b>": "cat"}
+    )
 
 
 def test_adding_up_is_said(sd1, caplog):
@@ -75,9 +85,15 @@ def test_a_change_and_its_opposite_are_the_base_again(small):
 
 
 def test_a_concept_of_the_text_encoder_is_worn_too(model):
-    name = next(n for n, p in model.base.models.readers[0].encoder.named_parameters() if p.dim() == 2 and "layers" in n)
+    name = next(
+        n
+        for n, p in model.base.models.readers[0].encoder.named_parameters()
+        if p.dim() == 2 and "layers" in n
+    )
     full = f"text_encoder.{name}"
-    change = Change(dense=torch.full_like(model.base.models.parameter(full), 0.1))
+    change = Change(
+        dense=torch.randn(model.base.models.parameter(full).shape, generator=torch.Generator().manual_seed(0))
+    )
     dressed = model.base.wear(Concept({}, {full: change}, Record("test", model.base.origin)))
     before = model.base.read(PROMPT).states
     assert gap(dressed.read(PROMPT).states, before) > 1e-3
@@ -87,7 +103,10 @@ def test_a_concept_of_the_text_encoder_is_worn_too(model):
 def test_the_difference_is_told_in_words(small):
     concept = concept_of(small.base, vectors=2)
     told = small.base.difference(small.base.wear(concept))
-    assert told.startswith(f"{len(concept.changes)} of {len(concept.changes)} weights changed") and "<new1> (2 vectors)" in told
+    assert (
+        told.startswith(f"{len(concept.changes)} of {len(concept.changes)} weights changed")
+        and "<new1> (2 vectors)" in told
+    )
 
 
 # -- untouched -----------------------------------------------------------------------------------------------------
@@ -152,12 +171,19 @@ def test_gradients_reach_the_worn_weights_exactly(small, checkpointing):
                 grads.append(torch.autograd.grad(out.square().sum(), list(ours.values())))
         finally:
             unet.disable_gradient_checkpointing()
-        bare = {name.partition(".")[2]: weight.detach().clone().requires_grad_() for name, weight in start.items()}
+        bare = {
+            name.partition(".")[2]: weight.detach().clone().requires_grad_() for name, weight in start.items()
+        }
         extra: dict[str, Any] = {}
         if text.pooled is not None:
             h, w = (side * base.latent_factor for side in x.shape[-2:])
-            extra["added_cond_kwargs"] = {"text_embeds": text.pooled, "time_ids": torch.tensor([[h, w, 0, 0, h, w]]).float()}
-        out = functional_call(unet, bare, (x, 500), {"encoder_hidden_states": text.states, "return_dict": False, **extra})[0]
+            extra["added_cond_kwargs"] = {
+                "text_embeds": text.pooled,
+                "time_ids": torch.tensor([[h, w, 0, 0, h, w]]).float(),
+            }
+        out = functional_call(
+            unet, bare, (x, 500), {"encoder_hidden_states": text.states, "return_dict": False, **extra}
+        )[0]
         grads.append(torch.autograd.grad(out.square().sum(), list(bare.values())))
     assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
     assert all(p.grad is None for p in unet.parameters())
@@ -227,7 +253,9 @@ def test_a_change_without_a_place_is_refused(sd1, change, words):
         sd1.base.wear(Concept({}, change, Record("odd", sd1.base.origin)))
 
 
-@pytest.mark.parametrize("parts", [(), (torch.ones(1, 24), torch.ones(1, 24)), (torch.ones(1, 25),), (torch.ones(24),)])
+@pytest.mark.parametrize(
+    "parts", [(), (torch.ones(1, 24), torch.ones(1, 24)), (torch.ones(1, 25),), (torch.ones(24),)]
+)
 def test_vectors_of_another_text_encoder_are_refused(sd1, parts):
     with pytest.raises(WrongBase, match="text encoders read"):
         sd1.base.wear(Concept({"<new1>": parts}, {}, Record("odd", sd1.base.origin)))

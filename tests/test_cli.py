@@ -23,6 +23,7 @@ from motif.cli import main
 from motif.cli.app import app
 from motif.cli.options import HANDLED, arguments_help, options
 from motif.cli.outputs import concept_path, prepare
+from motif.cli.reference import commands, reference
 from motif.cli.voice import aligned, duration
 from motif.errors import InputError
 
@@ -479,26 +480,20 @@ def test_every_setting_of_a_method_is_an_option_with_its_default(verb: str, name
             assert option.help and parameter.name in {*arguments_help(function), "resume"}, parameter.name
 
 
-def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, click.Command]]:
-    """Every command that does something, by its whole name."""
-    found: list[tuple[str, click.Command]] = []
-    for name in group.list_commands(click.Context(group)):
-        command = group.get_command(click.Context(group), name)
-        assert command is not None
-        inside = isinstance(command, click.Group)
-        found += commands(command, (*path, name)) if inside else [(" ".join((*path, name)), command)]
-    return found
-
-
 def test_every_command_and_every_option_explains_itself(motif: Callable[..., Ran]) -> None:
-    for name, command in commands(app):
+    for name, command in commands(app, ("motif",)):
         assert command.help and command.get_short_help_str(), name
         for parameter in command.params:
             if isinstance(parameter, click.Option):
                 assert parameter.help, (name, parameter.name)
-        shown = motif(*name.split(), "--help")
-        assert shown.code == 0 and shown.out.startswith("Usage: motif " + name)
+        shown = motif(*name.split()[1:], "--help")
+        assert shown.code == 0 and shown.out.startswith(f"Usage: {name} ")
         assert "--debug" in shown.out and "--json" in shown.out
+
+
+def test_the_reference_page_is_what_the_commands_say() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert page == reference(), "docs/commands.md is out of date: make docs"
 
 
 def test_the_demos_options_are_its_functions() -> None:

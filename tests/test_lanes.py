@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from pieces import Flat, Watch, concept_of, gap
 
+from conftest import Model
 from motif.attention import Call, Control, Site
 from motif.errors import InputError
 from motif.lanes import Lane, denoise, draw, finish
+from pieces import Flat, Watch, concept_of, gap
 
 STEPS = 4
 
@@ -29,7 +31,7 @@ def lane(
     base = model.base
     return Lane(
         name,
-        model.noise(n, seed=seed),
+        model.noise(n, seed=seed).to(base.dtype),
         base.read(prompt),
         **{"uncond": base.read_uncond(), "guidance": 5.0} | extra,
     )
@@ -39,15 +41,28 @@ def run(model: Any, *lanes: Lane, controls: Sequence[Control] = (), steps: int =
     return finish(denoise(model.base, lanes, steps=steps, controls=controls, **extra))
 
 
-def test_lanes_in_any_order_give_the_same_bits(model):
-    a, b, c = (
-        lane(model),
-        lane(model, "aux", "a teapot", seed=1),
-        lane(model, "third", "the sea", seed=2, guidance=1.0),
-    )
+def in_another_order(model: Any) -> float:
+    """How far lanes that stand in another order end from where they ended before."""
+    a, b = lane(model), lane(model, "aux", "a teapot", seed=1)
+    c = lane(model, "third", "the sea", seed=2, guidance=1.0)
     first, second = run(model, a, b, c), run(model, c, a, b)
-    for name in ("main", "aux", "third"):
-        assert torch.equal(first[name], second[name])
+    return max(gap(second[name], first[name]) for name in ("main", "aux", "third"))
+
+
+def test_lanes_in_any_order_give_the_same(model):
+    """0.0 where this was written; elsewhere a matrix product may round the last rows of a batch in its own way."""
+    assert in_another_order(model) < 1e-5
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2-v", "sdxl"])
+def test_lanes_in_any_order_give_the_same_in_float64(family):
+    import tiny
+
+    pipe = tiny.pipeline(family)
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.double()
+    assert in_another_order(Model(family, tiny.base_of(pipe), None)) < 1e-13
 
 
 def test_a_lane_is_alone_among_others(model):
@@ -60,9 +75,9 @@ def test_a_lane_is_alone_among_others(model):
     assert gap(flat["aux"], run(model, b)["aux"]) > 1e-3
 
 
-def test_a_name_is_only_a_name(model):
-    mine, other = lane(model), lane(model, "another name")
-    assert torch.equal(run(model, mine)["main"], run(model, other)["another name"])
+def test_a_name_is_only_a_name(small):
+    mine, other = lane(small), lane(small, "another name")
+    assert torch.equal(run(small, mine)["main"], run(small, other)["another name"])
 
 
 def test_images_of_a_batch_do_not_influence_one_another(model):
@@ -73,7 +88,7 @@ def test_images_of_a_batch_do_not_influence_one_another(model):
         one = run(model, Lane("main", x[i : i + 1], base.read(prompt), base.read_uncond(), 5.0))["main"]
         assert gap(one[0], together[i]) < 1e-5
     turned = run(model, Lane("main", x.flip(0), base.read(prompts[::-1]), base.read_uncond(), 5.0))["main"]
-    assert torch.equal(turned.flip(0), together)
+    assert gap(turned.flip(0), together) < 1e-5
 
 
 def test_attention_is_fused_again_after_the_last_step_that_looks(model, monkeypatch):
@@ -118,12 +133,12 @@ class Context(Control):
 
 
 @pytest.mark.parametrize("case", ["plain", "watched", "context", "gradients", "aux ends", "uncond per step"])
-def test_a_texts_keys_and_values_are_computed_once_per_run(model, case):
-    base, plain = model.base, run(model, lane(model))
-    counts, hooks = projections(model)
+def test_a_texts_keys_and_values_are_computed_once_per_run(small, case):
+    base, plain = small.base, run(small, lane(small))
+    counts, hooks = projections(small)
     try:
         with torch.set_grad_enabled(case == "gradients"):
-            lanes, controls, wanted = [lane(model)], [], 1
+            lanes, controls, wanted = [lane(small)], [], 1
             if case == "watched":
                 controls = [Watch()]
             elif case == "context":
@@ -131,11 +146,11 @@ def test_a_texts_keys_and_values_are_computed_once_per_run(model, case):
             elif case == "gradients":
                 wanted = STEPS
             elif case == "aux ends":
-                lanes.append(lane(model, "aux", "a teapot", until=0.5))
+                lanes.append(lane(small, "aux", "a teapot", until=0.5))
                 wanted = 2
             elif case == "uncond per step":
-                lanes, wanted = [lane(model, uncond=[base.read_uncond() for _ in range(STEPS)])], STEPS
-            done = run(model, *lanes, controls=controls)
+                lanes, wanted = [lane(small, uncond=[base.read_uncond() for _ in range(STEPS)])], STEPS
+            done = run(small, *lanes, controls=controls)
     finally:
         for hook in hooks:
             hook.remove()
@@ -143,14 +158,14 @@ def test_a_texts_keys_and_values_are_computed_once_per_run(model, case):
     assert gap(done["main"].detach(), plain["main"]) < 1e-5
 
 
-def test_the_memory_belongs_to_one_run(model):
+def test_the_memory_belongs_to_one_run(small):
     """A base in other weights, right after, sees its own keys and values."""
-    base = model.base
+    base = small.base
     dressed = base.wear(concept_of(base, None))
-    first = run(model, lane(model))["main"]
-    worn = finish(denoise(dressed, [lane(model)], steps=STEPS))["main"]
+    first = run(small, lane(small))["main"]
+    worn = finish(denoise(dressed, [lane(small)], steps=STEPS))["main"]
     assert gap(worn, first) > 1e-3
-    assert torch.equal(run(model, lane(model))["main"], first)
+    assert torch.equal(run(small, lane(small))["main"], first)
 
 
 def test_gradients_flow_from_the_latents_to_the_text(small):
@@ -165,19 +180,19 @@ def test_gradients_flow_from_the_latents_to_the_text(small):
 
 
 @pytest.mark.parametrize("shape", [(1, 2), (3, 1)])
-def test_latents_need_not_be_square(model, shape):
-    side = 4 * model.base.latent_factor
+def test_latents_need_not_be_square(small, shape):
+    side = 4 * small.base.latent_factor
     size = (side * shape[0], side * shape[1])
-    wide = Lane("main", model.noise(size=size), model.base.read("a cat"), model.base.read_uncond(), 5.0)
+    wide = Lane("main", small.noise(size=size), small.base.read("a cat"), small.base.read_uncond(), 5.0)
     seen = Watch()
-    out = run(model, wide, controls=[seen])["main"]
-    assert out.shape == (1, *model.base.latent_shape(size)) and torch.isfinite(out).all()
-    assert gap(out, run(model, wide)["main"]) < 1e-5
+    out = run(small, wide, controls=[seen])["main"]
+    assert out.shape == (1, *small.base.latent_shape(size)) and torch.isfinite(out).all()
+    assert gap(out, run(small, wide)["main"]) < 1e-5
 
 
-def test_a_borrowed_uncond_is_the_lenders(model):
+def test_a_borrowed_uncond_is_the_lenders(small):
     """Two lanes alike, one of which borrows: the same picture from one row less."""
-    main = lane(model)
+    main = lane(small)
     twin = Lane("aux", main.latents, main.text, None, 5.0, borrows="main")
     rows: list[int] = []
 
@@ -186,51 +201,51 @@ def test_a_borrowed_uncond_is_the_lenders(model):
             rows.append(len(call.rows))
             return latents
 
-    both = run(model, main, twin, controls=[Count()])
+    both = run(small, main, twin, controls=[Count()])
     assert torch.equal(both["main"], both["aux"]) and rows == [3] * STEPS
 
 
-def test_uncond_per_step_equals_one_text_for_all(model):
-    uncond = model.base.read_uncond()
-    one, many = lane(model, uncond=uncond), lane(model, uncond=[uncond] * STEPS)
-    assert torch.equal(run(model, one)["main"], run(model, many)["main"])
+def test_uncond_per_step_equals_one_text_for_all(small):
+    uncond = small.base.read_uncond()
+    one, many = lane(small, uncond=uncond), lane(small, uncond=[uncond] * STEPS)
+    assert torch.equal(run(small, one)["main"], run(small, many)["main"])
 
 
-def test_guidance_one_has_no_uncond_row(model):
-    other = lane(model, uncond=model.base.read_uncond("bad, blurry"), guidance=1.0)
-    assert torch.equal(run(model, lane(model, guidance=1.0))["main"], run(model, other)["main"])
+def test_guidance_one_has_no_uncond_row(small):
+    other = lane(small, uncond=small.base.read_uncond("bad, blurry"), guidance=1.0)
+    assert torch.equal(run(small, lane(small, guidance=1.0))["main"], run(small, other)["main"])
 
 
-def test_the_loop_is_a_generator_that_can_be_stopped_and_gone_on_with(model):
-    a = lane(model)
-    steps = list(denoise(model.base, [a], steps=STEPS))
+def test_the_loop_is_a_generator_that_can_be_stopped_and_gone_on_with(small):
+    a = lane(small)
+    steps = list(denoise(small.base, [a], steps=STEPS))
     assert [(s.step, s.steps) for s in steps] == [(i, STEPS) for i in range(STEPS)]
-    assert tuple(s.t for s in steps) == model.base.schedule.timesteps(STEPS)
+    assert tuple(s.t for s in steps) == small.base.schedule.timesteps(STEPS)
     half = Lane("main", steps[1].latents["main"], a.text, a.uncond, a.guidance)
-    assert torch.equal(run(model, half, start=2)["main"], steps[-1].latents["main"])
+    assert torch.equal(run(small, half, start=2)["main"], steps[-1].latents["main"])
 
 
-def test_a_lane_lives_as_long_as_it_says(model):
-    steps = list(denoise(model.base, [lane(model), lane(model, "aux", "sea", until=0.5)], steps=STEPS))
+def test_a_lane_lives_as_long_as_it_says(small):
+    steps = list(denoise(small.base, [lane(small), lane(small, "aux", "sea", until=0.5)], steps=STEPS))
     assert [set(s.latents) for s in steps] == [{"main", "aux"}] * 2 + [{"main"}] * 2
-    assert len(list(denoise(model.base, [lane(model, until=0.5)], steps=STEPS))) == 2
+    assert len(list(denoise(small.base, [lane(small, until=0.5)], steps=STEPS))) == 2
 
 
-def test_after_moves_the_latents_of_a_step(model):
+def test_after_moves_the_latents_of_a_step(small):
     class Zero(Control):
         def after(self, call: Call, latents: Any) -> Any:
             return {name: torch.zeros_like(x) for name, x in latents.items()}
 
-    assert not run(model, lane(model), controls=[Zero()])["main"].any()
+    assert not run(small, lane(small), controls=[Zero()])["main"].any()
 
 
-def test_eta_draws_each_images_noise_from_its_own_generator(model):
+def test_eta_draws_each_images_noise_from_its_own_generator(small):
     def noisy(x: torch.Tensor, seeds: list[int]) -> torch.Tensor:
         draws = [torch.Generator().manual_seed(seed) for seed in seeds]
-        many = Lane("main", x, model.base.read("a cat"), model.base.read_uncond(), 5.0)
-        return run(model, many, eta=1.0, draws=draws)["main"]
+        many = Lane("main", x, small.base.read("a cat"), small.base.read_uncond(), 5.0)
+        return run(small, many, eta=1.0, draws=draws)["main"]
 
-    x = model.noise(2)
+    x = small.noise(2)
     both = noisy(x, [7, 8])
     assert gap(noisy(x[1:], [8])[0], both[1]) < 1e-5
     assert gap(noisy(x[1:], [9])[0], both[1]) > 1e-2
@@ -293,22 +308,23 @@ def pictures(model: Any, prompts: list[str], seeds: list[int], **extra: Any) -> 
     ]
 
 
+def levels_apart(a: bytes, b: bytes) -> int:
+    return int(abs(np.frombuffer(a, np.uint8).astype(int) - np.frombuffer(b, np.uint8)).max())
+
+
 def test_a_picture_depends_on_its_own_prompt_and_seed_alone(model):
     prompts, seeds = ["a cat", "a teapot", "the sea"], [3, 4, 5]
     together = pictures(model, prompts, seeds)
     assert pictures(model, prompts, seeds) == together
-    assert pictures(model, prompts[::-1], seeds[::-1]) == together[::-1]
+    for a, b in zip(pictures(model, prompts[::-1], seeds[::-1])[::-1], together, strict=True):
+        assert levels_apart(a, b) <= 1
     assert len(set(together)) == 3
 
 
 def test_batch_size_changes_no_picture_by_more_than_rounding(model):
-    import numpy as np
-
     prompts, seeds = ["a cat", "a teapot", "a cat"], [3, 4, 5]
     whole, single = (pictures(model, prompts, seeds, batch_size=n, eta=1.0) for n in (3, 1))
-    for a, b in zip(whole, single, strict=True):
-        a, b = (np.frombuffer(x, np.uint8).astype(int) for x in (a, b))
-        assert abs(a - b).max() <= 1
+    assert all(levels_apart(a, b) <= 1 for a, b in zip(whole, single, strict=True))
 
 
 @pytest.mark.parametrize(

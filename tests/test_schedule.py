@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -113,7 +114,7 @@ def test_timesteps_are_diffusers_own(spacing, steps):
         t for t in theirs.timesteps.tolist() if t >= 0
     )  # 497 trailing steps are 498, the last is -1
     assert len(ours) == steps
-    assert all(a > b >= 0 for a, b in zip(ours, ours[1:], strict=False))
+    assert all(a > b >= 0 for a, b in pairwise(ours))
 
 
 def test_a_thousand_steps_visit_every_timestep_once():

@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pieces import concept_of
 
 from motif.errors import InputError
 from motif.text import STAND_IN, Reader, Tokens
+from pieces import concept_of
 
 PROMPTS = [
     "",

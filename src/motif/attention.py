@@ -129,8 +129,8 @@ class Seam:
         q = _heads(attn.to_q(hidden_states), attn.heads)
         k, v = (_heads(x, attn.heads) for x in self._keyvalue(attn, context, call))
         if attention_mask is not None:
-            attention_mask = attn.prepare_attention_mask(attention_mask, k.shape[2], len(k))
-            attention_mask = attention_mask.view(len(k), attn.heads, -1, k.shape[2])
+            mask: Tensor = attn.prepare_attention_mask(attention_mask, k.shape[2], len(k))
+            attention_mask = mask.view(len(k), attn.heads, -1, k.shape[2])
         controls = call.controls if call else ()
         viewers = [c for c in controls if c.looks(self.site, call)] if call else []
         maps = None
@@ -197,7 +197,9 @@ def open_seams(unet: Any) -> tuple[Site, ...]:
         extras = ("group_norm", "spatial_norm", "norm_cross", "norm_q", "norm_k", "add_k_proj")
         odd = [part for part in extras if getattr(attn, part, None) is not None]
         if odd or attn.residual_connection or attn.rescale_output_factor != 1.0:
-            raise InputError(f"attention layer {name} has {', '.join(odd) or 'a residual'}: motif reads SD1, SD2 and SDXL")
+            raise InputError(
+                f"attention layer {name} has {', '.join(odd) or 'a residual'}: motif reads SD1, SD2 and SDXL"
+            )
         kind: Kind = "cross" if name.endswith("attn2") else "self"
         seams[key] = Seam(Site(name, kind, name.split("_")[0]))
     unet.set_attn_processor(dict(seams))

@@ -36,26 +36,34 @@ class Models:
     vae: Any
     readers: tuple[Reader, ...]
     sites: tuple[Site, ...]
+    own: Mapping[
+        str, Tensor
+    ]  # every parameter of the UNet and the text encoders by full name, as it was loaded
     empty_is_zero: bool = False  # SDXL: an empty negative prompt is a zero state, not an encoded ""
     lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def part(self, name: str) -> tuple[Any, str]:
-        """("unet.x.weight") -> (the UNet, "x.weight"); text encoders are "text_encoder" and "text_encoder_2"."""
-        owner, _, rest = name.partition(".")
-        parts = {"unet": self.unet} | {
-            f"text_encoder{'' if i == 0 else f'_{i + 1}'}": reader.encoder for i, reader in enumerate(self.readers)
+    def parts(self) -> dict[str, Any]:
+        """The modules that weights can be worn on: "unet", "text_encoder" and SDXL's "text_encoder_2"."""
+        suffixes = ("", "_2")
+        encoders = {
+            f"text_encoder{s}": reader.encoder for s, reader in zip(suffixes, self.readers, strict=False)
         }
-        if owner not in parts:
-            raise KeyError(name)
-        return parts[owner], rest
+        return {"unet": self.unet} | encoders
 
     def parameter(self, name: str) -> Tensor:
-        """The base's own weight, by its full name; KeyError where there is none."""
-        module, rest = self.part(name)
-        try:
-            return module.get_parameter(rest)
-        except AttributeError:
-            raise KeyError(name) from None
+        """The base's own weight, by its full name, also while another is worn; KeyError where there is none."""
+        return self.own[name]
+
+    @staticmethod
+    def of(unet: Any, vae: Any, readers: Sequence[Reader], *, empty_is_zero: bool = False) -> Models:
+        """Open the seams, and keep hold of every parameter that is there now."""
+        models = Models(unet, vae, tuple(readers), open_seams(unet), {}, empty_is_zero)
+        own = {
+            f"{part}.{name}": weight
+            for part, module in models.parts().items()
+            for name, weight in module.named_parameters()
+        }
+        return dataclasses.replace(models, own=own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +76,9 @@ class Base:
     origin: Origin
     size: int  # the side of its pictures in pixels
     guidance: float = 7.5  # its own default guidance scale
-    advice: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])  # settings per method
+    advice: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict[str, Mapping[str, Any]]
+    )  # settings per method
     weights: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     vectors: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict[str, tuple[Tensor, ...]])
     nouns: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -82,8 +92,8 @@ class Base:
             device: "cpu", "cuda", "cuda:1"...; the default is a GPU where there is one.
             precision: "fp32", "fp16" or "bf16"; the default is fp32 on a CPU and bf16 on a GPU.
         Raises:
-            MissingModel: not on this machine and not to be fetched. InputError: not a Stable Diffusion pipeline, or a device
-                that is not here.
+            MissingModel: not on this machine and not to be fetched. InputError: not a Stable Diffusion pipeline, or
+                a device that is not here.
         """
         device = loading.device_of(device)
         parts = loading.pipeline_parts(name, dtype=loading.dtype_of(precision, device), device=device)
@@ -102,17 +112,27 @@ class Base:
     ) -> Base:
         """From models in memory; they are frozen and their attention seams opened, their outputs stay the same.
 
-        `advice` is what the base's makers found to work on it: {"guidance": 5, "learn": {"custom-diffusion": {"lr": ...}}}.
+        `advice` is what the base's makers found to work: {"guidance": 5, "learn": {"custom-diffusion": {"lr": ...}}}.
         """
         for model in (unet, vae, *(reader.encoder for reader in readers)):
             model.requires_grad_(False).eval()
-        models = Models(unet, vae, tuple(readers), open_seams(unet), empty_is_zero)
+        models = Models.of(unet, vae, readers, empty_is_zero=empty_is_zero)
         shape, norms = signature(dict(unet.named_parameters()))
         side = unet.config.sample_size
-        side = int(side if isinstance(side, int) else max(side)) * (2 ** (len(vae.config.block_out_channels) - 1))
+        side = int(side if isinstance(side, int) else max(side)) * (
+            2 ** (len(vae.config.block_out_channels) - 1)
+        )
         advice = advice or {}
         guidance = float(advice.get("guidance", 7.5))
-        return Base(name, models, Schedule.read(scheduler), Origin(name, shape, norms), side, guidance, advice.get("learn", {}))
+        return Base(
+            name,
+            models,
+            Schedule.read(scheduler),
+            Origin(name, shape, norms),
+            side,
+            guidance,
+            advice.get("learn", {}),
+        )
 
     # -- what it wears -------------------------------------------------------------------------------------------
 
@@ -135,25 +155,40 @@ class Base:
     def _wear_one(self, concept: Concept, *, other_base: bool) -> Base:
         who, origin = " ".join(concept.tokens) or concept.record.method, concept.record.base
         if not origin.same_shape(self.origin):
-            raise WrongBase(f"{who} was learned on {origin.name}, whose architecture is not {self.name}'s: load {origin.name}")
+            raise WrongBase(
+                f"{who} was learned on {origin.name}, whose architecture is not {self.name}'s: load {origin.name}"
+            )
         if not other_base and not origin.same_weights(self.origin):
             raise WrongBase(
                 f"{who} was learned on {origin.name}; {self.name} has the same architecture and other weights: "
                 f"load {origin.name}, or allow it (--other-base)"
             )
         if twice := concept.tokens.keys() & self.vectors.keys():
-            raise InputError(f"two concepts use the token {min(twice)}: give one of them another (motif merge renames)")
+            raise InputError(
+                f"two concepts use the token {min(twice)}: give one of them another (motif merge renames)"
+            )
         self._check_fit(concept, who)
         if shared := concept.changes.keys() & self.weights.keys():
-            log.warning("%s changes %d weights that another concept changes too: the changes are added", who, len(shared))
+            log.warning(
+                "%s changes %d weights that another concept changes too: the changes are added",
+                who,
+                len(shared),
+            )
         before = {name: self.weights.get(name, self.models.parameter(name)) for name in concept.changes}
-        weights = {**self.weights, **{name: change.on(before[name]) for name, change in concept.changes.items()}}
+        weights = {
+            **self.weights,
+            **{name: change.on(before[name]) for name, change in concept.changes.items()},
+        }
         device, dtype = self.device, self.dtype
-        vectors = {token: tuple(v.to(device, dtype) for v in parts) for token, parts in concept.tokens.items()}
+        vectors = {
+            token: tuple(v.to(device, dtype) for v in parts) for token, parts in concept.tokens.items()
+        }
         base = self.dressed(weights, {**self.vectors, **vectors}, {**self.nouns, **concept.record.nouns})
         log.info("%s: %s", who, self.difference(base))
         if not vectors and all(torch.equal(weights[name], weight) for name, weight in before.items()):
-            raise InputError(f"{who} changes nothing on {self.name}: the file holds no learned weight and no token")
+            raise InputError(
+                f"{who} changes nothing on {self.name}: the file holds no learned weight and no token"
+            )
         return dataclasses.replace(base, concepts=(*self.concepts, concept))
 
     def _check_fit(self, concept: Concept, who: str) -> None:
@@ -174,17 +209,25 @@ class Base:
                 )
 
     def dressed(
-        self, weights: Mapping[str, Tensor], vectors: Mapping[str, tuple[Tensor, ...]], nouns: Mapping[str, str]
+        self,
+        weights: Mapping[str, Tensor],
+        vectors: Mapping[str, tuple[Tensor, ...]],
+        nouns: Mapping[str, str],
     ) -> Base:
         """This base with just these tensors on (they may be parameters under training)."""
         return dataclasses.replace(self, weights=weights, vectors=vectors, nouns=nouns)
 
     def difference(self, dressed: Base) -> str:
         """What wearing changed, in words: "32 of 32 cross-attention K/V weights, mean |W − W₀| 1.2e-3"."""
-        gaps = [float((w.float() - self.models.parameter(n).float()).abs().mean()) for n, w in dressed.weights.items()]
+        gaps = [
+            float((w.float() - self.models.parameter(n).float()).abs().mean())
+            for n, w in dressed.weights.items()
+        ]
         changed = sum(gap > 0 for gap in gaps)
         mean = sum(gaps) / max(len(gaps), 1)
-        words = ", ".join(f"{t} ({len(v[0])} vector{'s' * (len(v[0]) > 1)})" for t, v in dressed.vectors.items())
+        words = ", ".join(
+            f"{t} ({len(v[0])} vector{'s' * (len(v[0]) > 1)})" for t, v in dressed.vectors.items()
+        )
         return f"{changed} of {len(gaps)} weights changed, mean |W - W0| {mean:.2e}; tokens {words or 'none'}"
 
     @contextlib.contextmanager
@@ -196,8 +239,9 @@ class Base:
             owner, _, rest = name.partition(".")
             by_part.setdefault(owner, {})[rest] = weight
         with self.models.lock, contextlib.ExitStack() as stack:
+            parts = self.models.parts()
             for owner, weights in by_part.items():
-                stack.enter_context(worn(self.models.part(f"{owner}.")[0], weights))
+                stack.enter_context(worn(parts[owner], weights))
             yield
 
     # -- what it does --------------------------------------------------------------------------------------------
@@ -219,7 +263,9 @@ class Base:
         """[c, h, w] of the latents of a picture of (h, w) pixels; InputError where the size does not divide."""
         h, w = size or (self.size, self.size)
         if h % self.latent_factor or w % self.latent_factor or min(h, w) < 1:
-            raise InputError(f"a picture of {h}x{w} does not fit: both sides must be multiples of {self.latent_factor}")
+            raise InputError(
+                f"a picture of {h}x{w} does not fit: both sides must be multiples of {self.latent_factor}"
+            )
         return int(self.models.unet.config.in_channels), h // self.latent_factor, w // self.latent_factor
 
     def read(self, prompts: str | Sequence[str]) -> Text:
@@ -246,40 +292,60 @@ class Base:
         zero = None if text.pooled is None else torch.zeros_like(text.pooled)
         return dataclasses.replace(text, states=torch.zeros_like(text.states), pooled=zero)
 
-    def predict(self, x: Tensor, t: Tensor | int, states: Tensor, pooled: Tensor | None, call: Call | None) -> Tensor:
+    def predict(
+        self, x: Tensor, t: Tensor | int, states: Tensor, pooled: Tensor | None, call: Call | None
+    ) -> Tensor:
         """The network's raw output for a stacked batch: x [image, c, h, w], t one timestep or one per image."""
         extra: dict[str, Any] = {}
         if pooled is not None:
             h, w = (side * self.latent_factor for side in x.shape[-2:])
-            ids = torch.tensor([h, w, 0, 0, h, w], device=x.device, dtype=x.dtype)  # original size, crop, target size
+            ids = torch.tensor(
+                [h, w, 0, 0, h, w], device=x.device, dtype=x.dtype
+            )  # original size, crop, target size
             extra["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": ids.expand(len(x), -1)}
         with self.on():
             out = self.models.unet(
-                x, t, encoder_hidden_states=states, cross_attention_kwargs={"call": call}, return_dict=False, **extra
+                x,
+                t,
+                encoder_hidden_states=states,
+                cross_attention_kwargs={"call": call},
+                return_dict=False,
+                **extra,
             )
         return out[0]
 
     def check_seams(self) -> None:
         """InputError where somebody replaced a seam by another attention processor: controls would not be heard."""
-        lost = [name for name, processor in self.models.unet.attn_processors.items() if not isinstance(processor, Seam)]
+        lost = [
+            name
+            for name, processor in self.models.unet.attn_processors.items()
+            if not isinstance(processor, Seam)
+        ]
         if lost:
-            raise InputError(f"{lost[0]} (+{len(lost) - 1} more) has another attention processor: load the base anew")
+            raise InputError(
+                f"{lost[0]} (+{len(lost) - 1} more) has another attention processor: load the base anew"
+            )
 
     def encode(self, pictures: Tensor, *, seeds: Sequence[int] | None = None) -> Tensor:
-        """Pictures [image, 3, h, w] in [-1, 1] -> scaled latents: the mean, or one draw per image where seeds are given."""
+        """Pictures [image, 3, h, w] in [-1, 1] -> scaled latents: the mean, or a draw per image where seeds are given."""
         vae = self.models.vae
         with torch.no_grad():
             posterior = vae.encode(pictures.to(self.device, vae.dtype)).latent_dist
         latents = posterior.mean
         if seeds is not None:
-            draws = [torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+            draws = [
+                torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(seed))
+                for seed in seeds
+            ]
             latents = latents + posterior.std * torch.stack(draws).to(latents)
         return (latents * vae.config.scaling_factor).to(self.dtype)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents -> pictures [image, 3, h, w] in [-1, 1], float32. Latents that are not finite are an error."""
         if not torch.isfinite(latents).all():
-            raise InputError(f"the latents are not finite: {self.name} overflowed in {self.dtype}; try --precision fp32")
+            raise InputError(
+                f"the latents are not finite: {self.name} overflowed in {self.dtype}; try --precision fp32"
+            )
         vae = self.models.vae
         with torch.no_grad():
             return vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample.float().clamp(-1, 1)

@@ -56,7 +56,7 @@ class Record:
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
-        """Settings are kept as JSON reads them back (tuples are lists, paths are words), so that a file equals its value."""
+        """Settings are kept as JSON reads them back (tuples are lists, paths words), so that a file equals its value."""
         object.__setattr__(self, "settings", json.loads(json.dumps(dict(self.settings), default=str)))
 
 
@@ -100,7 +100,9 @@ class Concept:
         try:
             return _assemble(json.loads(header["motif.record"]), tensors)
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: damaged, its record does not fit its tensors ({type(error).__name__}: {error})") from None
+            raise InputError(
+                f"{path}: damaged, its record does not fit its tensors ({type(error).__name__}: {error})"
+            ) from None
 
     def describe(self) -> dict[str, Any]:
         """What `motif show` prints: tokens, noun, method, base, settings and sizes."""
@@ -120,8 +122,12 @@ class Concept:
         }
 
     def _tensors(self) -> dict[str, Tensor]:
-        vectors = {f"token/{name}/{i}": part for name, parts in self.tokens.items() for i, part in enumerate(parts)}
-        changes = {f"{kind}/{name}": part for name, c in self.changes.items() for kind, part in c.tensors().items()}
+        vectors = {
+            f"token/{name}/{i}": part for name, parts in self.tokens.items() for i, part in enumerate(parts)
+        }
+        changes = {
+            f"{kind}/{name}": part for name, c in self.changes.items() for kind, part in c.tensors().items()
+        }
         return vectors | changes
 
     def _header(self) -> dict[str, str]:
@@ -173,9 +179,10 @@ def _assemble(record: dict[str, Any], tensors: dict[str, Tensor]) -> Concept:
             tokens.setdefault(token, {})[int(encoder)] = tensor
         else:
             parts.setdefault(name, {})[kind] = tensor
-    base = Origin(**{**record["base"], "norms": tuple(record["base"]["norms"])})
+    origin: dict[str, Any] = {**record["base"], "norms": tuple(record["base"]["norms"])}
+    made: dict[str, Any] = {**record, "base": Origin(**origin)}
     return Concept(
         {token: tuple(by_encoder[i] for i in sorted(by_encoder)) for token, by_encoder in tokens.items()},
         {name: Change(**part) for name, part in parts.items()},
-        Record(**{**record, "base": base}),
+        Record(**made),
     )

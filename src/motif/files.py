@@ -60,12 +60,9 @@ def reason(error: OSError) -> str:
 
 
 def tells_full_disk(error: BaseException) -> bool:
-    """Whether an error is a full disk in other words: safetensors and torch.save have their own."""
+    """Whether an error is a full disk in other words: safetensors has its own, torch.save (its container's file) too."""
     text = str(error)
-    return any(
-        sign in text
-        for sign in ("No space left on device", "os error 28", "PytorchStreamWriter failed writing")
-    )
+    return any(sign in text for sign in ("No space left on device", "os error 28", "inline_container.cc"))
 
 
 def natural(path: Path) -> list[tuple[int, int, str]]:

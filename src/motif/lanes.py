@@ -96,7 +96,7 @@ def denoise(
         alive = [lane for lane in lanes if step < lane.last(steps)]
         if not alive:
             break
-        rows = [(lane, side, text) for lane in alive for side, text in lane.sides(step)]
+        rows: list[tuple[Lane, Side, Text]] = [(lane, *row) for lane in alive for row in lane.sides(step)]
         if batch is None or not batch.holds(rows):
             batch = _Batch.stack(rows, lengths)
         t, s = times[step], times[step + 1] if step + 1 < steps else CLEAN
@@ -107,7 +107,9 @@ def denoise(
         first = next(iter(latents.values()))
         noise = draw_noise(tuple(first.shape[1:]), draws, first) if eta else None
         latents = {
-            lane.name: base.schedule.move(latents[lane.name], _guided(lane, outputs), t, s, eta=eta, noise=noise)
+            lane.name: base.schedule.move(
+                latents[lane.name], _guided(lane, outputs), t, s, eta=eta, noise=noise
+            )
             for lane in alive
         }
         for control in controls:
@@ -115,7 +117,9 @@ def denoise(
         yield Step(step, steps, t, latents)
     deaf = [c for c in controls if type(c).maps is not Control.maps and id(c) not in looked]
     if deaf and start < steps:
-        raise InputError(f"{type(deaf[0]).__name__} saw no attention map in the whole run: it changed nothing")
+        raise InputError(
+            f"{type(deaf[0]).__name__} saw no attention map in the whole run: it changed nothing"
+        )
 
 
 def _check_guidance(lanes: Sequence[Lane], steps: int) -> None:
@@ -126,13 +130,17 @@ def _check_guidance(lanes: Sequence[Lane], steps: int) -> None:
         if lender is None:
             raise InputError(f"lane {lane.name} borrows from {lane.borrows}, which is no lane of this run")
         if not isinstance(lender.uncond, Text | None) and len(lender.uncond) < steps:
-            raise InputError(f"lane {lender.name} has {len(lender.uncond)} unconditional texts for {steps} steps")
+            raise InputError(
+                f"lane {lender.name} has {len(lender.uncond)} unconditional texts for {steps} steps"
+            )
         if lane.guidance == 1.0:
             continue
         if lender.uncond is None:
             raise InputError(f"lane {lane.name} has guidance {lane.guidance:g} and no unconditional text")
         if lender.guidance == 1.0 or lender.last(steps) < lane.last(steps):
-            raise InputError(f"lane {lane.name} borrows from {lender.name}, which is not guided as long as it lives")
+            raise InputError(
+                f"lane {lane.name} borrows from {lender.name}, which is not guided as long as it lives"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +161,9 @@ class _Batch:
         counts = [row.span.stop - row.span.start for row in named]
         states = torch.cat([_each(row.text.states, n) for row, n in zip(named, counts, strict=True)])
         pooled = [
-            _each(row.text.pooled, n) for row, n in zip(named, counts, strict=True) if row.text.pooled is not None
+            _each(row.text.pooled, n)
+            for row, n in zip(named, counts, strict=True)
+            if row.text.pooled is not None
         ]
         return _Batch(tuple(named), states, torch.cat(pooled) if pooled else None, {})
 
@@ -185,12 +195,12 @@ def _guided(lane: Lane, outputs: Mapping[tuple[str, Side], Tensor]) -> Tensor:
 
 def finish(steps: Iterator[Step]) -> Mapping[str, Tensor]:
     """Run a loop to its end and return the last latents of its lanes."""
-    last: Step | None = None
-    for last in steps:
-        pass
-    if last is None:
+    latents: Mapping[str, Tensor] | None = None
+    for step in steps:
+        latents = step.latents
+    if latents is None:
         raise InputError("the run has no steps left to take")
-    return last.latents
+    return latents
 
 
 def draw(
@@ -211,12 +221,16 @@ def draw(
     Everything is checked before the first step: prompts, size, counts.
     """
     if len(prompts) != len(seeds) or not seeds or batch_size < 1:
-        raise InputError(f"{len(prompts)} prompts, {len(seeds)} seeds, batches of {batch_size}: all must match, from 1 up")
+        raise InputError(
+            f"{len(prompts)} prompts, {len(seeds)} seeds, batches of {batch_size}: all must match, from 1 up"
+        )
     shape = base.latent_shape(size)
     guidance = base.guidance if guidance is None else guidance
     with torch.no_grad():
         uncond = base.read_uncond(negative)
-        texts = [base.read(_shortest(prompts[i : i + batch_size])) for i in range(0, len(prompts), batch_size)]
+        texts = [
+            base.read(_shortest(prompts[i : i + batch_size])) for i in range(0, len(prompts), batch_size)
+        ]
     for i, text in zip(range(0, len(seeds), batch_size), texts, strict=True):
         with torch.no_grad():
             draws = [torch.Generator().manual_seed(seed) for seed in seeds[i : i + batch_size]]

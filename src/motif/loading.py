@@ -31,7 +31,9 @@ def pocket_weights() -> Path:
     """The embedded base's folder (pipeline, clip, dino, ...); MOTIF_POCKET_WEIGHTS names another one."""
     folder = Path(os.environ.get("MOTIF_POCKET_WEIGHTS") or str(resources.files("motif.pocket") / "weights"))
     if not (folder / "pipeline" / "model_index.json").is_file():
-        raise MissingModel(f"the embedded base is not in {folder}: make it with `motif pocket render` and `motif pocket train`")
+        raise MissingModel(
+            f"the embedded base is not in {folder}: make it with `motif pocket render` and `motif pocket train`"
+        )
     return folder
 
 
@@ -43,7 +45,9 @@ def device_of(device: str | None) -> str:
     except RuntimeError:
         raise InputError(f"device {device!r}: use cpu, cuda or cuda:1") from None
     if kind == "cuda" and best != "cuda":
-        raise InputError(f"device {device!r}: torch {torch.__version__} finds no GPU on this machine; use cpu")
+        raise InputError(
+            f"device {device!r}: torch {torch.__version__} finds no GPU on this machine; use cpu"
+        )
     return device or best
 
 
@@ -74,17 +78,23 @@ def pipeline_parts(name: str, *, dtype: torch.dtype, device: str) -> dict[str, A
 
 
 def _hearsay(record: logging.LogRecord) -> bool:
-    """Whether a library's message is worth showing: not that it does without torchvision, nor that old files say torch_dtype."""
-    return not any(words in record.getMessage() for words in ("requires torchvision", "`torch_dtype` is deprecated"))
+    """Whether a library's message is worth showing: not that torchvision is absent, nor that old files say torch_dtype."""
+    return not any(
+        words in record.getMessage() for words in ("requires torchvision", "`torch_dtype` is deprecated")
+    )
 
 
-for _library in ("transformers.utils.import_utils", "transformers.configuration_utils", "transformers.modeling_utils"):
+for _library in (
+    "transformers.utils.import_utils",
+    "transformers.configuration_utils",
+    "transformers.modeling_utils",
+):
     logging.getLogger(_library).addFilter(_hearsay)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars and load reports of the libraries while motif loads: what is absent it says itself, as an error."""
+    """No progress bars and load reports of the libraries while motif loads: what is absent is an error of its own."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -94,7 +104,11 @@ def _quiet() -> Iterator[None]:
         library.set_verbosity_error()
         library.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message=".*local_dir_use_symlinks"
+            )  # diffusers' call of its hub library
+            yield
     finally:
         for library, (level, bar) in zip(libraries, before, strict=True):
             library.set_verbosity(level)
@@ -107,12 +121,16 @@ def _folder_or_hub(name: str, where: str, dtype: torch.dtype) -> dict[str, Any]:
     if os.path.isdir(where):
         return _parts(name, where, dtype, local=True)
     if where.count("/") != 1 or where.startswith((".", "/", "~")):
-        raise MissingModel(f"{where}: no such folder; a base is `pocket`, a diffusers folder, a .safetensors or a hub id")
+        raise MissingModel(
+            f"{where}: no such folder; a base is `pocket`, a diffusers folder, a .safetensors or a hub id"
+        )
     try:
         return _parts(name, where, dtype, local=True)
     except MissingModel as missing:
         if why := _out_of_reach():
-            raise MissingModel(f"{missing} and cannot be fetched now: {why}. With a network: hf download {name}") from None
+            raise MissingModel(
+                f"{missing} and cannot be fetched now: {why}. With a network: hf download {name}"
+            ) from None
     return _parts(name, where, dtype, local=False)
 
 
@@ -148,11 +166,15 @@ def _model_index(name: str, where: str, *, local: bool) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read: {error}") from None
     for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         if not isinstance(index.get(part), list) or index[part][0] is None:
-            raise InputError(f"{name} is a {index.get('_class_name', 'folder')} without {part}: motif reads SD1, SD2 and SDXL")
+            raise InputError(
+                f"{name} is a {index.get('_class_name', 'folder')} without {part}: motif reads SD1, SD2 and SDXL"
+            )
     return index
 
 
-def _readers(name: str, where: str, index: dict[str, Any], dtype: torch.dtype, *, local: bool) -> tuple[Reader, ...]:
+def _readers(
+    name: str, where: str, index: dict[str, Any], dtype: torch.dtype, *, local: bool
+) -> tuple[Reader, ...]:
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
     two = index.get("text_encoder_2", [None])[0] is not None
@@ -161,7 +183,9 @@ def _readers(name: str, where: str, index: dict[str, Any], dtype: torch.dtype, *
         kind = CLIPTextModelWithProjection if suffix else CLIPTextModel
         encoder = _weights(kind.from_pretrained, name, where, f"text_encoder{suffix}", dtype, local=local)
         with _missing(name, f"tokenizer{suffix}"):
-            tokenizer: Any = CLIPTokenizer.from_pretrained(where, subfolder=f"tokenizer{suffix}", local_files_only=local)
+            tokenizer: Any = CLIPTokenizer.from_pretrained(
+                where, subfolder=f"tokenizer{suffix}", local_files_only=local
+            )
         if len(tokenizer) < BYTES:  # transformers makes an empty one where the files are not there
             raise MissingModel(f"{name} is incomplete: tokenizer{suffix} has no vocabulary")
         readers.append(Reader(tokenizer, encoder, penultimate=two))
@@ -193,7 +217,9 @@ def _weights(
                 raise plain from None
             log.info("%s: using the fp16 variant of %s", where, part)
     if absent := sorted(info["missing_keys"]):
-        raise InputError(f"{name}: {part} lacks {len(absent)} weights, {absent[0]} first: the file is damaged or another model's")
+        raise InputError(
+            f"{name}: {part} lacks {len(absent)} weights, {absent[0]} first: the file is damaged or another model's"
+        )
     return model
 
 
@@ -207,7 +233,9 @@ def _missing(name: str, part: str) -> Iterator[None]:
     try:
         yield
     except LocalEntryNotFoundError as error:
-        raise MissingModel(f"{name} is not on this machine (no {part} in {constants.HF_HUB_CACHE})") from error
+        raise MissingModel(
+            f"{name} is not on this machine (no {part} in {constants.HF_HUB_CACHE})"
+        ) from error
     except (OSError, ValueError, SafetensorError) as error:
         if os.path.isdir(name) or name == "pocket":
             raise MissingModel(f"{name} is incomplete or damaged: {part} ({_first_line(error)})") from error
@@ -228,7 +256,9 @@ def _out_of_reach() -> str:
         return ""
     hub = urlsplit(constants.ENDPOINT)
     try:
-        socket.create_connection((hub.hostname or "", hub.port or (80 if hub.scheme == "http" else 443)), 5).close()
+        socket.create_connection(
+            (hub.hostname or "", hub.port or (80 if hub.scheme == "http" else 443)), 5
+        ).close()
     except OSError as error:
         return f"{hub.hostname} does not answer ({error.strerror or error})"
     return ""
@@ -241,24 +271,35 @@ def _first_line(error: BaseException) -> str:
 
 def _single_file(name: str, dtype: torch.dtype) -> dict[str, Any]:
     from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+    from safetensors import SafetensorError
 
     from motif.single_file import config_folder
 
-    path = Path(name)
+    path = Path(name).expanduser()
     if not path.is_file():
         raise MissingModel(f"{name}: no such file")
     if path.suffix == ".ckpt":
-        raise InputError(f"{name} is a pickle: convert it to .safetensors first (motif never unpickles a model)")
+        raise InputError(
+            f"{name} is a pickle: convert it to .safetensors first (motif never unpickles a model)"
+        )
     folder, two = config_folder(path)
     kind: Any = StableDiffusionXLPipeline if two else StableDiffusionPipeline
-    extra = {} if two else {"safety_checker": None, "feature_extractor": None}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pipe = kind.from_single_file(str(path), config=str(folder), torch_dtype=dtype, local_files_only=True, **extra)
+    extra: dict[str, Any] = {} if two else {"safety_checker": None, "feature_extractor": None}
+    try:
+        pipe = kind.from_single_file(
+            str(path), config=str(folder), torch_dtype=dtype, local_files_only=True, **extra
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{name} cannot be read as {kind.__name__}: {_first_line(error)}") from error
     readers = [Reader(pipe.tokenizer, pipe.text_encoder, penultimate=two)]
     if two:
         readers.append(Reader(pipe.tokenizer_2, pipe.text_encoder_2, penultimate=True))
-    index = json.loads((folder / "model_index.json").read_text())
+    for part in (pipe.unet, pipe.vae, *(reader.encoder for reader in readers)):
+        if absent := [key for key, weight in part.named_parameters() if weight.is_meta]:
+            raise InputError(
+                f"{name}: its {type(part).__name__} lacks {len(absent)} weights, {absent[0]} first"
+            )
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     return {
         "unet": pipe.unet,
         "vae": pipe.vae,

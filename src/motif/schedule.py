@@ -42,7 +42,9 @@ class Schedule:
         scheduler: Any = DDIMScheduler.from_config({**known, "clip_sample": False, "thresholding": False})
         prediction = scheduler.config.prediction_type
         if prediction not in ("epsilon", "v_prediction", "sample"):
-            raise InputError(f"the base's scheduler predicts {prediction!r}; motif knows epsilon, v_prediction and sample")
+            raise InputError(
+                f"the base's scheduler predicts {prediction!r}; motif knows epsilon, v_prediction and sample"
+            )
         final = float(scheduler.final_alpha_cumprod)
         return Schedule(scheduler.alphas_cumprod.double(), final, prediction, dict(scheduler.config))
 

@@ -37,7 +37,9 @@ class Tokens:
 
     prompt: str
     ids: tuple[int, ...]
-    chars: tuple[tuple[int, int] | None, ...]  # the stretch of the prompt that each position reads; None for specials
+    chars: tuple[
+        tuple[int, int] | None, ...
+    ]  # the stretch of the prompt that each position reads; None for specials
     splices: tuple[tuple[int, str, int], ...]  # (position, learned token, which of its vectors)
     end: int  # the position of the first end-of-text
 
@@ -52,7 +54,9 @@ class Tokens:
         first, last = found[occurrence].span()
         hits = [i for i, c in enumerate(self.chars) if c and c[0] < last and c[1] > first]
         if not hits:
-            raise InputError(f'"{phrase}" lies behind the encoder\'s last token in "{self.prompt}": shorten the prompt')
+            raise InputError(
+                f'"{phrase}" lies behind the encoder\'s last token in "{self.prompt}": shorten the prompt'
+            )
         return slice(hits[0], hits[-1] + 1)
 
     def words(self) -> list[tuple[str, slice]]:
@@ -135,7 +139,11 @@ class Reader:
         InputError for a `<token>` that nobody has learned, and where a learned token would fall behind the last
         position.
         """
-        pieces, bos, eos = list(self._pieces(prompt, lengths)), self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        pieces, bos, eos = (
+            list(self._pieces(prompt, lengths)),
+            self.tokenizer.bos_token_id,
+            self.tokenizer.eos_token_id,
+        )
         room = self.length - 2
         lost = [splice[0] for _, _, splice in pieces[room:] if splice]
         if lost:
@@ -155,14 +163,22 @@ class Reader:
         for match in [*TOKEN.finditer(prompt), None]:
             stop = match.start() if match else len(prompt)
             if prompt[start:stop].strip():
-                cut = self.tokenizer(prompt[start:stop], add_special_tokens=False, return_offsets_mapping=True)
+                cut = self.tokenizer(
+                    prompt[start:stop], add_special_tokens=False, return_offsets_mapping=True
+                )
                 for i, (a, b) in zip(cut["input_ids"], cut["offset_mapping"], strict=True):
                     yield i, (start + a, start + b), None
             if match:
                 token, start = match.group(), match.end()
                 if token not in lengths:
-                    known = f"the concepts worn here know {', '.join(lengths)}" if lengths else "no concept is worn"
-                    raise InputError(f'the prompt names {token}, but {known}: wear its concept (--wear) or drop it')
+                    known = (
+                        f"the concepts worn here know {', '.join(lengths)}"
+                        if lengths
+                        else "no concept is worn"
+                    )
+                    raise InputError(
+                        f"the prompt names {token}, but {known}: wear its concept (--wear) or drop it"
+                    )
                 for i in range(lengths[token]):
                     yield STAND_IN, match.span(), (token, i)
 
@@ -185,7 +201,9 @@ def spliced(encoder: Any, tokens: Sequence[Tokens], vectors: Mapping[str, Tensor
     def splice(_: Any, __: Any, embedded: Tensor) -> Tensor:  # [prompt, word, channel]
         if not places:
             return embedded
-        rows, columns = (torch.tensor(index, device=embedded.device) for index in list(zip(*places, strict=True))[:2])
+        rows, columns = (
+            torch.tensor(index, device=embedded.device) for index in list(zip(*places, strict=True))[:2]
+        )
         learned = torch.stack([vectors[token][i] for _, _, token, i in places])
         return embedded.index_put((rows, columns), learned.to(embedded))
 

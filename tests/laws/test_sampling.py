@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pieces import gap
 
 from motif.errors import InputError
 from motif.lanes import Lane, denoise, finish
 from motif.sample.plain import plain
 from motif.schedule import draw_noise
+from pieces import gap
 
-STEPS = 6
+STEPS = 5
 PROMPT = "photo of a cat on the beach, café"
 
 
@@ -22,7 +22,9 @@ def generators(n: int, seed: int = 11) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed + i) for i in range(n)]
 
 
-def theirs(model: Any, *, size: tuple[int, int], eta: float, negative: str, guidance: float, output: str, n: int) -> Any:
+def theirs(
+    model: Any, *, size: tuple[int, int], eta: float, negative: str, guidance: float, output: str, n: int
+) -> Any:
     return model.stock(
         [PROMPT] * n, negative_prompt=[negative] * n if negative else None, num_inference_steps=STEPS, eta=eta,
         guidance_scale=guidance, generator=generators(n), height=size[0], width=size[1], output_type=output,
@@ -66,17 +68,20 @@ def test_plain_draws_diffusers_pictures(model, eta, negative):
         assert np.abs(np.asarray(a).astype(int) - np.asarray(b)).max() <= 1
 
 
-def test_a_seed_is_a_picture(model):
-    first = plain(model.base, PROMPT, n=2, seed=3, steps=2)
-    again, next_one = plain(model.base, PROMPT, n=2, seed=3, steps=2), plain(model.base, PROMPT, seed=4, steps=2)
+def test_a_seed_is_a_picture(small):
+    first = plain(small.base, PROMPT, n=2, seed=3, steps=2)
+    again, next_one = (
+        plain(small.base, PROMPT, n=2, seed=3, steps=2),
+        plain(small.base, PROMPT, seed=4, steps=2),
+    )
     assert [a.tobytes() for a in first] == [a.tobytes() for a in again]
     difference = np.asarray(first[1]).astype(int) - np.asarray(next_one[0])
     assert np.abs(difference).max() <= 1 and first[0].tobytes() != first[1].tobytes()
 
 
-def test_height_and_width_are_the_pictures(model):
-    factor = model.base.latent_factor
-    (image,) = plain(model.base, PROMPT, steps=1, height=4 * factor, width=6 * factor)
+def test_height_and_width_are_the_pictures(small):
+    factor = small.base.latent_factor
+    (image,) = plain(small.base, PROMPT, steps=1, height=4 * factor, width=6 * factor)
     assert image.size == (6 * factor, 4 * factor)
 
 

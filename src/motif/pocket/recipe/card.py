@@ -25,6 +25,7 @@ from motif.pocket.recipe.material import (
     Material,
     as_bytes,
     load_material,
+    material_from,
     normalised,
     write_grid,
 )
@@ -234,11 +235,11 @@ and nothing else: it is no use as a picture generator beyond that.
 text tower that conditions the UNet), `condition-clip/` is that tower's own image side, `dino/` tells
 instances apart, `judge/` is the tests' classifier.
 
-## Measured on held-out instances
+## Measured on held-out pictures
 
 Means with standard errors over n pictures (for "nearer": over classes; for seconds: over repeats). Samples:
-{steps} DDIM steps, guidance {guidance}, full captions of held-out scenes, read by the judge; "samples
-accessory" counts captions that ask for one.
+{steps} DDIM steps, guidance {guidance}, held-out captions; the judge holds a sample
+to the labels that its caption says.
 
 | figure | mean | standard error | n |
 |---|---|---|---|

@@ -157,6 +157,26 @@ def hits(block: Tensor, ids: Tensor) -> float:
     return (ids[best] == ids).all(1).float().mean().item()
 
 
+def clip_loss(
+    clip: Clip, settings: ClipSettings, batch: Batch, texts: Tensor, device: str
+) -> tuple[Tensor, dict[str, float]]:
+    """The sum of the contrastive loss and the weighted others, and each of them; texts [image, token] ids."""
+    with autocast(device):
+        embedding, patches = clip.read_images(batch.images)
+        described = clip.read_texts(texts)
+    embedding = embedding.float()
+    key = torch.unique(texts, dim=0, return_inverse=True)[1]
+    scale = clip.model.logit_scale.exp().clamp(max=settings.largest_scale)
+    instance = instance_loss(clip.instance_head(embedding), batch.instance)
+    parts = {
+        "matching": matching_loss(embedding, described.float(), scale, key),
+        "labels": settings.label_weight * clip.heads.picture_loss(embedding, batch.labels),
+        "patches": settings.patch_weight * clip.heads.patch_loss(patches.float(), batch),
+        "instance": settings.instance_weight * instance,
+    }
+    return torch.stack(list(parts.values())).sum(), {name: value.item() for name, value in parts.items()}
+
+
 def train_clip(
     name: str,
     material: Material,
@@ -176,22 +196,8 @@ def train_clip(
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         rows = draw.rows(settings.schedule.batch, rng)
-        batch = draw_batch(material, rows, rng, device)
-        texts = ids[rows, torch.from_numpy(rng.integers(0, settings.captions, len(rows)))].to(device)
-        with autocast(device):
-            embedding, patches = clip.read_images(batch.images)
-            described = clip.read_texts(texts)
-        embedding = embedding.float()
-        key = torch.unique(texts, dim=0, return_inverse=True)[1]
-        scale = clip.model.logit_scale.exp().clamp(max=settings.largest_scale)
-        parts = {
-            "matching": matching_loss(embedding, described.float(), scale, key),
-            "labels": settings.label_weight * clip.heads.picture_loss(embedding, batch.labels),
-            "patches": settings.patch_weight * clip.heads.patch_loss(patches.float(), batch),
-            "instance": settings.instance_weight
-            * instance_loss(clip.instance_head(embedding), batch.instance),
-        }
-        return torch.stack(list(parts.values())).sum(), {key: value.item() for key, value in parts.items()}
+        texts = ids[rows, torch.from_numpy(rng.integers(0, settings.captions, len(rows)))]
+        return clip_loss(clip, settings, draw_batch(material, rows, rng, device), texts.to(device), device)
 
     def show(step: int) -> dict[str, Any]:
         clip.model.save_pretrained(folder / "clip")

@@ -55,10 +55,6 @@ class Material:
         chosen = [self.scenes[int(row)] for row in rows]
         return Material(self.rgb[rows], self.mask[rows], labels, self.instance[rows], chosen)
 
-    def noun_of(self, instance: int) -> int:
-        """The class of an instance."""
-        return int(self.labels["noun"][self.instance == instance][0])
-
 
 def material_from(pictures: Pictures) -> Material:
     """Pictures as the world renders them → `Material`. Raises ValueError for a label that the world does not

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,9 @@ def assemble(run: Path, out: Path) -> dict[str, int]:
     beside = out.with_name(out.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
     build_pipeline(run).to(dtype=torch.float16).save_pretrained(beside / "pipeline")
+    shutil.copy(
+        Path(str(resources.files("motif.pocket") / "advice.json")), beside / "pipeline" / "motif.json"
+    )
     image_tower(run).half().save_pretrained(beside / "condition-clip")
     image_processor().save_pretrained(beside / "condition-clip")
     if (run / "clip" / "clip").exists():

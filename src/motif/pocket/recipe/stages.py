@@ -4,6 +4,7 @@ trained parts.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,11 @@ from motif.pocket.recipe.dino import train_dino
 from motif.pocket.recipe.judge import train_judge
 from motif.pocket.recipe.latents import cached_latents
 from motif.pocket.recipe.material import Material, load_material
+from motif.pocket.recipe.processes import count, joined
 from motif.pocket.recipe.settings import SIZES, STAGES, Settings
 from motif.pocket.recipe.shipping import text_tower
 from motif.pocket.recipe.tokenizer import build_tokenizer
+from motif.pocket.recipe.training import Schedule
 from motif.pocket.recipe.unet import train_unet
 from motif.pocket.recipe.vae import load_vae, train_decoder, train_vae
 from motif.pocket.world import grammar
@@ -42,7 +45,8 @@ def train(
     """Trains pocket's parts into the folder `out` (one folder per stage: checkpoint, log, grids, EMA
     weights).
 
-    `minutes` replaces every chosen stage's own budget; a stage whose budget is spent only measures again, and
+    Under torchrun the processes share every batch (`processes`).
+    `minutes` replaces every chosen stage's own budget; a stage whose budget is spent is left as it is, and
     a larger budget goes on from its checkpoint. Returns the last figures per stage. Raises InputError for an
     unknown stage or size, or when a stage's forerunner is missing.
     """
@@ -51,25 +55,34 @@ def train(
         raise InputError(f"there is no stage {sorted(unknown)[0]!r}; the stages are {', '.join(STAGES)}")
     if size not in SIZES:
         raise InputError(f"there is no size {size!r}; the sizes are {', '.join(SIZES)}")
-    settings = SIZES[size] if minutes is None else with_minutes(SIZES[size], minutes)
+    settings = SIZES[size]
+    if minutes is not None:
+        settings = rescheduled(settings, lambda one: replace(one, minutes=minutes))
     torch.set_num_threads(threads)
     material, held_out = load_material(Path(shards))
     figures: dict[str, Any] = {}
-    for stage in chosen:
-        report(f"{stage}: {len(material)} pictures, {len(held_out)} held out")
-        figures[stage] = train_one(stage, material, held_out, Path(out), settings, device)
-        report(f"{stage}: {figures[stage]}")
+    say = report if int(os.environ.get("RANK", "0")) == 0 else _silent
+    with joined(device):
+        settings = rescheduled(settings, lambda one: replace(one, batch=one.batch // count()))
+        for stage in chosen:
+            say(f"{stage}: {len(material)} pictures, {len(held_out)} held out")
+            figures[stage] = train_one(stage, material, held_out, Path(out), settings, device)
+            say(f"{stage}: {figures[stage]}")
     return figures
 
 
-def with_minutes(settings: Settings, minutes: float) -> Settings:
-    """The settings with every stage's budget in minutes replaced."""
+def _silent(line: str) -> None:
+    """What processes beside the first one report."""
+
+
+def rescheduled(settings: Settings, change: Callable[[Schedule], Schedule]) -> Settings:
+    """The settings with every stage's schedule changed."""
     names = ("vae", "condition_clip", "clip", "dino", "judge", "unet")
-    changed: dict[str, Any] = {"decoder": replace(settings.decoder, minutes=minutes)}
+    parts: dict[str, Any] = {"decoder": change(settings.decoder)}
     for name in names:
         part = getattr(settings, name)
-        changed[name] = replace(part, schedule=replace(part.schedule, minutes=minutes))
-    return replace(settings, **changed)
+        parts[name] = replace(part, schedule=change(part.schedule))
+    return replace(settings, **parts)
 
 
 def train_one(

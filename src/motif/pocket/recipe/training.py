@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from motif.files import written
 from motif.pocket.recipe.optimiser import optimisers
+from motif.pocket.recipe.processes import average_gradients, rank, shared, wait
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
@@ -115,8 +116,10 @@ def pace(schedule: Schedule, step: int, progress: float) -> float:
 
 
 def step_rng(seed: int, step: int) -> np.random.Generator:
-    """Seeds torch's global generator and returns numpy's for one step, both functions of (seed, step) alone."""
-    rng = np.random.default_rng((seed, step))
+    """Seeds torch's global generator and returns numpy's for one step, both functions of (seed, step) alone
+    (and of the process's number, beside other processes).
+    """
+    rng = np.random.default_rng((seed, step, rank()) if rank() else (seed, step))
     torch.manual_seed(int(rng.integers(2**62)))
     return rng
 
@@ -142,6 +145,8 @@ class Run:
 
     def save(self) -> None:
         """Writes the checkpoint (parameters, average, optimiser, step, seconds), atomically."""
+        if rank():
+            return
         state = {
             "module": self.stage.module.state_dict(),
             "average": self.average.values,
@@ -155,6 +160,8 @@ class Run:
 
     def log(self, figures: dict[str, Any]) -> None:
         """Appends one line to the stage's JSONL log."""
+        if rank():
+            return
         line = {"step": self.step, "seconds": round(self.seconds, 1), **figures}
         with (self.folder / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -189,6 +196,7 @@ def advance(run: Run, seed: int) -> dict[str, float]:
     loss, figures = run.stage.loss(run.step, rng)
     run.stage.module.zero_grad(set_to_none=True)
     loss.backward()
+    average_gradients(run.stage.module.parameters())
     norm = nn.utils.clip_grad_norm_(run.stage.module.parameters(), run.schedule.clip)
     if torch.isfinite(norm):  # a step with a broken gradient changes nothing
         for one in run.optimisers:
@@ -199,11 +207,21 @@ def advance(run: Run, seed: int) -> dict[str, float]:
 
 
 def show(run: Run) -> dict[str, Any]:
-    """The stage's own measurement and pictures, with the EMA weights in place; logged."""
+    """The stage's own measurement and pictures, with the EMA weights in place; logged. Process 0 alone does it."""
+    if rank():
+        return {}
     with run.average.worn(run.stage.module), torch.no_grad():
         figures = run.stage.show(run.step)
     run.log({"shown": figures})
     return figures
+
+
+def shown_at(folder: Path, step: int) -> dict[str, Any] | None:
+    """The figures that the stage's log tells for a step, if it was shown."""
+    if not (folder / LOG).exists():
+        return None
+    lines = [json.loads(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
+    return next((line["shown"] for line in reversed(lines) if line["step"] == step and "shown" in line), None)
 
 
 def train_stage(
@@ -217,16 +235,21 @@ def train_stage(
 ) -> dict[str, Any]:
     """Trains until the budget is spent (or `until` steps are done), resuming from `folder`'s checkpoint.
 
-    Returns the figures of the last `show`. A checkpoint is left in any case.
+    Returns the figures of the last `show`. A checkpoint is left in any case; where nothing was left to do,
+    nothing is written.
     """
     run = begin(stage, schedule, folder)
+    if run.progress() >= 1 and (known := shown_at(folder, run.step)) is not None:
+        return known
+    device = str(next(stage.module.parameters()).device)
+    wait()  # all have read the checkpoint before one writes the next
     stage.module.train()
     mean: dict[str, float] = {}
     start, before = time.monotonic(), run.seconds
     saved = shown = before
     while run.progress() < 1 and (until is None or run.step < until):
         figures = advance(run, seed)
-        run.seconds = before + time.monotonic() - start
+        run.seconds = shared(before + time.monotonic() - start, device)
         mean = {
             key: mean.get(key, value) + 0.05 * (value - mean.get(key, value))
             for key, value in figures.items()
@@ -240,4 +263,6 @@ def train_stage(
             show(run)
             shown = run.seconds
     run.save()
-    return show(run)
+    figures = show(run)
+    wait()
+    return figures

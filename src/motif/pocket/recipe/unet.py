@@ -7,7 +7,6 @@ Loss: E_t w(t) ‖ε − ε̂(√ᾱ_t x₀ + √(1−ᾱ_t) ε, t, c)‖², w =
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,11 +127,10 @@ def show_prompts() -> list[str]:
         "night": "at night",
         "studio": "in a studio",
     }
-    words = [*scene.NOUNS]
     phrases = list(places.values())
     plain = [
         f"a photo of a {scene.COLOURS[i % len(scene.COLOURS)]} {noun} {phrases[i % len(phrases)]}"
-        for i, noun in enumerate(words)
+        for i, noun in enumerate(scene.NOUNS)
     ]
     rest = [
         "a photo of a dog wearing a red hat on the beach",
@@ -180,8 +178,9 @@ def train_unet(
 
     def show(step: int) -> dict[str, Any]:
         unet.save_pretrained(folder / "unet")
-        drawn = [sample(unet, vae, shown, latents.states[:1], seed=one) for one in (0, 1)]
-        write_grid(as_bytes(torch.cat(drawn)), 10, folder / f"grid-{step:06d}.png")
+        write_grid(
+            as_bytes(sample(unet, vae, shown, latents.states[:1])), 10, folder / f"grid-{step:06d}.png"
+        )
         return {"prompts": len(prompts)}
 
     return train_stage(Stage("unet", unet, loss, show), settings.schedule, folder, seed=seed)
@@ -203,8 +202,3 @@ def draw_pairs(latents: Latents, settings: UnetSettings, rng: np.random.Generato
 def load_unet(folder: Path, device: str = "cpu") -> Any:
     """The EMA UNet that `train_unet` left in `folder`."""
     return UNet2DConditionModel.from_pretrained(folder / "unet").to(device).eval()
-
-
-def prompts_for(names: Sequence[str]) -> list[str]:
-    """'a photo of a NAME' for each name."""
-    return [f"a photo of a {name}" for name in names]
