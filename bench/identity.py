@@ -1,8 +1,9 @@
 """Does Custom Diffusion learn the object? Four held-out objects of pocket's world, eight prompts, four seeds.
 
-`python bench/identity.py -o out` learns each one with the defaults, draws the prompts with the base's class word and with
-the learned token, and prints CLIP-I, DINO-I and CLIP-T with standard errors (over pictures), between the floor (other
-objects of the class) and the ceiling (unseen views of the same object). Writes identity.md, identity.json and a sheet.
+`python bench/identity.py -o out` learns each one with the defaults, draws the prompts with the base's class
+word and with the learned token, and prints CLIP-I, DINO-I and CLIP-T with standard errors (over pictures),
+between the floor (other objects of the class) and the ceiling (unseen views of the same object). Writes
+identity.md, identity.json and a sheet.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ ROWS = ("floor: other objects of the class", "base: class word", "learned: <new1
 def exam(subject: Any, steps: int, folder: Path) -> tuple[dict[str, dict[str, Any]], list[Any]]:
     """{row: {metric: Score}} of one object, and the pictures for the sheet."""
     from motif.base import Base
+    from motif.features.extractors import ClipEncoder, DinoEncoder
     from motif.lanes import draw
     from motif.learn import Examples, custom_diffusion
     from motif.measure import clip_i, clip_t, dino_i
-    from motif.features.extractors import ClipEncoder, DinoEncoder
 
     base, clip, dino = Base.load("pocket"), ClipEncoder.load("pocket"), DinoEncoder.load("pocket")
     examples = Examples(subject.folder, f"photo of a <new1> {subject.noun}")
@@ -68,11 +69,13 @@ def exam(subject: Any, steps: int, folder: Path) -> tuple[dict[str, dict[str, An
 
 
 def cell(scores: Sequence[Any]) -> str:
+    """Mean ± standard error over all pictures of all objects."""
     values = np.concatenate([np.asarray([v for v in s.per_image], dtype=float) for s in scores])
     return f"{values.mean():.3f} ± {values.std(ddof=1) / len(values) ** 0.5:.3f}"
 
 
 def main() -> None:
+    """Run the exam and print its table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--out", type=Path, default=Path("out/identity"))
     parser.add_argument("--concepts", type=int, default=4)
@@ -85,20 +88,28 @@ def main() -> None:
     subjects = held_out()[: asked.concepts]
     found, sheets = zip(*(exam(subject, asked.steps, asked.out) for subject in subjects), strict=True)
     lines = [
-        f"Custom Diffusion on pocket: {', '.join(s.name for s in subjects)}; {len(PROMPTS)} prompts x {len(SEEDS)} seeds each, "
+        f"Custom Diffusion on pocket: {', '.join(s.name for s in subjects)}; "
+        f"{len(PROMPTS)} prompts x {len(SEEDS)} seeds each, "
         f"30 DDIM steps, {platform.machine()}, {date.today()}, {time.monotonic() - begun:.0f} s.",
         "",
         "| | CLIP-I | DINO-I | CLIP-T x2.5 |",
         "|---|---|---|---|",
     ]
     for row in ROWS:
-        cells = [cell([f[row][m] for f in found]) if m in found[0][row] else "" for m in ("CLIP-I", "DINO-I", "CLIP-T")]
+        cells = [
+            cell([f[row][m] for f in found]) if m in found[0][row] else ""
+            for m in ("CLIP-I", "DINO-I", "CLIP-T")
+        ]
         lines.append(f"| {row} | {' | '.join(cells)} |")
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / "identity.md").write_text("\n".join(lines) + "\n")
     plain = [{row: {m: s.as_dict() for m, s in metrics.items()} for row, metrics in f.items()} for f in found]
-    (asked.out / "identity.json").write_text(json.dumps(dict(zip((s.name for s in subjects), plain, strict=True)), indent=1))
-    grid([image for sheet in sheets for image in sheet], columns=len(PROMPTS), cell=96).save(asked.out / "identity.png")
+    (asked.out / "identity.json").write_text(
+        json.dumps(dict(zip((s.name for s in subjects), plain, strict=True)), indent=1)
+    )
+    grid([image for sheet in sheets for image in sheet], columns=len(PROMPTS), cell=96).save(
+        asked.out / "identity.png"
+    )
     print("\n".join(lines))
 
 

@@ -1,9 +1,9 @@
 """The peer that `bench/speed.py` compares with: Custom Diffusion written plainly on diffusers' stock modules.
 
 What the published scripts do: the token is added to the tokenizer and the embedding resized, AdamW holds the whole
-embedding beside every cross-attention K and V (all other rows' gradients are zeroed), every picture goes through the VAE
-and every caption through the text encoder at every step, start-token keys and values are detached in a processor of its
-own. Same losses, same augmentation, same batch as ours.
+embedding beside every cross-attention K and V (all other rows' gradients are zeroed), every picture goes
+through the VAE and every caption through the text encoder at every step, start-token keys and values are
+detached in a processor of its own. Same losses, same augmentation, same batch as ours.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 from diffusers.models.attention_processor import Attention
-from motif.learn.augment import Resizing, place, valid
 from PIL.Image import Image
 from torch import Tensor
+
+from motif.learn.augment import Resizing, place, valid
 
 
 class DetachedStart:
@@ -33,13 +34,23 @@ class DetachedStart:
             keep = torch.ones_like(k)
             keep[:, :1] = 0
             k, v = keep * k + (1 - keep) * k.detach(), keep * v + (1 - keep) * v.detach()
-        q, k, v = (x.view(len(x), -1, attn.heads, x.shape[-1] // attn.heads).transpose(1, 2) for x in (q, k, v))
+        q, k, v = (
+            x.view(len(x), -1, attn.heads, x.shape[-1] // attn.heads).transpose(1, 2) for x in (q, k, v)
+        )
         out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         return attn.to_out[1](attn.to_out[0](out))
 
 
 def train(
-    folder: str, photos: list[Image], prior: list[Image], *, prompt: str, noun: str, batch_size: int, lr: float, seed: int = 0
+    folder: str,
+    photos: list[Image],
+    prior: list[Image],
+    *,
+    prompt: str,
+    noun: str,
+    batch_size: int,
+    lr: float,
+    seed: int = 0,
 ) -> Iterator[float]:
     """Yield the loss of every step, forever."""
     pipe: Any = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
@@ -53,7 +64,11 @@ def train(
     for model in (pipe.unet, pipe.vae, pipe.text_encoder):
         model.requires_grad_(False)
     pipe.unet.set_attn_processor(DetachedStart())
-    trained = [p.requires_grad_(True) for n, p in pipe.unet.named_parameters() if "attn2.to_k" in n or "attn2.to_v" in n]
+    trained = [
+        p.requires_grad_(True)
+        for n, p in pipe.unet.named_parameters()
+        if "attn2.to_k" in n or "attn2.to_v" in n
+    ]
     optimiser = torch.optim.AdamW([*trained, table.requires_grad_(True)], lr=lr, weight_decay=1e-2)
     side, factor = pipe.unet.config.sample_size * pipe.vae_scale_factor, pipe.vae_scale_factor
     rng, resizing, step = np.random.default_rng(seed), Resizing(), 0

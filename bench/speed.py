@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ SIDES = ("motif", "plain diffusers")
 def measure(side: str, folder: str, batch_size: int, steps: int) -> dict[str, float]:
     """Seconds per step (after two to warm up) and the peak resident memory above what loading the libraries took."""
     import torch
+
     from motif.pocket.concepts import held_out
 
     torch.set_num_threads(2)
@@ -38,14 +40,20 @@ def measure(side: str, folder: str, batch_size: int, steps: int) -> dict[str, fl
         base = Base.load(folder)
         ticks: list[float] = []
         custom_diffusion(
-            base, Examples(subject.folder, f"photo of a <new1> {subject.noun}"), steps=steps + 2, batch_size=batch_size, lr=1e-6,
-            prior=str(_prior(subject, base.size)), on_progress=lambda _: ticks.append(time.perf_counter()),
-        )  # fmt: skip
-        seconds = [b - a for a, b in zip(ticks[1:], ticks[2:], strict=False)]
+            base,
+            Examples(subject.folder, f"photo of a <new1> {subject.noun}"),
+            steps=steps + 2,
+            batch_size=batch_size,
+            lr=1e-6,
+            prior=str(_prior(subject, base.size)),
+            on_progress=lambda _: ticks.append(time.perf_counter()),
+        )
+        seconds = [after - before for before, after in pairwise(ticks[1:])]
     else:
-        from motif.images import open_picture
         from PIL import Image
         from plain_custom_diffusion import train
+
+        from motif.images import open_picture
 
         photos = [open_picture(path).image for path in subject.references]
         prior = [Image.open(path).convert("RGB") for path in sorted(_prior(subject, 0).glob("*.png"))]
@@ -68,11 +76,14 @@ def _prior(subject: Any, size: int) -> Path:
     folder.mkdir(exist_ok=True)
     if size:
         for i, image in enumerate(subject.others):
-            square(image if not isinstance(image, Path) else open_picture(image).image, size).save(folder / f"{i:02d}.png")
+            square(image if not isinstance(image, Path) else open_picture(image).image, size).save(
+                folder / f"{i:02d}.png"
+            )
     return folder
 
 
 def main() -> None:
+    """Run both sides in turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", default="", help="a diffusers folder; the default is pocket")
     parser.add_argument("--batch-size", type=int, default=4)
@@ -89,21 +100,26 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for _ in range(asked.turns):
         for side in SIDES:
-            command = [sys.executable, __file__, "--side", side, "--base", folder, "--batch-size", str(asked.batch_size),
-                       "--steps", str(asked.steps)]  # fmt: skip
+            settings = ["--batch-size", str(asked.batch_size), "--steps", str(asked.steps)]
+            command = [sys.executable, __file__, "--side", side, "--base", folder, *settings]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 sys.exit(done.stderr)
             found[side].append(json.loads(done.stdout.splitlines()[-1]))
     ours, plain = (
-        {key: statistics.median(turn[key] for turn in found[side]) for key in ("seconds", "megabytes")} for side in SIDES
+        {key: statistics.median(turn[key] for turn in found[side]) for key in ("seconds", "megabytes")}
+        for side in SIDES
     )
-    print(f"Base {asked.base or 'pocket'}, {asked.batch_size} photos + {asked.batch_size} prior pictures a step, 2 threads, fp32, "
-          f"{asked.turns} turns of {asked.steps} steps each, {platform.machine()} {platform.system()}, {date.today()}.\n")  # fmt: skip
+    print(
+        f"Base {asked.base or 'pocket'}, {asked.batch_size} photos + {asked.batch_size} prior pictures a step, "
+        f"2 threads, fp32, {asked.turns} turns of {asked.steps} steps each, "
+        f"{platform.machine()} {platform.system()}, {date.today()}.\n"
+    )
     print("| | steps/s | peak memory, MB |\n|---|---|---|")
     for side, row in zip(SIDES, (ours, plain), strict=True):
         print(f"| {side} | {1 / row['seconds']:.2f} | {row['megabytes']:.0f} |")
-    print(f"| ratio | {plain['seconds'] / ours['seconds']:.2f}x faster | {plain['megabytes'] / ours['megabytes']:.2f}x less |")
+    faster, less = plain["seconds"] / ours["seconds"], plain["megabytes"] / ours["megabytes"]
+    print(f"| ratio | {faster:.2f}x faster | {less:.2f}x less |")
 
 
 if __name__ == "__main__":

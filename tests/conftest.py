@@ -1,4 +1,4 @@
-"""What the tests share: stock pipelines beside the same models as motif bases, and a guard that no test edits a base."""
+"""What the tests share: stock pipelines beside the same models as bases, and a guard that no test edits a base."""
 
 from __future__ import annotations
 

@@ -61,14 +61,14 @@ def test_looking_changes_nothing_beyond_rounding(model):
 
 
 @pytest.mark.parametrize("scale", [(1, 1), (2, 1), (1, 3)])
-def test_maps_are_probabilities_with_the_shapes_the_call_promises(model, scale):
-    side = 4 * model.base.latent_factor
-    x, watch = model.noise(2, size=(side * scale[0], side * scale[1])), Watch()
-    call = call_of(model.base.read(PROMPT), x, controls=[watch])
-    predict(model.base, x, PROMPT, call=call)
-    words = model.base.read(PROMPT).states.shape[1]
+def test_maps_are_probabilities_with_the_shapes_the_call_promises(small, scale):
+    side = 4 * small.base.latent_factor
+    x, watch = small.noise(2, size=(side * scale[0], side * scale[1])), Watch()
+    call = call_of(small.base.read(PROMPT), x, controls=[watch])
+    predict(small.base, x, PROMPT, call=call)
+    words = small.base.read(PROMPT).states.shape[1]
     for _, site, maps in watch.seen:
-        heads = model.base.models.unet.get_submodule(site.name).heads
+        heads = small.base.models.unet.get_submodule(site.name).heads
         pixels = maps.shape[2]
         assert maps.shape == (2, heads, pixels, words if site.kind == "cross" else pixels)
         assert torch.allclose(maps.sum(-1), torch.ones(2, heads, pixels), atol=1e-5)
@@ -105,21 +105,21 @@ def test_only_sites_that_are_looked_at_leave_the_fused_path(model, monkeypatch):
     assert calls == len(sites) - len(watch.seen)
 
 
-def test_maps_of_a_control_that_does_not_look_are_never_asked_for(model):
+def test_maps_of_a_control_that_does_not_look_are_never_asked_for(small):
     class Blind(Control):
         def maps(self, site: Site, call: Call, maps: torch.Tensor) -> torch.Tensor:
             raise AssertionError("it did not look")
 
-    x = model.noise()
-    call = call_of(model.base.read(PROMPT), x, controls=[Blind(), Watch()])
-    assert gap(predict(model.base, x, PROMPT, call=call), predict(model.base, x, PROMPT)) < 1e-5
+    x = small.noise()
+    call = call_of(small.base.read(PROMPT), x, controls=[Blind(), Watch()])
+    assert gap(predict(small.base, x, PROMPT, call=call), predict(small.base, x, PROMPT)) < 1e-5
     assert len(call.looked) == 1
 
 
-def test_edited_maps_reach_the_output(model):
-    x = model.noise()
-    call = call_of(model.base.read(PROMPT), x, controls=[Flat()])
-    assert gap(predict(model.base, x, PROMPT, call=call), predict(model.base, x, PROMPT)) > 1e-3
+def test_edited_maps_reach_the_output(small):
+    x = small.noise()
+    call = call_of(small.base.read(PROMPT), x, controls=[Flat()])
+    assert gap(predict(small.base, x, PROMPT, call=call), predict(small.base, x, PROMPT)) > 1e-3
 
 
 def test_controls_act_in_the_order_they_are_listed(sd1):
@@ -139,23 +139,23 @@ def test_controls_act_in_the_order_they_are_listed(sd1):
     assert log == ["a", "b"] * len(sd1.base.models.sites)
 
 
-def test_context_chooses_keys_and_values(model):
+def test_context_chooses_keys_and_values(small):
     """Reading another prompt's states through `context` is reading that prompt."""
-    other = model.base.read("a teapot at night")
+    other = small.base.read("a teapot at night")
 
     class Swap(Control):
         def context(self, site: Site, call: Call, keys: Any, values: Any) -> Any:
             return (other.states, other.states) if site.kind == "cross" else (keys, values)
 
-    x = model.noise()
-    swapped = predict(model.base, x, PROMPT, call=call_of(model.base.read(PROMPT), x, controls=[Swap()]))
-    if model.family == "sdxl":  # its pooled vector is no context, so the two differ there
-        assert gap(swapped, predict(model.base, x, PROMPT)) > 1e-3
+    x = small.noise()
+    swapped = predict(small.base, x, PROMPT, call=call_of(small.base.read(PROMPT), x, controls=[Swap()]))
+    if small.family == "sdxl":  # its pooled vector is no context, so the two differ there
+        assert gap(swapped, predict(small.base, x, PROMPT)) > 1e-3
     else:
-        assert torch.equal(swapped, predict(model.base, x, "a teapot at night"))
+        assert torch.equal(swapped, predict(small.base, x, "a teapot at night"))
 
 
-def test_keyvalue_edits_keys_and_values_once(model):
+def test_keyvalue_edits_keys_and_values_once(small):
     """Doubling the values doubles y, so halving y undoes it."""
 
     class Double(Control):
@@ -166,9 +166,9 @@ def test_keyvalue_edits_keys_and_values_once(model):
             assert maps is None
             return out / 2
 
-    x = model.noise()
-    call = call_of(model.base.read(PROMPT), x, controls=[Double()])
-    assert torch.equal(predict(model.base, x, PROMPT, call=call), predict(model.base, x, PROMPT))
+    x = small.noise()
+    call = call_of(small.base.read(PROMPT), x, controls=[Double()])
+    assert torch.equal(predict(small.base, x, PROMPT, call=call), predict(small.base, x, PROMPT))
 
 
 def test_float32_softmax_where_the_layer_asks_for_it():

@@ -58,13 +58,13 @@ def test_worn_weights_are_the_base_plus_the_change(model):
         assert torch.equal(dressed.weights[name], model.base.models.parameter(name) + change.full())
 
 
-def test_several_concepts_add_up_in_any_order(model):
-    a, b = concept_of(model.base, "<a>", seed=1), concept_of(model.base, "<b>", seed=2, rank=2)
-    one, other = model.base.wear(a, b), model.base.wear(b).wear(a)
+def test_several_concepts_add_up_in_any_order(small):
+    a, b = concept_of(small.base, "<a>", seed=1), concept_of(small.base, "<b>", seed=2, rank=2)
+    one, other = small.base.wear(a, b), small.base.wear(b).wear(a)
     for name, weight in one.weights.items():
-        total = model.base.models.parameter(name) + a.changes[name].full() + b.changes[name].full()
+        total = small.base.models.parameter(name) + a.changes[name].full() + b.changes[name].full()
         assert gap(weight, total) < 1e-6 and gap(other.weights[name], total) < 1e-6
-    x = model.noise()
+    x = small.noise()
     assert gap(predict(one, x, "<a> and <b>"), predict(other, x, "<a> and <b>")) < 1e-4
     assert (
         set(one.vectors) == {"<a>", "<b>"}
@@ -84,20 +84,20 @@ def test_a_change_and_its_opposite_are_the_base_again(small):
     assert max(gap(w, small.base.models.parameter(n)) for n, w in back.weights.items()) < 1e-5
 
 
-def test_a_concept_of_the_text_encoder_is_worn_too(model):
+def test_a_concept_of_the_text_encoder_is_worn_too(small):
     name = next(
         n
-        for n, p in model.base.models.readers[0].encoder.named_parameters()
+        for n, p in small.base.models.readers[0].encoder.named_parameters()
         if p.dim() == 2 and "layers" in n
     )
     full = f"text_encoder.{name}"
     change = Change(
-        dense=torch.randn(model.base.models.parameter(full).shape, generator=torch.Generator().manual_seed(0))
+        dense=torch.randn(small.base.models.parameter(full).shape, generator=torch.Generator().manual_seed(0))
     )
-    dressed = model.base.wear(Concept({}, {full: change}, Record("test", model.base.origin)))
-    before = model.base.read(PROMPT).states
+    dressed = small.base.wear(Concept({}, {full: change}, Record("test", small.base.origin)))
+    before = small.base.read(PROMPT).states
     assert gap(dressed.read(PROMPT).states, before) > 1e-3
-    assert torch.equal(model.base.read(PROMPT).states, before)
+    assert torch.equal(small.base.read(PROMPT).states, before)
 
 
 def test_the_difference_is_told_in_words(small):

@@ -69,7 +69,7 @@ def cat(scale: float = 1.0) -> Concept:
 
 
 @given(concept=concepts())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 def test_loading_gives_what_was_saved(concept, tmp_path):
     path = concept.save(tmp_path / "deep" / "c.safetensors")
     assert Concept.load(path) == concept

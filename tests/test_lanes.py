@@ -65,14 +65,14 @@ def test_lanes_in_any_order_give_the_same_in_float64(family):
     assert in_another_order(Model(family, tiny.base_of(pipe), None)) < 1e-13
 
 
-def test_a_lane_is_alone_among_others(model):
+def test_a_lane_is_alone_among_others(small):
     """Also when a control works in the other lane only."""
-    a, b = lane(model), lane(model, "aux", "a teapot", seed=1)
-    alone = run(model, a)["main"]
-    assert gap(run(model, a, b)["main"], alone) < 1e-5
-    flat = run(model, a, b, controls=[Flat("aux")])
+    a, b = lane(small), lane(small, "aux", "a teapot", seed=1)
+    alone = run(small, a)["main"]
+    assert gap(run(small, a, b)["main"], alone) < 1e-5
+    flat = run(small, a, b, controls=[Flat("aux")])
     assert gap(flat["main"], alone) < 1e-5
-    assert gap(flat["aux"], run(model, b)["aux"]) > 1e-3
+    assert gap(flat["aux"], run(small, b)["aux"]) > 1e-3
 
 
 def test_a_name_is_only_a_name(small):
@@ -80,14 +80,14 @@ def test_a_name_is_only_a_name(small):
     assert torch.equal(run(small, mine)["main"], run(small, other)["another name"])
 
 
-def test_images_of_a_batch_do_not_influence_one_another(model):
+def test_images_of_a_batch_do_not_influence_one_another(small):
     prompts = ["a cat", "a teapot", "the beach"]
-    x, base = model.noise(3), model.base
-    together = run(model, Lane("main", x, base.read(prompts), base.read_uncond(), 5.0))["main"]
+    x, base = small.noise(3), small.base
+    together = run(small, Lane("main", x, base.read(prompts), base.read_uncond(), 5.0))["main"]
     for i, prompt in enumerate(prompts):
-        one = run(model, Lane("main", x[i : i + 1], base.read(prompt), base.read_uncond(), 5.0))["main"]
+        one = run(small, Lane("main", x[i : i + 1], base.read(prompt), base.read_uncond(), 5.0))["main"]
         assert gap(one[0], together[i]) < 1e-5
-    turned = run(model, Lane("main", x.flip(0), base.read(prompts[::-1]), base.read_uncond(), 5.0))["main"]
+    turned = run(small, Lane("main", x.flip(0), base.read(prompts[::-1]), base.read_uncond(), 5.0))["main"]
     assert gap(turned.flip(0), together) < 1e-5
 
 

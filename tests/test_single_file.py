@@ -152,7 +152,7 @@ def test_the_folder_is_made_once_and_is_whole(tmp_path):
 
 @pytest.mark.parametrize(("family", "millions"), [("sd1", 859.5), ("sd2", 865.9), ("sdxl", 2567.5)])
 def test_the_configuration_holds_the_published_shapes(tmp_path, family, millions):
-    """Built on the meta device: diffusers' own conversion of the original names fills every parameter, shape by shape."""
+    """Built on the meta device: diffusers' conversion of the original names fills every parameter, shape by shape."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 

@@ -85,12 +85,12 @@ def test_gradients_reach_the_worn_tensor_exactly(checkpointing):
     assert module[0].weight.grad is None
 
 
-def test_selection_by_name(model):
-    kv = select(model.base.models.unet, is_cross_kv)
-    crosses = [site for site in model.base.models.sites if site.kind == "cross"]
+def test_selection_by_name(small):
+    kv = select(small.base.models.unet, is_cross_kv)
+    crosses = [site for site in small.base.models.sites if site.kind == "cross"]
     assert set(kv) == {f"{site.name}.to_{part}.weight" for site in crosses for part in "kv"}
-    assert set(kv) < set(select(model.base.models.unet, is_cross))
-    assert all(".attn2." in name for name in select(model.base.models.unet, is_cross))
+    assert set(kv) < set(select(small.base.models.unet, is_cross))
+    assert all(".attn2." in name for name in select(small.base.models.unet, is_cross))
 
 
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 6))

@@ -38,7 +38,11 @@ def tokenizer() -> CLIPTokenizer:
 
 
 def _text_config(tokens: CLIPTokenizer, width: int, **extra: Any) -> CLIPTextConfig:
-    ids = {"bos_token_id": tokens.bos_token_id, "eos_token_id": tokens.eos_token_id, "pad_token_id": tokens.pad_token_id}
+    ids = {
+        "bos_token_id": tokens.bos_token_id,
+        "eos_token_id": tokens.eos_token_id,
+        "pad_token_id": tokens.pad_token_id,
+    }
     return CLIPTextConfig(
         vocab_size=len(tokens), hidden_size=width, intermediate_size=37, num_hidden_layers=3, num_attention_heads=2,
         max_position_embeddings=LENGTH, **ids, **extra,
@@ -60,8 +64,8 @@ def pipeline(family: str, *, seed: int = 0) -> Any:
             "projection_class_embeddings_input_dim": 24 + 6 * 4} if xl else {}),
     )  # fmt: skip
     vae = AutoencoderKL(
-        block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4, norm_num_groups=4, sample_size=16,
+        block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=4, sample_size=16,
     )  # fmt: skip
     scheduler = DDIMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
@@ -89,4 +93,11 @@ def base_of(pipe: Any) -> Any:
     readers = [Reader(pipe.tokenizer, pipe.text_encoder, penultimate=two)]
     if two:
         readers.append(Reader(pipe.tokenizer_2, pipe.text_encoder_2, penultimate=True))
-    return Base.of("tiny", unet=pipe.unet, vae=pipe.vae, readers=readers, scheduler=pipe.scheduler.config, empty_is_zero=two)
+    return Base.of(
+        "tiny",
+        unet=pipe.unet,
+        vae=pipe.vae,
+        readers=readers,
+        scheduler=pipe.scheduler.config,
+        empty_is_zero=two,
+    )

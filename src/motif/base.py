@@ -327,7 +327,7 @@ class Base:
             )
 
     def encode(self, pictures: Tensor, *, seeds: Sequence[int] | None = None) -> Tensor:
-        """Pictures [image, 3, h, w] in [-1, 1] -> scaled latents: the mean, or a draw per image where seeds are given."""
+        """Pictures [image, 3, h, w] in [-1, 1] -> scaled latents: the mean, or a draw per image for given seeds."""
         vae = self.models.vae
         with torch.no_grad():
             posterior = vae.encode(pictures.to(self.device, vae.dtype)).latent_dist

@@ -56,7 +56,7 @@ class Record:
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
-        """Settings are kept as JSON reads them back (tuples are lists, paths words), so that a file equals its value."""
+        """Settings are kept as JSON reads them back (tuples are lists, paths words), so a file equals its value."""
         object.__setattr__(self, "settings", json.loads(json.dumps(dict(self.settings), default=str)))
 
 

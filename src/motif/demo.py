@@ -1,8 +1,9 @@
 """`motif demo`: the main job on real input, offline, on two cores, in a few minutes.
 
-Photos of one object that the embedded base has never seen; a concept learned from them by Custom Diffusion; the object in
-six places where it was not photographed, beside what the base says to the same words; scores before and after, between
-their floor (other objects of the class) and their ceiling (unseen photos of this one); one report page.
+Photos of one object that the embedded base has never seen; a concept learned from them by Custom Diffusion;
+the object in six places where it was not photographed, beside what the base says to the same words; scores
+before and after, between their floor (other objects of the class) and their ceiling (unseen photos of this
+one); one report page.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from motif.base import Base
 from motif.errors import InputError
+from motif.features.extractors import ClipEncoder, DinoEncoder
 from motif.files import written
 from motif.images import save_image
 from motif.lanes import draw
 from motif.learn import Examples, custom_diffusion
 from motif.learn.fit import METRICS, Progress
 from motif.measure import clip_i, clip_t, dino_i
-from motif.features.extractors import ClipEncoder, DinoEncoder
 from motif.measure.score import Score
 from motif.pocket.concepts import HeldOut, held_out
 from motif.report import Code, Curve, Grid, Picture, Pictures, Section, Table, curve, write_report
@@ -91,7 +92,9 @@ def demo(
         "concept": subject.name,
         "noun": subject.noun,
         "changed": base.difference(me),
-        "scores": {row: {metric: score.as_dict() for metric, score in found.items()} for row, found in scores.items()},
+        "scores": {
+            row: {metric: score.as_dict() for metric, score in found.items()} for row, found in scores.items()
+        },
         "seconds": round(time.monotonic() - began, 1),
         "versions": versions(),
     }
@@ -138,14 +141,24 @@ def _scores(
 
 
 def _report(
-    out: Path, subject: HeldOut, before: Answer, after: Answer, scores: dict[str, dict[str, Score]], measured: dict[str, Any]
+    out: Path,
+    subject: HeldOut,
+    before: Answer,
+    after: Answer,
+    scores: dict[str, dict[str, Score]],
+    measured: dict[str, Any],
 ) -> None:
     photos = tuple(Picture(path, "") for path in subject.references)
     rows = {
-        place: (Picture(before.first(i), "the base"), Picture(after.first(i), f"with {TOKEN}")) for i, place in enumerate(PLACES)
+        place: (Picture(before.first(i), "the base"), Picture(after.first(i), f"with {TOKEN}"))
+        for i, place in enumerate(PLACES)
     }
     table = [
-        [row, *(found[m].mean if m in found else None for m in ("clip-i", "dino-i", "clip-t")), found["clip-i"].n]
+        [
+            row,
+            *(found[m].mean if m in found else None for m in ("clip-i", "dino-i", "clip-t")),
+            found["clip-i"].n,
+        ]
         for row, found in scores.items()
     ]
     log = [json.loads(line) for line in (out / "run" / METRICS).read_text().splitlines()]
@@ -170,17 +183,18 @@ def _report(
             Section("Training", measured["changed"] + ".", (Curve(loss),)),
             Section("Again, by hand", "", (Code(_commands(subject)),)),
         ],
-        lead="Custom Diffusion on pocket, motif's embedded base: everything on this page was made on this machine, offline.",
+        lead="Custom Diffusion on pocket, motif's embedded base: everything here was made on this machine, offline.",
         foot=f"{measured['seconds']} seconds. {', '.join(f'{k} {v}' for k, v in measured['versions'].items())}. "
         f"Scores: {', '.join(f'{k} {v}' for k, v in choices.items())}.",
     )
 
 
 def _commands(subject: HeldOut) -> str:
+    phrase, file = f"photo of a {TOKEN} {subject.noun}", f"{subject.noun}.safetensors"
     return "\n".join(
         [
-            f'motif learn custom-diffusion {subject.folder} "photo of a {TOKEN} {subject.noun}" -o {subject.noun}.safetensors',
-            f'motif sample plain "a photo of a {TOKEN} {subject.noun} on the beach" --wear {subject.noun}.safetensors -n 4 -o out',
+            f'motif learn custom-diffusion {subject.folder} "{phrase}" -o {file}',
+            f'motif sample plain "a {phrase} on the beach" --wear {file} -n 4 -o drawn',
         ]
     )
 

@@ -60,7 +60,7 @@ def reason(error: OSError) -> str:
 
 
 def tells_full_disk(error: BaseException) -> bool:
-    """Whether an error is a full disk in other words: safetensors has its own, torch.save (its container's file) too."""
+    """Whether an error is a full disk in other words: safetensors and torch.save have their own."""
     text = str(error)
     return any(sign in text for sign in ("No space left on device", "os error 28", "inline_container.cc"))
 

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Picture", "grid", "mask_path", "open_picture", "save_image", "square", "to_images", "to_tensor"]
 
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError, ArithmeticError, struct.error)  # fmt: skip
+DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError, ArithmeticError, struct.error,
+)  # fmt: skip
 """What Pillow's decoders raise on damaged files."""
 
 BICUBIC = Image.Resampling.BICUBIC

@@ -78,7 +78,7 @@ def pipeline_parts(name: str, *, dtype: torch.dtype, device: str) -> dict[str, A
 
 
 def _hearsay(record: logging.LogRecord) -> bool:
-    """Whether a library's message is worth showing: not that torchvision is absent, nor that old files say torch_dtype."""
+    """Whether a library's message is worth showing: not that torchvision is absent or that a file is old."""
     return not any(
         words in record.getMessage() for words in ("requires torchvision", "`torch_dtype` is deprecated")
     )

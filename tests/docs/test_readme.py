@@ -1,4 +1,4 @@
-"""The README's code blocks, run as they stand, on pocket: the Python block always, the commands among the slow tests."""
+"""The README's code blocks, run as they stand, on pocket: the Python always, the commands among the slow tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-COMMANDS = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines() if line.startswith("motif ")]
+COMMANDS = [
+    line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines() if line.startswith("motif ")
+]
 PYTHON = [block for kind, block in BLOCKS if kind == "python"]
 
 
@@ -31,7 +33,9 @@ def test_there_is_something_to_run() -> None:
 
 
 def test_make_targets_exist() -> None:
-    targets = re.findall(r"^make (\w+)", "\n".join(block for kind, block in BLOCKS if kind == "sh"), flags=re.MULTILINE)
+    targets = re.findall(
+        r"^make (\w+)", "\n".join(block for kind, block in BLOCKS if kind == "sh"), flags=re.MULTILINE
+    )
     makefile = (ROOT / "Makefile").read_text()
     assert targets == ["demo", "test"]
     assert all(f"\n{target}:" in makefile for target in targets)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 from PIL import Image
+
+import tiny
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from motif.learn.augment import SMALL, ZOOMED, Placement, Resizing, place, valid
 from PIL import Image
+
+from motif.learn.augment import SMALL, ZOOMED, Placement, Resizing, place, valid
 
 RECIPES = {"compvis": Resizing(), "diffusers": Resizing(zoom=0.34, shrink_middle=True, even=False)}
 
@@ -44,7 +45,9 @@ def test_the_diffusers_recipe_shrinks_the_middle_without_a_prefix() -> None:
     recipe=st.sampled_from(sorted(RECIPES)),
     seed=st.integers(0, 10**6),
 )
-def test_every_mask_holds_a_cell_and_only_cells_that_the_photo_fills(side: int, factor: int, recipe: str, seed: int) -> None:
+def test_every_mask_holds_a_cell_and_only_cells_that_the_photo_fills(
+    side: int, factor: int, recipe: str, seed: int
+) -> None:
     placement = RECIPES[recipe].draw(side, np.random.default_rng(seed))
     mask = valid(placement, side, factor, border=recipe == "diffusers")
     canvas = place(Image.new("RGB", (80, 80), "white"), placement, side)

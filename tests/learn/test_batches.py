@@ -7,23 +7,32 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+
 from motif.attention import Call, Row
 from motif.learn import Examples
 from motif.learn.batches import Batches, StartDetached
 from motif.learn.custom_diffusion import RECIPES, _names, _rare  # pyright: ignore[reportPrivateUsage]
 from motif.learn.fit import Trained
 from motif.learn.prior import Prior
-from PIL import Image
 
 
 @pytest.fixture
 def trained(base: Any) -> Trained:
-    return Trained.start(base, _names(base, "crossattn_kv"), _rare(base, ("<new1>",), ("ktn",)), {"<new1>": "cat"})
+    return Trained.start(
+        base, _names(base, "crossattn_kv"), _rare(base, ("<new1>",), ("ktn",)), {"<new1>": "cat"}
+    )
 
 
 def batches(base: Any, photos: Path, *, prior: bool = True, **settings: Any) -> Batches:
-    pictures = Prior((Image.new("RGB", (16, 16), "red"),) * 2, ("photo of a cat", "a cat")) if prior else Prior((), ())
-    return Batches(base, Examples(photos, "photo of a <new1> cat"), pictures, RECIPES["compvis"], 2, 0, **settings)
+    pictures = (
+        Prior((Image.new("RGB", (16, 16), "red"),) * 2, ("photo of a cat", "a cat"))
+        if prior
+        else Prior((), ())
+    )
+    return Batches(
+        base, Examples(photos, "photo of a <new1> cat"), pictures, RECIPES["compvis"], 2, 0, **settings
+    )
 
 
 def test_no_gradient_reaches_kv_through_the_start_token(base: Any, trained: Trained) -> None:
@@ -40,7 +49,9 @@ def test_no_gradient_reaches_kv_through_the_start_token(base: Any, trained: Trai
     outs[1].square().mean().backward()
     assert all(w.grad is None or w.grad.abs().max() == 0 for w in trained.weights.values())
     outs[0].square().mean().backward()
-    assert any(w.grad is not None and w.grad.abs().max() > 0 for name, w in trained.weights.items() if "to_v" in name)
+    assert any(
+        w.grad is not None and w.grad.abs().max() > 0 for name, w in trained.weights.items() if "to_v" in name
+    )
 
 
 def test_gradients_reach_every_weight_and_the_token(base: Any, trained: Trained, photos: Path) -> None:
@@ -82,7 +93,9 @@ def test_whole_photos_and_prior_captions_are_encoded_once(
         monkeypatch.setattr(base.models.vae, "encode", lambda x: encoded.append(len(x)) or encode(x))
         read: list[int] = []
         original = type(dressed).read
-        monkeypatch.setattr(type(dressed), "read", lambda self, prompts: read.append(len(prompts)) or original(self, prompts))
+        monkeypatch.setattr(
+            type(dressed), "read", lambda self, prompts: read.append(len(prompts)) or original(self, prompts)
+        )
         for step in range(12, 16):
             material.loss(dressed, step, 1.0)
     assert encoded == [], "a whole photo went through the VAE again"

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from motif.concept import Concept
 from motif.errors import InputError, Interrupted
 from motif.learn import Examples, custom_diffusion
@@ -33,7 +34,9 @@ def test_trains_every_cross_attention_kv_and_the_new_row_alone(base: Any, photos
     before = fingerprint(base)
     concept = custom_diffusion(base, Examples(photos, PROMPT), **QUICK)
     cross = [site for site in base.models.sites if site.kind == "cross"]
-    assert set(concept.changes) == {f"unet.{s.name}.{part}.weight" for s in cross for part in ("to_k", "to_v")}
+    assert set(concept.changes) == {
+        f"unet.{s.name}.{part}.weight" for s in cross for part in ("to_k", "to_v")
+    }
     assert all(change.full().abs().max() > 0 for change in concept.changes.values())
     assert [len(part) for part in concept.tokens["<new1>"]] == [1] * len(base.models.readers)
     assert fingerprint(base) == before, "the base changed"
@@ -57,10 +60,16 @@ def test_crossattn_trains_q_and_out_too(base: Any, photos: Path) -> None:
 @pytest.mark.parametrize("stop", [1, 3])
 def test_resumed_is_never_stopped(base: Any, photos: Path, tmp_path: Path, stop: int) -> None:
     settings = QUICK | {"checkpoint_every": 1, "prior": "none"}
-    whole = custom_diffusion(base, Examples(photos, PROMPT), **settings | {"steps": 4}, folder=tmp_path / "whole")
+    whole = custom_diffusion(
+        base, Examples(photos, PROMPT), **settings | {"steps": 4}, folder=tmp_path / "whole"
+    )
     custom_diffusion(base, Examples(photos, PROMPT), **settings | {"steps": stop}, folder=tmp_path / "parts")
-    parts = custom_diffusion(base, Examples(photos, PROMPT), **settings | {"steps": 4}, folder=tmp_path / "parts", resume=True)
-    assert all(torch.equal(whole.changes[name].full(), change.full()) for name, change in parts.changes.items())
+    parts = custom_diffusion(
+        base, Examples(photos, PROMPT), **settings | {"steps": 4}, folder=tmp_path / "parts", resume=True
+    )
+    assert all(
+        torch.equal(whole.changes[name].full(), change.full()) for name, change in parts.changes.items()
+    )
     assert all(torch.equal(a, b) for a, b in zip(whole.tokens["<new1>"], parts.tokens["<new1>"], strict=True))
     lines = [json.loads(line) for line in (tmp_path / "parts/metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
@@ -70,7 +79,9 @@ def test_resume_with_another_setting_is_refused_by_name(base: Any, photos: Path,
     settings = QUICK | {"prior": "none"}
     custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path)
     with pytest.raises(InputError, match="token_lr"):
-        custom_diffusion(base, Examples(photos, PROMPT), **settings, token_lr=0.5, folder=tmp_path, resume=True)
+        custom_diffusion(
+            base, Examples(photos, PROMPT), **settings, token_lr=0.5, folder=tmp_path, resume=True
+        )
 
 
 def test_ctrl_c_saves_and_resume_goes_on(base: Any, photos: Path, tmp_path: Path) -> None:
@@ -85,11 +96,16 @@ def test_ctrl_c_saves_and_resume_goes_on(base: Any, photos: Path, tmp_path: Path
         custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path, on_progress=press)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     again = custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path, resume=True)
-    assert all(torch.equal(whole.changes[name].full(), change.full()) for name, change in again.changes.items())
+    assert all(
+        torch.equal(whole.changes[name].full(), change.full()) for name, change in again.changes.items()
+    )
 
 
 def test_same_seed_same_bits_and_another_seed_others(base: Any, photos: Path) -> None:
-    runs = [custom_diffusion(base, Examples(photos, PROMPT), **QUICK | {"prior": "none"}, seed=s) for s in (1, 1, 2)]
+    runs = [
+        custom_diffusion(base, Examples(photos, PROMPT), **QUICK | {"prior": "none"}, seed=s)
+        for s in (1, 1, 2)
+    ]
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
 
@@ -101,10 +117,17 @@ def test_checkpoints_load_and_the_last_is_the_result(base: Any, photos: Path, tm
     assert Concept.load(saved[-1]) == concept
 
 
-def test_previews_are_drawn_before_the_first_step_and_as_it_goes(base: Any, photos: Path, tmp_path: Path) -> None:
+def test_previews_are_drawn_before_the_first_step_and_as_it_goes(
+    base: Any, photos: Path, tmp_path: Path
+) -> None:
     seen: list[Progress] = []
     custom_diffusion(
-        base, Examples(photos, PROMPT), **QUICK | {"prior": "none"}, preview_every=1, folder=tmp_path, on_progress=seen.append
+        base,
+        Examples(photos, PROMPT),
+        **QUICK | {"prior": "none"},
+        preview_every=1,
+        folder=tmp_path,
+        on_progress=seen.append,
     )
     assert [p.step for p in seen] == [0, 1, 2]
     assert all(p.preview is not None and p.preview.stat().st_size > 500 for p in seen)
@@ -115,7 +138,8 @@ def test_every_published_recipe_runs_and_differs(base: Any, photos: Path, recipe
     mine = custom_diffusion(base, Examples(photos, PROMPT), **QUICK, recipe=recipe)
     other = custom_diffusion(base, Examples(photos, PROMPT), **QUICK, recipe="compvis")
     assert (mine.changes.keys() == other.changes.keys()) and (
-        (recipe == "compvis") == all(torch.equal(mine.changes[n].full(), c.full()) for n, c in other.changes.items())
+        (recipe == "compvis")
+        == all(torch.equal(mine.changes[n].full(), c.full()) for n, c in other.changes.items())
     )
 
 
@@ -140,7 +164,9 @@ def test_a_concept_wears_and_changes_what_the_base_says(base: Any, photos: Path)
         ({"previews": ("a <new9> cat",)}, "<new9>"),
     ],
 )
-def test_bad_settings_fail_before_the_first_step(base: Any, photos: Path, settings: dict[str, Any], word: str) -> None:
+def test_bad_settings_fail_before_the_first_step(
+    base: Any, photos: Path, settings: dict[str, Any], word: str
+) -> None:
     def never(_: Progress) -> None:
         pytest.fail("a step was taken")
 

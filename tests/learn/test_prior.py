@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+
 from motif.errors import InputError
 from motif.learn.prior import gather
-from PIL import Image
 
 
 def test_none_is_empty(base: Any) -> None:
@@ -17,7 +18,12 @@ def test_none_is_empty(base: Any) -> None:
 
 def test_generated_pictures_are_kept_and_drawn_once(base: Any, tmp_path: Path) -> None:
     drawn: list[tuple[int, int]] = []
-    settings: dict[str, Any] = {"count": 3, "steps": 2, "cache": tmp_path, "on_picture": lambda i, n: drawn.append((i, n))}
+    settings: dict[str, Any] = {
+        "count": 3,
+        "steps": 2,
+        "cache": tmp_path,
+        "on_picture": lambda i, n: drawn.append((i, n)),
+    }
     first = gather(base, "generate", "cat", **settings)
     assert drawn == [(1, 3), (2, 3), (3, 3)]
     assert first.captions == ("photo of a cat",) * 3
@@ -50,7 +56,9 @@ def test_captions_in_a_file_are_drawn(base: Any, tmp_path: Path) -> None:
     assert gather(base, str(tmp_path / "words.txt"), "", steps=1).captions == ("a cat", "a photo of tea")
 
 
-@pytest.mark.parametrize(("source", "noun", "word"), [("generate", "", "class word"), ("no/such/place", "cat", "use none")])
+@pytest.mark.parametrize(
+    ("source", "noun", "word"), [("generate", "", "class word"), ("no/such/place", "cat", "use none")]
+)
 def test_bad_sources_say_what_to_do(base: Any, source: str, noun: str, word: str) -> None:
     with pytest.raises(InputError, match=word):
         gather(base, source, noun)
@@ -65,7 +73,9 @@ def test_an_empty_caption_file_and_an_empty_folder_are_refused(base: Any, tmp_pa
         gather(base, str(tmp_path / "empty"), "cat")
 
 
-def test_retrieval_takes_the_nearest_captions_and_says_when_none_is_near(base: Any, clip_folder: Path, tmp_path: Path) -> None:
+def test_retrieval_takes_the_nearest_captions_and_says_when_none_is_near(
+    base: Any, clip_folder: Path, tmp_path: Path
+) -> None:
     words = ["photo of a cat", "a photo of the red cat", "the dog on the beach, on the beach, on the beach"]
     for i, caption in enumerate(words):
         Image.new("RGB", (40, 40), (i * 90, 0, 0)).save(tmp_path / f"{i}.png")

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from motif.errors import InputError
-from motif.measure import ClipEncoder, clip_i, clip_t, dino_i
 from motif.features.extractors import DinoEncoder, cosines
+from motif.measure import ClipEncoder, clip_i, clip_t, dino_i
 
 CLOSE = 1e-6
 

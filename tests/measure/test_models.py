@@ -12,8 +12,7 @@ from PIL import Image
 
 from motif.errors import InputError, MissingModel
 from motif.features import models as encoders
-from motif.features.extractors import ClipEncoder, DinoEncoder
-from motif.features.extractors import without_tokens
+from motif.features.extractors import ClipEncoder, DinoEncoder, without_tokens
 from motif.features.pictures import Preprocessing
 
 HALF = (0.5, 0.5, 0.5)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from motif.errors import InputError
-from motif.measure import clip_i
 from motif.features.pictures import gather, names, opened
+from motif.measure import clip_i
 
 
 @pytest.fixture

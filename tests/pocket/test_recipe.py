@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +185,45 @@ def test_muons_direction_has_singular_values_near_one(shape: tuple[int, ...]) ->
         ).min()
         > 0.9
     )
+
+
+TWO = """
+import sys, torch, numpy as np
+from pathlib import Path
+from motif.pocket.recipe.processes import joined
+from motif.pocket.recipe.training import Schedule, Stage, train_stage
+torch.manual_seed(0)
+line = torch.nn.Linear(3, 1)
+loss = lambda step, rng: (line(torch.from_numpy(rng.normal(size=(4, 3))).float()).square().mean(), {})
+with joined("cpu"):
+    train_stage(Stage("line", line, loss, lambda step: {}), Schedule(steps=5, batch=4, lr=0.1), Path(sys.argv[1]))
+print(line.weight.tolist())
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_same_steps_and_one_writes(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO, str(tmp_path / "run")],
+            env={**os.environ, **group, "RANK": str(number)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    said = [process.communicate(timeout=240)[0] for process in started]
+    assert said[0] == said[1] != ""
+    lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [5]
+    alone = subprocess.run(
+        [sys.executable, "-c", TWO, str(tmp_path / "alone")], capture_output=True, text=True, check=True
+    )
+    assert alone.stdout != said[0]  # the second process brought pictures of its own
 
 
 # The tokenizer

@@ -36,7 +36,11 @@ def reference() -> str:
     """The page as Markdown."""
     parts = [HEAD]
     for name, command in commands(app, ("motif",)):
-        settings: dict[str, Any] = {**command.context_settings, "max_content_width": WIDTH, "terminal_width": WIDTH}
+        settings: dict[str, Any] = {
+            **command.context_settings,
+            "max_content_width": WIDTH,
+            "terminal_width": WIDTH,
+        }
         context = click.Context(command, info_name=name, **settings)
         parts.append(f"## {name}\n\n```text\n{command.get_help(context).strip()}\n```\n")
     return "\n".join(parts)

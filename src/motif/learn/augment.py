@@ -98,8 +98,8 @@ def place(photo: Image, placement: Placement, side: int) -> np.ndarray:
 def valid(placement: Placement, side: int, factor: int, *, border: bool = False) -> np.ndarray:
     """The mask [side / factor, side / factor] of latent cells that the photo fills.
 
-    A box loses about one cell on every side; it never becomes empty (a far away object on a small canvas would divide by
-    zero). `border` trims the full picture by a cell too ([HF]).
+    A box loses about one cell on every side; it never becomes empty (a far away object on a small canvas
+    would divide by zero). `border` trims the full picture by a cell too ([HF]).
     """
     cells = side // factor
     mask = np.ones((cells, cells), dtype=np.float32)

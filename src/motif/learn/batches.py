@@ -59,7 +59,15 @@ class Batches:
     """The loss of a step: which photos, how resized, which prior pictures; all drawn from (seed, step)."""
 
     def __init__(
-        self, base: Base, examples: Examples, prior: Prior, recipe: Recipe, batch_size: int, seed: int, *, augment: bool
+        self,
+        base: Base,
+        examples: Examples,
+        prior: Prior,
+        recipe: Recipe,
+        batch_size: int,
+        seed: int,
+        *,
+        augment: bool,
     ) -> None:
         self.recipe, self.batch_size, self.seed, self.augment = recipe, batch_size, seed, augment
         side = base.size
@@ -67,7 +75,9 @@ class Batches:
         self.captions = [photo.caption for photo in examples.photos]
         self.prior_captions = prior.captions
         self.prior_latents = [
-            _posteriors(base, [np.asarray(image, dtype=np.float32) / 127.5 - 1 for image in prior.images], flip=flip)
+            _posteriors(
+                base, [np.asarray(image, dtype=np.float32) / 127.5 - 1 for image in prior.images], flip=flip
+            )
             for flip in (False, True)
         ]
         self.photo_latents: dict[tuple[int, bool], Latents] = {}
@@ -88,12 +98,16 @@ class Batches:
         latents = [view[0] for view in views] + [
             self.prior_latents[int(flip)][int(i)] for i, flip in zip(priors, flips, strict=True)
         ]
-        x0 = torch.stack([l.mean + l.std * torch.randn(l.mean.shape, generator=noise).to(l.mean) for l in latents])
+        x0 = torch.stack(
+            [p.mean + p.std * torch.randn(p.mean.shape, generator=noise).to(p.mean) for p in latents]
+        )
         x0 = x0 * dressed.models.vae.config.scaling_factor
         eps = torch.randn(x0.shape, generator=noise).to(x0)
         t = torch.randint(0, dressed.schedule.length, (len(x0),), generator=noise)
         text = dressed.read(unique := list(dict.fromkeys(view[2] for view in views)))
-        states, pooled = self._states(text, [unique.index(view[2]) for view in views], [int(i) for i in priors])
+        states, pooled = self._states(
+            text, [unique.index(view[2]) for view in views], [int(i) for i in priors]
+        )
         rows = (Row("main", "cond", slice(0, len(x0)), text),)
         call = Call(rows, step, step + 1, 0.0, (x0.shape[-2], x0.shape[-1]), (StartDetached(),))
         x_t = dressed.schedule.noise(x0, eps, t)
@@ -108,7 +122,11 @@ class Batches:
     def _view(self, base: Base, index: int, rng: np.random.Generator) -> tuple[Latents, np.ndarray, str]:
         """One photo as the step sees it: its latents, the mask of valid cells, its caption."""
         recipe, side = self.recipe, base.size
-        placement = recipe.resizing.draw(side, rng) if self.augment else Placement(side, flip=bool(rng.random() < 0.5))
+        placement = (
+            recipe.resizing.draw(side, rng)
+            if self.augment
+            else Placement(side, flip=bool(rng.random() < 0.5))
+        )
         mask = valid(placement, side, base.latent_factor, border=recipe.border)
         caption = placement.prefix + self.captions[index]
         key = index, placement.flip
@@ -125,7 +143,9 @@ class Batches:
         states = torch.cat([text.states[photos], *(state[None] for state, _ in kept)])
         if text.pooled is None:
             return states, None
-        return states, torch.cat([text.pooled[photos], *(pooled[None] for _, pooled in kept if pooled is not None)])
+        return states, torch.cat(
+            [text.pooled[photos], *(pooled[None] for _, pooled in kept if pooled is not None)]
+        )
 
 
 def _fitted(photo: Image, side: int, *, crop: bool) -> Image:
@@ -151,5 +171,7 @@ def _posteriors(base: Base, pictures: Sequence[np.ndarray], *, flip: bool = Fals
 
 def _rows(texts: Sequence[Text], captions: Sequence[str]) -> dict[str, tuple[Tensor, Tensor | None]]:
     states = [state for text in texts for state in text.states]
-    pooled = [row for text in texts for row in (text.pooled if text.pooled is not None else [None] * len(text))]
+    pooled = [
+        row for text in texts for row in (text.pooled if text.pooled is not None else [None] * len(text))
+    ]
     return dict(zip(captions, zip(states, pooled, strict=True), strict=True))

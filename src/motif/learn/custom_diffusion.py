@@ -6,8 +6,8 @@ layer and the vector of a new token V*, started from a rare token, on
     L = E ‖ m (ε − ε_θ(x_t, c, t)) ‖² / |m|        photos, resized and masked (`augment`), and the prior's pictures
 
 No gradient reaches Wᵏ, Wᵛ through the start-of-text token. Ours beyond the paper: the token is a parameter of its own
-(no Adam over the whole embedding, no decay of other words), the latents of whole pictures and the text of prior captions
-are computed once, and equal captions of a batch are encoded once.
+(no Adam over the whole embedding, no decay of other words), the latents of whole pictures and the text of
+prior captions are computed once, and equal captions of a batch are encoded once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from motif.images import grid
 from motif.lanes import draw
 from motif.learn.augment import Resizing
 from motif.learn.batches import Batches, Recipe
-from motif.learn.examples import Examples, check_token, find_nouns
+from motif.learn.examples import Examples, check_token
 from motif.learn.fit import Progress, Run, Trained, advised, fit
 from motif.learn.prior import gather
 from motif.versions import versions
@@ -44,11 +44,15 @@ RECIPES = {
     "compvis": Recipe(Resizing(), crop=True, border=False, target_weight=1.0, max_norm=None),
     "adobe-diffusers": Recipe(Resizing(flip=0.0), crop=False, border=False, target_weight=4.0, max_norm=1.0),
     "diffusers": Recipe(
-        Resizing(zoom=0.34, shrink_middle=True, even=False, flip=0.0), crop=False, border=True, target_weight=4.0, max_norm=1.0
+        Resizing(zoom=0.34, shrink_middle=True, even=False, flip=0.0),
+        crop=False,
+        border=True,
+        target_weight=4.0,
+        max_norm=1.0,
     ),
 }
-"""[CV] gave the paper's numbers; [OD] and [HF] weigh the photos four times the prior (their masked sum is not divided by
-the latent's channels)."""
+"""[CV] gave the paper's numbers; [OD] and [HF] weigh the photos four times the prior (their masked sum is not
+divided by the latent's channels)."""
 
 
 def custom_diffusion(
@@ -95,12 +99,13 @@ def custom_diffusion(
         prior_weight: Weight of the prior's term.
         retrieve: Take from the prior folder only what CLIP finds nearest to the class prompt.
         retrieve_threshold: The least cosine of a retrieved caption with the class prompt (paper: 0.85).
-        retrieve_encoder: The CLIP: pocket, paper (ViT-B/32), a transformers folder or a hub id; the default is pocket's on
+        retrieve_encoder: The CLIP: pocket, paper (ViT-B/32), a transformers folder or a hub id; the default
+        is pocket's on
             pocket, and the paper's elsewhere.
         trained: crossattn_kv (the paper), or crossattn: q, k, v and out of the cross-attention layers (faces).
         rare_tokens: The vocabulary entries that new tokens start from, in order (paper: ktn, id 42170; pll, 47629).
-        recipe: compvis (gave the paper's numbers), adobe-diffusers or diffusers: augmentation, mask and weights of each.
-        augment: Resize the photos and say so in the prompt.
+        recipe: compvis (gave the paper's numbers), adobe-diffusers or diffusers: augmentation, mask and
+        weights of each. augment: Resize the photos and say so in the prompt.
         seed: Seed of every random choice.
         checkpoint_every: Save a checkpoint every so many steps.
         preview_every: Draw the preview prompts every so many steps, and before the first; 0 is never.
@@ -108,15 +113,19 @@ def custom_diffusion(
     Raises:
         InputError: photos, prompt, prior or settings that cannot work, found before the first step.
     """
-    given = {k: v for k, v in locals().items() if k not in ("base", "examples", "on_progress", "folder", "resume")}
+    given = {
+        k: v for k, v in locals().items() if k not in ("base", "examples", "on_progress", "folder", "resume")
+    }
     settings = advised(base, "custom-diffusion", PAPER, given)
     steps, batch_size, lr, prior_count, prior_steps = (settings[k] for k in PAPER)
     token_lr = settings["token_lr"] = settings["token_lr"] or lr
     if min(steps, batch_size, lr, token_lr) <= 0:
-        raise InputError(f"steps {steps}, batch_size {batch_size}, lr {lr}, token_lr {token_lr}: all must be positive")
+        raise InputError(
+            f"steps {steps}, batch_size {batch_size}, lr {lr}, token_lr {token_lr}: all must be positive"
+        )
     for token in examples.tokens:
         check_token(base.models.readers[0].tokenizer, token)
-    nouns = find_nouns(examples.prompt)
+    nouns = dict(examples.nouns)
     values = Trained.start(base, _names(base, trained), _rare(base, examples.tokens, rare_tokens), nouns)
     record = Record("custom-diffusion", base.origin, nouns, examples.prompt, settings, versions())
     shown = [*previews] or [examples.prompt]
@@ -151,9 +160,14 @@ def _names(base: Base, trained: str) -> list[str]:
 def _rare(base: Base, tokens: Sequence[str], rare_tokens: Sequence[str]) -> dict[str, tuple[Tensor, ...]]:
     """Each V* starts from a rare token's row, in every text encoder (card 1.3)."""
     if len(rare_tokens) < len(tokens):
-        raise InputError(f"{len(tokens)} new tokens, {len(rare_tokens)} rare tokens to start from: name one for each")
+        raise InputError(
+            f"{len(tokens)} new tokens, {len(rare_tokens)} rare tokens to start from: name one for each"
+        )
     return {
-        token: tuple(r.encoder.get_input_embeddings().weight[r.token_id(rare)][None].clone() for r in base.models.readers)
+        token: tuple(
+            r.encoder.get_input_embeddings().weight[r.token_id(rare)][None].clone()
+            for r in base.models.readers
+        )
         for token, rare in zip(tokens, rare_tokens, strict=False)
     }
 

@@ -42,16 +42,22 @@ class Trained:
     nouns: Mapping[str, str]
 
     @staticmethod
-    def start(base: Base, names: list[str], vectors: Mapping[str, tuple[Tensor, ...]], nouns: Mapping[str, str]) -> Trained:
+    def start(
+        base: Base, names: list[str], vectors: Mapping[str, tuple[Tensor, ...]], nouns: Mapping[str, str]
+    ) -> Trained:
         """Copies of the base's weights of those names, and of the vectors to start from."""
         device = base.device
         weights = {name: nn.Parameter(_fp32(base.models.parameter(name), device)) for name in names}
-        rows = {token: tuple(nn.Parameter(_fp32(v, device)) for v in parts) for token, parts in vectors.items()}
+        rows = {
+            token: tuple(nn.Parameter(_fp32(v, device)) for v in parts) for token, parts in vectors.items()
+        }
         return Trained(weights, rows, nouns)
 
     def on(self, base: Base) -> Base:
         """The base wearing these very parameters."""
-        return base.dressed({**base.weights, **self.weights}, {**base.vectors, **self.vectors}, {**base.nouns, **self.nouns})
+        return base.dressed(
+            {**base.weights, **self.weights}, {**base.vectors, **self.vectors}, {**base.nouns, **self.nouns}
+        )
 
     def parameters(self) -> dict[str, nn.Parameter]:
         rows = {f"{token}/{i}": part for token, parts in self.vectors.items() for i, part in enumerate(parts)}
@@ -72,7 +78,9 @@ class Trained:
             name: Change(dense=(weight.detach() - base.models.parameter(name).float()).cpu())
             for name, weight in self.weights.items()
         }
-        tokens = {token: tuple(v.detach().cpu().clone() for v in parts) for token, parts in self.vectors.items()}
+        tokens = {
+            token: tuple(v.detach().cpu().clone() for v in parts) for token, parts in self.vectors.items()
+        }
         return Concept(tokens, changes, record)
 
 
@@ -96,7 +104,9 @@ class Run:
     resume: bool = False
     checkpoint_every: int = 50
     preview_every: int = 0
-    preview: Callable[[Base], Image] | None = None  # a grid of fixed prompts and seeds, drawn by the dressed base
+    preview: Callable[[Base], Image] | None = (
+        None  # a grid of fixed prompts and seeds, drawn by the dressed base
+    )
 
     def file(self, name: str) -> Path | None:
         return self.folder / name if self.folder else None
@@ -113,7 +123,7 @@ def fit(
     token_lr: float,
     weight_decay: float = 1e-2,
     max_norm: float | None = None,
-    run: Run = Run(),  # noqa: B008 (frozen)
+    run: Run = Run(),
 ) -> Iterator[Progress]:
     """Take AdamW steps on `loss(dressed base, step)` until `steps`, yielding after each.
 
@@ -125,7 +135,9 @@ def fit(
         raise InputError(f"steps is {steps}: train at least one")
     if base.dtype == torch.float16:
         raise InputError("training in fp16 loses small gradients: use --precision bf16 or fp32")
-    optimiser = torch.optim.AdamW(trained.groups(lr, token_lr, weight_decay), betas=(0.9, 0.999), eps=1e-8, fused=True)
+    optimiser = torch.optim.AdamW(
+        trained.groups(lr, token_lr, weight_decay), betas=(0.9, 0.999), eps=1e-8, fused=True
+    )
     dressed = trained.on(base)
     first = _restore(run, trained, optimiser, record) if run.resume else 0
     if run.folder:
@@ -139,7 +151,9 @@ def fit(
             with dressed.on(), torch.autocast(base.device.type, base.dtype, enabled=mixed):
                 value = loss(dressed, step)
                 if not torch.isfinite(value):
-                    raise InputError(f"the loss at step {step} is {float(value.detach())}: lower --lr, or use --precision fp32")
+                    raise InputError(
+                        f"the loss at step {step} is {float(value.detach())}: lower --lr, or use --precision fp32"
+                    )
                 value.backward()
             reached = float(value.detach())
             if max_norm is not None:
@@ -147,15 +161,22 @@ def fit(
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             done, rate = step + 1, (step + 1 - first) / (time.monotonic() - began)
-            due = run.folder is not None and (done % run.checkpoint_every == 0 or done == steps or stop.is_set())
+            stopped = stop.is_set()
+            due = run.folder is not None and (done % run.checkpoint_every == 0 or done == steps or stopped)
             if run.folder:
                 _note(run, {"step": done, "loss": reached, "steps_per_second": round(rate, 3)})
             if due:
                 _save(run, trained, optimiser, record, done, trained.concept(base, record))
-            drawn = _preview(run, dressed, done) if run.preview_every and done % run.preview_every == 0 else None
+            drawn = (
+                _preview(run, dressed, done) if run.preview_every and done % run.preview_every == 0 else None
+            )
             yield Progress(done, steps, reached, rate, (steps - done) / rate, drawn)
-            if stop.is_set() and done < steps:
-                where = f"; go on with --resume ({run.folder})" if run.folder else "; nothing was saved (no run folder)"
+            if stopped and done < steps:
+                where = (
+                    f"; go on with --resume ({run.folder})"
+                    if run.folder
+                    else "; nothing was saved (no run folder)"
+                )
                 raise Interrupted(f"stopped after step {done} of {steps}{where}")
 
 
@@ -202,7 +223,9 @@ def _restore(run: Run, trained: Trained, optimiser: torch.optim.Optimizer, recor
     mine, theirs = json.loads(_key(record)), json.loads(state["record"])
     if differing := sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k)):
         name = differing[0]
-        raise InputError(f"{path} was trained with {name} = {theirs.get(name)}, not {mine.get(name)}: resume with the same settings")
+        raise InputError(
+            f"{path} was trained with {name} = {theirs.get(name)}, not {mine.get(name)}: resume with the same settings"
+        )
     with torch.no_grad():
         for name, value in trained.parameters().items():
             value.copy_(state["values"][name])
@@ -214,7 +237,9 @@ def _key(record: Record) -> str:
     """What must not change between stop and resume: all settings but how long and how loudly to train."""
     free = ("steps", "checkpoint_every", "preview_every", "previews", "resume", "folder")
     settings = {name: value for name, value in record.settings.items() if name not in free}
-    return json.dumps({"method": record.method, "prompt": record.prompt, "base": record.base.shape, **settings}, default=str)
+    return json.dumps(
+        {"method": record.method, "prompt": record.prompt, "base": record.base.shape, **settings}, default=str
+    )
 
 
 def _preview(run: Run, dressed: Base, step: int) -> Path | None:
@@ -251,9 +276,11 @@ def _stopping() -> Iterator[threading.Event]:
 
 
 def advised(base: Base, method: str, paper: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A method's settings as plain JSON values, for use and for the record: what was given, else the base's advice, else
-    the paper's."""
+    """A method's settings as plain JSON values, for use and for the record: what was given, else the base's
+    advice, else the paper's."""
     advice = base.advice.get(method, {})
     names = given.keys() | paper.keys()
-    settings = {n: given[n] if given.get(n) is not None else advice.get(n, paper.get(n)) for n in sorted(names)}
+    settings = {
+        n: given[n] if given.get(n) is not None else advice.get(n, paper.get(n)) for n in sorted(names)
+    }
     return json.loads(json.dumps(settings, default=str))

@@ -1,13 +1,13 @@
 """The prior: pictures of the class with their captions, trained on beside the photos so that the class stays itself.
 
-Kumari et al. 2023, section 3.1 ("regularization"); card 1.7. The paper retrieves 200 captioned pictures from LAION, whose
-service is gone. Here a prior is one of
+Kumari et al. 2023, section 3.1 ("regularization"); card 1.7. The paper retrieves 200 captioned pictures from
+LAION, whose service is gone. Here a prior is one of
 
     none          photos alone
     generate      the base draws its own class pictures ("photo of a cat"; DDIM, 50 steps, η 1, guidance 6)
     FOLDER        your pictures, with captions in sidecar files, or the class prompt for all; with `retrieve`, only
-                  those nearest to the class prompt: captions whose CLIP text cosine is at least 0.85 (the paper's rule),
-                  or, where no picture has a caption, the pictures that CLIP finds nearest
+                  those nearest to the class prompt: captions whose CLIP text cosine is at least 0.85 (the
+                  paper's rule), or, where no picture has a caption, the pictures that CLIP finds nearest
     FILE.txt      captions, one per line; the base draws a picture of each
 """
 
@@ -59,7 +59,8 @@ def gather(
     Drawn pictures are kept in `cache` under a name made of everything they depend on, and drawn once.
 
     Args:
-        retrieve: Take from a folder only what this CLIP finds nearest to the class prompt: `pocket`, `paper` (ViT-B/32),
+        retrieve: Take from a folder only what this CLIP finds nearest to the class prompt: `pocket`, `paper`
+        (ViT-B/32),
             a transformers folder or a hub id; empty takes the first pictures.
         threshold: The least cosine of a caption with the class prompt.
     Raises:
@@ -73,18 +74,28 @@ def gather(
     path = Path(source)
     if source == "generate":
         if not noun:
-            raise InputError('the prior is drawn from the class word: write it behind the token ("photo of a <new1> cat")')
+            raise InputError(
+                'the prior is drawn from the class word: write it behind the token ("photo of a <new1> cat")'
+            )
         captions = [f"photo of a {noun}"] * count
     elif path.is_dir():
         photos = Examples(path, f"photo of a {noun}", token=None).photos
-        found = (_nearest(photos, f"photo of a {noun}", retrieve, threshold) if retrieve else list(photos))[:count]
-        return Prior(tuple(square(photo.image, base.size) for photo in found), tuple(photo.caption for photo in found))
+        found = (_nearest(photos, f"photo of a {noun}", retrieve, threshold) if retrieve else list(photos))[
+            :count
+        ]
+        return Prior(
+            tuple(square(photo.image, base.size) for photo in found), tuple(photo.caption for photo in found)
+        )
     elif path.is_file() and path.suffix == ".txt":
-        captions = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()][:count]
+        captions = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()][
+            :count
+        ]
         if not captions:
             raise InputError(f"{path} holds no caption: write one per line")
     else:
-        raise InputError(f"prior {source!r}: use none, generate, a folder of pictures, or a .txt file of captions")
+        raise InputError(
+            f"prior {source!r}: use none, generate, a folder of pictures, or a .txt file of captions"
+        )
     images = _drawn(base, captions, steps, guidance, seed, cache, on_picture)
     return Prior(tuple(images), tuple(captions))
 

@@ -9,9 +9,9 @@ ViT-B/32; for two concepts score each reference set alone and average the two.
 
 from pathlib import Path
 
-from motif.measure.alignment import alignment
 from motif.features.extractors import ClipEncoder
 from motif.features.pictures import Pictures
+from motif.measure.alignment import alignment
 from motif.measure.score import Score
 
 

@@ -9,9 +9,9 @@ in CustomConcept101's evaluation: DINO ViT-S/16, resize 256 bicubic, centre crop
 
 from pathlib import Path
 
-from motif.measure.alignment import alignment
 from motif.features.extractors import DinoEncoder
 from motif.features.pictures import Pictures
+from motif.measure.alignment import alignment
 from motif.measure.score import Score
 
 

@@ -1,7 +1,7 @@
 """Held-out objects of pocket's world: photos of one thing that the base has never seen, shipped with the package.
 
-Each has six photos to learn from, six unseen views of it in other places (what a perfect likeness reaches: the ceiling),
-and twelve pictures of other objects of its class (what the class word alone reaches: the floor).
+Each has six photos to learn from, six unseen views of it in other places (what a perfect likeness reaches:
+the ceiling), and twelve pictures of other objects of its class (what the class word alone reaches: the floor).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
 
 
 @dataclass(frozen=True)

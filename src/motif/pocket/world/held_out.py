@@ -134,7 +134,9 @@ def _write_others(folder: Path, seed: int, number: int, samples: int) -> None:
         rng = np.random.default_rng([seed, _OTHER, number, other])
         view = draw_view(rng, context=concept.views[other % SIDE_VIEWS].context, plain=True)
         view = replace(view, fill=round(float(np.clip(view.fill, 0.6, 0.85)), 4))
-        pictures.append(render(Scene(draw_instance(rng, noun=concept.instance.noun), view), samples=samples)[0])
+        pictures.append(
+            render(Scene(draw_instance(rng, noun=concept.instance.noun), view), samples=samples)[0]
+        )
     save_sheet(pictures, folder / "others.webp")
 
 
