@@ -7,6 +7,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
 EXTRAS := dev,measure,pocket
+OUT    ?= out/demo
 
 # Nothing here needs the model hub: the base that the tests and the demo use is in the package.
 export HF_HUB_OFFLINE ?= 1
@@ -27,7 +28,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY) ## learn a concept, draw it, score it, write a report: offline, in minutes
-	$(BIN)/motif demo -o out/demo
+	$(BIN)/motif demo -o $(OUT)
 
 test: $(READY) ## the tests
 	$(BIN)/python -m pytest -ra

@@ -1,4 +1,4 @@
-"""`python -m motif`, and `accelerate launch -m motif ...`."""
+"""`python -m motif`."""
 
 import sys
 

@@ -113,11 +113,19 @@ class Base:
         """From models in memory; they are frozen and their attention seams opened, their outputs stay the same.
 
         `advice` is what the base's makers found to work: {"guidance": 5, "learn": {"custom-diffusion": {"lr": ...}}}.
+        Raises InputError where the UNet reads something else than the VAE's latents (inpainting, editing).
         """
         for model in (unet, vae, *(reader.encoder for reader in readers)):
             model.requires_grad_(False).eval()
+        reads, latent = int(unet.config.in_channels), int(vae.config.latent_channels)
+        if reads != latent:
+            raise InputError(
+                f"{name}: its UNet reads {reads} channels and its VAE makes {latent} (inpainting or editing); "
+                "motif reads text-to-image models"
+            )
         models = Models.of(unet, vae, readers, empty_is_zero=empty_is_zero)
-        shape, norms = signature(dict(unet.named_parameters()))
+        # older versions of transformers put `text_model.` before an encoder's names: the base is the same
+        shape, norms = signature({n.replace(".text_model.", "."): w for n, w in models.own.items()})
         side = unet.config.sample_size
         side = int(side if isinstance(side, int) else max(side)) * (
             2 ** (len(vae.config.block_out_channels) - 1)
@@ -139,8 +147,7 @@ class Base:
     def wear(self, *concepts: Concept, other_base: bool = False) -> Base:
         """This base with concepts on, added to those it wears already. Checked here, before anything is used.
 
-        Concepts that change the same weights are added up, W₀ + Σ (W_i − W₀), and the log says so: `motif merge` is the
-        closed form that keeps them apart.
+        Concepts that change the same weights are added up, W₀ + Σ (W_i − W₀), and the log says so.
 
         Args:
             other_base: wear a concept of another base with the same architecture (a fine-tuned relative).
@@ -165,7 +172,8 @@ class Base:
             )
         if twice := concept.tokens.keys() & self.vectors.keys():
             raise InputError(
-                f"two concepts use the token {min(twice)}: give one of them another (motif merge renames)"
+                f"two concepts use the token {min(twice)}: wear one under another name, --wear FILE=<new2> "
+                "(in Python: concept.renamed)"
             )
         self._check_fit(concept, who)
         if shared := concept.changes.keys() & self.weights.keys():
@@ -326,19 +334,13 @@ class Base:
                 f"{lost[0]} (+{len(lost) - 1} more) has another attention processor: load the base anew"
             )
 
-    def encode(self, pictures: Tensor, *, seeds: Sequence[int] | None = None) -> Tensor:
-        """Pictures [image, 3, h, w] in [-1, 1] -> scaled latents: the mean, or a draw per image for given seeds."""
+    def posterior(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures [image, 3, h, w] in [-1, 1] -> mean and standard deviation of their scaled latents, in the VAE's
+        float32."""
         vae = self.models.vae
-        with torch.no_grad():
-            posterior = vae.encode(pictures.to(self.device, vae.dtype)).latent_dist
-        latents = posterior.mean
-        if seeds is not None:
-            draws = [
-                torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(seed))
-                for seed in seeds
-            ]
-            latents = latents + posterior.std * torch.stack(draws).to(latents)
-        return (latents * vae.config.scaling_factor).to(self.dtype)
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            found = vae.encode(pictures.to(self.device, vae.dtype)).latent_dist
+        return found.mean * vae.config.scaling_factor, found.std * vae.config.scaling_factor
 
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents -> pictures [image, 3, h, w] in [-1, 1], float32. Latents that are not finite are an error."""

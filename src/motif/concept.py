@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from motif.errors import InputError
 from motif.files import written
+from motif.tokens import TOKEN
 from motif.weights import Change
 
 FORMAT = "motif.concept/1"
@@ -30,8 +31,8 @@ class Origin:
     """Which base a concept was learned on."""
 
     name: str
-    shape: str  # hash of the architecture
-    norms: tuple[float, ...]  # of some of its weights
+    shape: str  # hash of the architecture: the UNet's and the text encoders' names and shapes
+    norms: tuple[float, ...]  # of some of their weights
 
     def same_shape(self, other: Origin) -> bool:
         return self.shape == other.shape
@@ -96,13 +97,33 @@ class Concept:
         except SafetensorError as error:
             raise InputError(f"{path}: not a safetensors file, or cut short ({error})") from None
         if header.get("motif.format") != FORMAT:
-            raise InputError(f"{path}: not a motif concept; other tools' files are read by `motif import`")
+            raise InputError(f"{path}: not a motif concept: wear a file that `motif learn` wrote")
         try:
             return _assemble(json.loads(header["motif.record"]), tensors)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{path}: damaged, its record does not fit its tensors ({type(error).__name__}: {error})"
             ) from None
+
+    def renamed(self, names: Mapping[str, str]) -> Concept:
+        """The same concept under other tokens, {"<new1>": "<new2>"}, so that two that use one token can be worn together.
+
+        Its nouns and its prompt follow. InputError for a token that it does not have, a name that is no token, and two
+        tokens of one name.
+        """
+        for old, new in names.items():
+            if old not in self.tokens:
+                raise InputError(
+                    f"no token {old} to rename: this concept has {' '.join(self.tokens) or 'none'}"
+                )
+            if not TOKEN.fullmatch(new):
+                raise InputError(f'"{new}" is no token: one word in angle brackets, such as <new2>')
+        tokens = {names.get(token, token): parts for token, parts in self.tokens.items()}
+        if len(tokens) < len(self.tokens):
+            raise InputError(f"two tokens of one concept would both be {' '.join(names.values())}")
+        nouns = {names.get(token, token): noun for token, noun in self.record.nouns.items()}
+        prompt = TOKEN.sub(lambda found: names.get(found[0], found[0]), self.record.prompt)
+        return replace(self, tokens=tokens, record=replace(self.record, nouns=nouns, prompt=prompt))
 
     def describe(self) -> dict[str, Any]:
         """What `motif show` prints: tokens, noun, method, base, settings and sizes."""

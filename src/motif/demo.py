@@ -176,8 +176,8 @@ def _report(
             ),
             Section(
                 "Scores",
-                "Image alignment is the mean cosine with the photos. What other objects of the class reach is the floor; "
-                "what unseen photos of the same object reach is the ceiling.",
+                "Image alignment is the mean cosine with the photos. What other objects of the class reach is the "
+                "floor; what unseen photos of the same object reach is the ceiling.",
                 (Table(("pictures", "CLIP-I", "DINO-I", "CLIP-T x2.5", "n"), table),),
             ),
             Section("Training", measured["changed"] + ".", (Curve(loss),)),

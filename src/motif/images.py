@@ -1,4 +1,4 @@
-"""Pictures: read from any file a camera or a painter writes, turned into tensors and back, put into grids, written.
+"""Pictures: read from any file a camera or a painter writes, made from tensors, put into grids, written.
 
 `open_picture` has one policy for every mode, and its notes say what was done:
 
@@ -30,7 +30,7 @@ from motif.grids import grid
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Picture", "grid", "mask_path", "open_picture", "save_image", "square", "to_images", "to_tensor"]
+__all__ = ["Picture", "grid", "mask_path", "open_picture", "save_image", "square", "to_images"]
 
 DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError, ArithmeticError, struct.error,
@@ -263,17 +263,8 @@ def _mask_beside(path: Path, size: tuple[int, int], notes: list[str]) -> Image.I
     return mask
 
 
-def to_tensor(image: Image.Image) -> Tensor:
-    """A picture as [1, 3, h, w] in [-1, 1], float32."""
-    import numpy as np
-    import torch
-
-    pixels = np.array(image.convert("RGB"), dtype=np.float32)  # [h, w, 3]
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1
-
-
 def to_images(pictures: Tensor) -> list[Image.Image]:
-    """[image, 3, h, w] in [-1, 1] as pictures; the inverse of `to_tensor`, values outside are clamped."""
+    """[image, 3, h, w] in [-1, 1] as pictures; values outside are clamped."""
     import torch
 
     pixels = ((pictures.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 
 from motif.errors import InputError, MissingModel
+from motif.hub import out_of_reach, quiet
 from motif.text import Reader
 
 log = logging.getLogger("motif")
@@ -64,9 +64,9 @@ def pipeline_parts(name: str, *, dtype: torch.dtype, device: str) -> dict[str, A
 
     The VAE stays in float32: it overflows in float16 (SDXL), and it runs once per picture.
     """
-    with _quiet():
+    with quiet():
         if name.endswith((".safetensors", ".ckpt")):
-            parts = _single_file(name, dtype)
+            parts = _single_file(name)
         else:
             folder = str(pocket_weights() / "pipeline") if name == "pocket" else os.path.expanduser(name)
             parts = _folder_or_hub(name, folder, dtype)
@@ -75,45 +75,6 @@ def pipeline_parts(name: str, *, dtype: torch.dtype, device: str) -> dict[str, A
         for reader in parts["readers"]:
             reader.encoder.to(device=device, dtype=dtype)
     return parts
-
-
-def _hearsay(record: logging.LogRecord) -> bool:
-    """Whether a library's message is worth showing: not that torchvision is absent or that a file is old."""
-    return not any(
-        words in record.getMessage() for words in ("requires torchvision", "`torch_dtype` is deprecated")
-    )
-
-
-for _library in (
-    "transformers.utils.import_utils",
-    "transformers.configuration_utils",
-    "transformers.modeling_utils",
-):
-    logging.getLogger(_library).addFilter(_hearsay)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars and load reports of the libraries while motif loads: what is absent is an error of its own."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    libraries: tuple[Any, ...] = (transformers_logging, diffusers_logging)
-    before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
-    for library in libraries:
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message=".*local_dir_use_symlinks"
-            )  # diffusers' call of its hub library
-            yield
-    finally:
-        for library, (level, bar) in zip(libraries, before, strict=True):
-            library.set_verbosity(level)
-            if bar:
-                library.enable_progress_bar()
 
 
 def _folder_or_hub(name: str, where: str, dtype: torch.dtype) -> dict[str, Any]:
@@ -127,7 +88,7 @@ def _folder_or_hub(name: str, where: str, dtype: torch.dtype) -> dict[str, Any]:
     try:
         return _parts(name, where, dtype, local=True)
     except MissingModel as missing:
-        if why := _out_of_reach():
+        if why := out_of_reach():
             raise MissingModel(
                 f"{missing} and cannot be fetched now: {why}. With a network: hf download {name}"
             ) from None
@@ -242,34 +203,13 @@ def _missing(name: str, part: str) -> Iterator[None]:
         raise MissingModel(f"{name} is not on this machine ({part}: {_first_line(error)})") from error
 
 
-def _out_of_reach() -> str:
-    """Why the hub cannot be asked now; empty where it can. One connection, so that no machine waits for long."""
-    import socket
-    from urllib.parse import urlsplit
-    from urllib.request import getproxies
-
-    from huggingface_hub import constants
-
-    if constants.is_offline_mode():
-        return "HF_HUB_OFFLINE is set"
-    if getproxies():
-        return ""
-    hub = urlsplit(constants.ENDPOINT)
-    try:
-        socket.create_connection(
-            (hub.hostname or "", hub.port or (80 if hub.scheme == "http" else 443)), 5
-        ).close()
-    except OSError as error:
-        return f"{hub.hostname} does not answer ({error.strerror or error})"
-    return ""
-
-
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:200] if lines else type(error).__name__
 
 
-def _single_file(name: str, dtype: torch.dtype) -> dict[str, Any]:
+def _single_file(name: str) -> dict[str, Any]:
+    """Everything in float32: `pipeline_parts` casts what is not the VAE."""
     from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
     from safetensors import SafetensorError
 
@@ -287,7 +227,7 @@ def _single_file(name: str, dtype: torch.dtype) -> dict[str, Any]:
     extra: dict[str, Any] = {} if two else {"safety_checker": None, "feature_extractor": None}
     try:
         pipe = kind.from_single_file(
-            str(path), config=str(folder), torch_dtype=dtype, local_files_only=True, **extra
+            str(path), config=str(folder), torch_dtype=torch.float32, local_files_only=True, **extra
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{name} cannot be read as {kind.__name__}: {_first_line(error)}") from error

@@ -10,19 +10,21 @@ So gradients reach each vector alone, the embedding table is untouched, and ever
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from motif.errors import InputError
+from motif.tokens import TOKEN
 
-TOKEN = re.compile(r"<[^<>\s|]+>")
-"""What a learned token looks like in a prompt: `<new1>`, `<my-cat>`."""
+log = logging.getLogger("motif")
 
 WORD = re.compile(rf"{TOKEN.pattern}|(?:(?!{TOKEN.pattern})[^\s,.;:!?])+")
 """A learned token, or a word without the signs around it."""
@@ -137,7 +139,7 @@ class Reader:
         """Cut a prompt; `lengths` says how many vectors each learned token has.
 
         InputError for a `<token>` that nobody has learned, and where a learned token would fall behind the last
-        position.
+        position. Ordinary words there are dropped with a warning.
         """
         pieces, bos, eos = (
             list(self._pieces(prompt, lengths)),
@@ -148,6 +150,8 @@ class Reader:
         lost = [splice[0] for _, _, splice in pieces[room:] if splice]
         if lost:
             raise InputError(f'the prompt is too long: {lost[0]} falls behind token {room} of "{prompt}"')
+        if pieces[room:]:
+            _tell_lost(prompt, pieces[room][1][0], room)
         pieces = pieces[:room]
         pad, rest = self.tokenizer.pad_token_id, room - len(pieces)
         ids = [bos, *(i for i, _, _ in pieces), eos] + [eos if pad is None else pad] * rest
@@ -164,8 +168,8 @@ class Reader:
             stop = match.start() if match else len(prompt)
             if prompt[start:stop].strip():
                 cut = self.tokenizer(
-                    prompt[start:stop], add_special_tokens=False, return_offsets_mapping=True
-                )
+                    prompt[start:stop], add_special_tokens=False, return_offsets_mapping=True, verbose=False
+                )  # not verbose: its own remark on a long prompt says less than ours
                 for i, (a, b) in zip(cut["input_ids"], cut["offset_mapping"], strict=True):
                     yield i, (start + a, start + b), None
             if match:
@@ -191,6 +195,13 @@ class Reader:
         if self.penultimate:
             return out.hidden_states[-2], getattr(out, "text_embeds", None)
         return out.last_hidden_state, None
+
+
+@lru_cache(maxsize=1024)
+def _tell_lost(prompt: str, start: int, room: int) -> None:
+    """Warn that the words from `start` on are not read: once per prompt, not once per encoder and training step."""
+    word = next((match.group() for match in WORD.finditer(prompt) if match.end() > start), prompt[start:])
+    log.warning('the prompt is too long: from "%s" on it is not read (token %d) in "%s"', word, room, prompt)
 
 
 @contextmanager

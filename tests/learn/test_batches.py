@@ -13,8 +13,8 @@ from motif.attention import Call, Row
 from motif.learn import Examples
 from motif.learn.batches import Batches, StartDetached
 from motif.learn.custom_diffusion import RECIPES, _names, _rare  # pyright: ignore[reportPrivateUsage]
-from motif.learn.fit import Trained
 from motif.learn.prior import Prior
+from motif.learn.trained import Trained
 
 
 @pytest.fixture
@@ -24,14 +24,25 @@ def trained(base: Any) -> Trained:
     )
 
 
-def batches(base: Any, photos: Path, *, prior: bool = True, **settings: Any) -> Batches:
+def batches(
+    base: Any, photos: Path, *, prior: bool = True, augment: bool = False, masked: bool = True
+) -> Batches:
     pictures = (
         Prior((Image.new("RGB", (16, 16), "red"),) * 2, ("photo of a cat", "a cat"))
         if prior
         else Prior((), ())
     )
+    examples = Examples(photos, "photo of a <new1> cat")
     return Batches(
-        base, Examples(photos, "photo of a <new1> cat"), pictures, RECIPES["compvis"], 2, 0, **settings
+        base,
+        examples,
+        pictures,
+        RECIPES["compvis"],
+        batch_size=2,
+        seed=0,
+        side=base.size,
+        augment=augment,
+        masked=masked,
     )
 
 
@@ -100,3 +111,28 @@ def test_whole_photos_and_prior_captions_are_encoded_once(
             material.loss(dressed, step, 1.0)
     assert encoded == [], "a whole photo went through the VAE again"
     assert read == [1] * 4, "two equal captions are encoded once, prior captions not again"
+
+
+def test_a_photo_s_mask_says_where_it_is_learned(
+    base: Any, trained: Trained, photos: Path, tmp_path: Path
+) -> None:
+    """Masks change the loss; a mask that is white all over does not; `masked=False` does not look at them."""
+    for photo in photos.glob("*.png"):
+        with Image.open(photo) as picture:
+            picture.save(tmp_path / photo.name)
+            mask = Image.new("L", picture.size, 0)
+            mask.paste(255, (0, 0, picture.width // 2, picture.height))
+            mask.save(tmp_path / f"{photo.stem}-mask.png")
+    dressed = trained.on(base)
+
+    def loss(folder: Path, masked: bool = True) -> float:
+        with torch.no_grad():
+            return float(batches(base, folder, prior=False, masked=masked).loss(dressed, 0, 1.0))
+
+    assert loss(tmp_path) != loss(photos)
+    assert loss(tmp_path, masked=False) == loss(photos)
+    for mask in tmp_path.glob("*-mask.png"):
+        with Image.open(mask) as picture:
+            size = picture.size
+        Image.new("L", size, 255).save(mask)
+    assert loss(tmp_path) == pytest.approx(loss(photos), rel=1e-6)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+import tiny
 from motif.concept import Concept
 from motif.errors import InputError, Interrupted
 from motif.learn import Examples, custom_diffusion
@@ -85,7 +86,7 @@ def test_resume_with_another_setting_is_refused_by_name(base: Any, photos: Path,
 
 
 def test_ctrl_c_saves_and_resume_goes_on(base: Any, photos: Path, tmp_path: Path) -> None:
-    settings = QUICK | {"steps": 4, "prior": "none"}
+    settings = QUICK | {"steps": 4, "prior": "none", "preview_every": 0}
 
     def press(progress: Progress) -> None:
         if progress.step == 2:
@@ -95,10 +96,78 @@ def test_ctrl_c_saves_and_resume_goes_on(base: Any, photos: Path, tmp_path: Path
     with pytest.raises(Interrupted, match="--resume"):
         custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path, on_progress=press)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    again = custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path, resume=True)
+    assert json.loads((tmp_path / "state.json").read_text())["step"] == 3
+    with pytest.raises(InputError, match="stopped after step 3 of 4"):
+        custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path)
+    seen: list[int] = []
+    again = custom_diffusion(
+        base,
+        Examples(photos, PROMPT),
+        **settings,
+        folder=tmp_path,
+        resume=True,
+        on_progress=lambda p: seen.append(p.step),
+    )
+    assert seen == [4], "steps were taken again"
     assert all(
         torch.equal(whole.changes[name].full(), change.full()) for name, change in again.changes.items()
     )
+
+
+def test_resume_with_other_photos_or_with_nothing_there_is_refused(
+    base: Any, photos: Path, tmp_path: Path
+) -> None:
+    settings = QUICK | {"prior": "none", "preview_every": 0}
+    with pytest.raises(InputError, match="no state"):
+        custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path / "run", resume=True)
+    custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path / "run")
+    fewer = Examples(sorted(photos.glob("*.png"))[:2], PROMPT)
+    with pytest.raises(InputError, match="other photos"):
+        custom_diffusion(base, fewer, **settings, folder=tmp_path / "run", resume=True)
+
+
+def test_a_fresh_run_takes_the_place_of_a_finished_one(base: Any, photos: Path, tmp_path: Path) -> None:
+    settings = QUICK | {"prior": "none", "preview_every": 0, "checkpoint_every": 1}
+    custom_diffusion(base, Examples(photos, PROMPT), **settings | {"steps": 3}, folder=tmp_path)
+    custom_diffusion(base, Examples(photos, PROMPT), **settings | {"steps": 1}, folder=tmp_path)
+    assert [path.stem for path in sorted(tmp_path.glob("concept-*"))] == ["concept-0001"]
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_bf16_trains_and_previews(photos: Path, tmp_path: Path) -> None:
+    low = tiny.base_of(tiny.pipeline("sdxl"))
+    low.models.unet.to(torch.bfloat16)
+    for reader in low.models.readers:
+        reader.encoder.to(torch.bfloat16)
+    concept = custom_diffusion(low, Examples(photos, PROMPT), **QUICK, preview_every=1, folder=tmp_path)
+    assert all(c.full().dtype == torch.float32 and c.full().abs().max() > 0 for c in concept.changes.values())
+    assert len(list(tmp_path.glob("preview-*.png"))) == 3
+    assert concept.record.settings["precision"] == "bfloat16"
+
+
+def test_fp16_is_refused_before_the_prior_is_drawn(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    low = tiny.base_of(tiny.pipeline("sd1"))
+    low.models.unet.to(torch.float16)
+    monkeypatch.setattr("motif.learn.prior.draw", lambda *_, **__: pytest.fail("the prior was drawn"))
+    with pytest.raises(InputError, match="fp16"):
+        custom_diffusion(low, Examples(photos, PROMPT), **QUICK)
+
+
+def test_a_dressed_base_is_refused(base: Any, photos: Path) -> None:
+    concept = custom_diffusion(base, Examples(photos, PROMPT), **QUICK | {"prior": "none"})
+    with pytest.raises(InputError, match="bare base"):
+        custom_diffusion(
+            base.wear(concept), Examples(photos, "photo of a <new2> cat"), **QUICK | {"prior": "none"}
+        )
+
+
+def test_another_resolution(base: Any, photos: Path) -> None:
+    wide = custom_diffusion(
+        base, Examples(photos, PROMPT), **QUICK | {"prior": "none"}, resolution=2 * base.size
+    )
+    assert wide.record.settings["resolution"] == 2 * base.size
+    with pytest.raises(InputError, match="multiples"):
+        custom_diffusion(base, Examples(photos, PROMPT), **QUICK, resolution=base.size + 1)
 
 
 def test_same_seed_same_bits_and_another_seed_others(base: Any, photos: Path) -> None:
@@ -161,7 +230,10 @@ def test_a_concept_wears_and_changes_what_the_base_says(base: Any, photos: Path)
         ({"rare_tokens": ("zzzz",)}, "zzzz"),
         ({"rare_tokens": ()}, "rare tokens"),
         ({"lr": -1.0}, "positive"),
-        ({"previews": ("a <new9> cat",)}, "<new9>"),
+        ({"checkpoint_every": 0}, "checkpoint_every"),
+        ({"resume": True}, "run's folder"),
+        ({"previews": ("photo of a <new1> cat",)}, "previews are off"),
+        ({"previews": ("a <new9> cat",), "preview_every": 1}, "<new9>|folder"),
     ],
 )
 def test_bad_settings_fail_before_the_first_step(

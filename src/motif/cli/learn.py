@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from motif.cli.command import Command, Methods
 from motif.cli.model import base_options, load_base
 from motif.cli.options import given, options, summary
-from motif.cli.outputs import concept_path, prepare, prepare_folder
+from motif.cli.outputs import LEAST, concept_path, prepare, prepare_folder
 from motif.cli.voice import Voice
+from motif.errors import InputError
 from motif.methods import Method
+
+if TYPE_CHECKING:
+    from motif.base import Base
+
+STEPS = 250
+"""Training steps, for an estimate of what a run writes, where neither the user nor the base says how many."""
 
 
 def learner(name: str, method: Method) -> Command:
@@ -24,10 +34,13 @@ def learner(name: str, method: Method) -> Command:
     def run(voice: Voice, photos: str, prompt: str, output: Path, **values: Any) -> None:
         from motif.learn.examples import Examples
 
+        _require_one_process()
         output, resumed = prepare(concept_path(output)), bool(values.get("resume"))
         folder = prepare_folder(values["run_folder"] or output.with_suffix(".run"))
         examples = Examples(photos, prompt, noun=values["noun"] or "")
         base = load_base(voice, values["base"], values["device"], values["precision"])
+        prepare(output, needs=max(LEAST, concept_bytes(base, values)))
+        prepare_folder(folder, needs=max(LEAST, run_bytes(base, values, base.advice.get(name, {}))))
         voice.note(
             f"{len(examples)} photos of {examples.phrase}; {'resuming' if resumed else 'working'} in {folder}"
         )
@@ -60,6 +73,30 @@ def learner(name: str, method: Method) -> Command:
         help=text,
         short_help=method.summary,
     )
+
+
+def _require_one_process() -> None:
+    """InputError under a launcher of several processes: all of them would write the same files."""
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if processes.isdecimal() and int(processes) > 1:
+        raise InputError(
+            f"motif learns in one process and WORLD_SIZE is {processes}: start it without a launcher"
+        )
+
+
+def concept_bytes(base: Base, values: Mapping[str, Any]) -> int:
+    """About how large the concept's file will be: the cross-attention weights that are learned, in float32."""
+    from motif.weights import is_cross, is_cross_kv
+
+    wanted = is_cross if values.get("trained") == "crossattn" else is_cross_kv
+    return 4 * sum(weight.numel() for name, weight in base.models.own.items() if wanted(name))
+
+
+def run_bytes(base: Base, values: Mapping[str, Any], advice: Mapping[str, Any]) -> int:
+    """About what a run writes: the concept, its state (values and two moments), and a concept per checkpoint."""
+    steps = int(values.get("steps") or advice.get("steps") or STEPS)
+    checkpoints = math.ceil(steps / max(int(values.get("checkpoint_every") or steps), 1))
+    return concept_bytes(base, values) * (1 + 3 + max(checkpoints, 1))
 
 
 learn = Methods("learn", learner, help="Learn a concept from a few photos, into one file.")

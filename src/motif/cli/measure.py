@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,19 @@ from motif.cli.options import given, options, positionals, summary
 from motif.cli.sample import RECORD
 from motif.cli.voice import Voice, aligned, tree
 from motif.errors import InputError
+from motif.features.pictures import gather
+from motif.images import open_picture
 from motif.methods import Method
 
+log = logging.getLogger("motif")
+
+LARGE = 128
+"""Pixels: a picture with a longer side is none of pocket's world."""
+
 ABOUT = {
-    "images": "IMAGES: the generated pictures, a folder or a file.",
-    "references": "REFERENCES: the photos they are compared with, a folder or a file.",
+    "images": "IMAGES: the generated pictures, a folder or a file. Of a folder that `motif sample` wrote, the pictures "
+    f"that its {RECORD} lists.",
+    "references": "REFERENCES: the photos they are compared with, likewise.",
     "prompts": "PROMPTS: one prompt for all; or a .txt file with one per picture, in their order. The default is what "
     f"`motif sample` wrote to {RECORD} in the folder of pictures.",
 }
@@ -30,9 +39,12 @@ def meter(name: str, method: Method) -> Command:
     names = [option.name or "" for option in settings]
 
     def run(voice: Voice, **values: Any) -> None:
-        sources = {place: values[place] for place in places}
+        folder = Path(values[places[0]]).expanduser()
+        sources = {place: values[place] if place == "prompts" else listed(values[place]) for place in places}
         if "prompts" in sources:
-            sources["prompts"] = prompts_of(sources["prompts"], Path(sources[places[0]]).expanduser())
+            sources["prompts"] = prompts_of(sources["prompts"], folder)
+        if values.get("encoder") == "pocket" and not _drawn_by_pocket(folder):
+            _warn_of_size(sources[places[0]])
         score = function(**sources, **given(values, names))
         row = score.row()
         text = aligned([list(row.values())], list(row)) + "\n\n" + tree(score.choices)
@@ -46,18 +58,69 @@ def meter(name: str, method: Method) -> Command:
     return Command(name, callback=run, params=[*arguments, *settings], help=text, short_help=method.summary)
 
 
+def record_of(folder: Path) -> dict[str, Any] | None:
+    """What `motif sample` wrote of a folder's pictures; None where there is no such file."""
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise InputError(
+            f"{path}: not a record of `motif sample`: remove it to score every picture beside it"
+        ) from None
+
+
+def listed(source: str) -> str | list[Path]:
+    """The pictures that a folder's record lists, as they were drawn; the source itself where there is no record.
+
+    So older pictures in a folder that was used again, and a sheet beside them, do not enter the mean.
+    """
+    folder = Path(source).expanduser()
+    record = record_of(folder)
+    if record is None:
+        return source
+    try:
+        files = [folder / str(picture["file"]) for picture in record["pictures"]]
+    except (KeyError, TypeError):
+        raise InputError(
+            f"{folder / RECORD}: lists no pictures: remove it to score every picture beside it"
+        ) from None
+    if lost := [path for path in files if not path.is_file()]:
+        raise InputError(
+            f"{lost[0]}: {RECORD} lists it and it is not there ({len(lost)} of {len(files)}): draw it again, "
+            f"or remove {RECORD} to score every picture in the folder"
+        )
+    return files
+
+
+def _drawn_by_pocket(folder: Path) -> bool:
+    return (record_of(folder) or {}).get("base") == "pocket"
+
+
+def _warn_of_size(source: str | list[Path]) -> None:
+    """pocket's encoders have seen its own 64 px world alone; on larger pictures their scores mean little."""
+    first = gather(source)[0]
+    size = open_picture(first).size if isinstance(first, Path) else first.size
+    if max(size) > LARGE:
+        log.warning(
+            "pictures of %dx%d pixels and --encoder pocket, which has seen 64x64 alone: the score means little; "
+            "--encoder paper is what the papers measure with",
+            *size,
+        )
+
+
 def prompts_of(given_prompts: str | None, images: Path) -> str | list[str]:
     """One prompt, the lines of a .txt file, or the prompt that the folder's record names."""
     if given_prompts is None:
-        record = images / RECORD
-        if not record.is_file():
+        record = record_of(images)
+        if record is None:
             raise InputError(
                 f"{images}: give PROMPTS; there is no {RECORD} that would say what the pictures were asked to show"
             )
-        try:
-            return str(json.loads(record.read_text(encoding="utf-8"))["prompt"])
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{record}: not a record of `motif sample`: give PROMPTS") from None
+        if "prompt" not in record:
+            raise InputError(f"{images / RECORD}: names no prompt: give PROMPTS")
+        return str(record["prompt"])
     path = Path(given_prompts).expanduser()
     if path.suffix == ".txt":
         if not path.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from motif.cli.voice import Voice
+from motif.errors import InputError
+from motif.tokens import TOKEN
 
 if TYPE_CHECKING:
     from motif.base import Base
+    from motif.concept import Concept
 
 
 def base_options() -> list[click.Parameter]:
@@ -28,8 +32,9 @@ def base_options() -> list[click.Parameter]:
 def wear_options() -> list[click.Parameter]:
     """--wear, --other-base."""
     return [
-        click.Option(["--wear"], multiple=True, type=click.Path(path_type=Path), metavar="CONCEPT",
-                     help="A concept's file; may be given several times."),
+        click.Option(["--wear"], multiple=True, metavar="CONCEPT",
+                     help="A concept's file; may be given several times. FILE=<new2> wears it under another token, where "
+                     "two use the same one; for a concept of several, FILE=<a>,<b> in the order of `motif show`."),
         click.Option(["--other-base"], is_flag=True,
                      help="Wear concepts of another base with the same architecture (a fine-tuned relative)."),
     ]  # fmt: skip
@@ -43,8 +48,27 @@ def load_base(voice: Voice, name: str, device: str | None, precision: str | None
     return Base.load(name, device=device, precision=precision)
 
 
-def dressed(base: Base, wear: Sequence[Path], *, other_base: bool) -> Base:
-    """The base with the concepts of these files on."""
+def dressed(base: Base, wear: Sequence[str], *, other_base: bool) -> Base:
+    """The base with the concepts of these files on, each FILE or FILE=<token>."""
+    return base.wear(*[_concept(text) for text in wear], other_base=other_base) if wear else base
+
+
+def _concept(text: str) -> Concept:
+    """The concept of FILE, or of FILE=<new2> under that token."""
     from motif.concept import Concept
 
-    return base.wear(*[Concept.load(path) for path in wear], other_base=other_base) if wear else base
+    found = re.fullmatch(rf"(.+?)=({TOKEN.pattern}(?:,{TOKEN.pattern})*)", text)
+    path = Path(found[1] if found else text).expanduser()
+    if not found and "=" in text and not path.is_file():
+        raise InputError(
+            f"{text}: no such concept file; another token is written in angle brackets: FILE=<new2>"
+        )
+    concept = Concept.load(path)
+    if not found:
+        return concept
+    old, new = list(concept.tokens), found[2].split(",")
+    if len(old) != len(new):
+        raise InputError(
+            f"{text}: the concept has {len(old)} tokens ({' '.join(old)}), and {len(new)} are named"
+        )
+    return concept.renamed(dict(zip(old, new, strict=True)))

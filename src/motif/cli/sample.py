@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import click
 from motif.cli.command import Command, Methods
 from motif.cli.model import base_options, dressed, load_base, wear_options
 from motif.cli.options import given, options, summary
-from motif.cli.outputs import prepare, prepare_folder
+from motif.cli.outputs import LEAST, prepare, prepare_folder
 from motif.cli.voice import Voice
 from motif.errors import InputError
 from motif.files import written
@@ -43,6 +43,9 @@ def sampler(name: str, method: Method) -> Command:
         base = load_base(voice, values["base"], values["device"], values["precision"])
         base = dressed(base, values["wear"], other_base=values["other_base"])
         require_tokens(base, prompt)
+        (prepare if single else prepare_folder)(output, needs=needed(base, chosen))
+        if sheet:
+            prepare(sheet, needs=needed(base, chosen))
         images = function(base, prompt, **chosen)
         first = int(chosen.get("seed", 0))
         files = [output] if single else [output / f"{first + i:04d}.png" for i in range(len(images))]
@@ -54,7 +57,7 @@ def sampler(name: str, method: Method) -> Command:
             "method": name,
             "prompt": prompt,
             "base": base.name,
-            "wear": [str(path) for path in values["wear"]],
+            "wear": list(values["wear"]),
             "settings": chosen,
             "pictures": [{"file": path.name, "seed": first + i} for i, path in enumerate(files)],
         }
@@ -74,6 +77,12 @@ def sampler(name: str, method: Method) -> Command:
     parameters = [*arguments, *wear_options(), *settings, *base_options()]
     text = f"{summary(function)}\n\n{method.paper}"
     return Command(name, callback=run, params=parameters, help=text, short_help=method.summary)
+
+
+def needed(base: Base, chosen: Mapping[str, Any]) -> int:
+    """Bytes that the pictures take at most: a PNG of noise is as large as its pixels."""
+    height, width = (int(chosen.get(side) or base.size) for side in ("height", "width"))
+    return max(LEAST, int(chosen.get("n", 1)) * height * width * 3)
 
 
 def require_tokens(base: Base, prompt: str) -> None:

@@ -12,7 +12,6 @@ been added (customization card, 9.1 item 19). Preprocessing is the card's (4.2),
 """
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +58,10 @@ class ClipEncoder:
             MissingModel: not on this machine; the message names the repository and the command to fetch it.
             InputError: a folder of something else than a CLIP.
         """
+        from motif.loading import device_of
+
         files = find(str(name), part="clip", paper=CLIP_PAPER)
-        model = load_model(files, "clip", device)
+        model = load_model(files, "clip", device_of(device))
         tokenizer = load_tokenizer(files)
         side: int = model.config.vision_config.image_size
         mean, std = _statistics(files)
@@ -116,8 +117,10 @@ class DinoEncoder:
             MissingModel: not on this machine; the message names the repository and the command to fetch it.
             InputError: a folder of something else than a ViT.
         """
+        from motif.loading import device_of
+
         files = find(str(name), part="dino", paper=DINO_PAPER)
-        model = load_model(files, "vit", device)
+        model = load_model(files, "vit", device_of(device))
         side: int = model.config.image_size
         prepare = _dino_preprocessing(files, side)
         return cls(files.name, files.folder, fingerprint(model), prepare, model)
@@ -132,11 +135,6 @@ class DinoEncoder:
 
     def choices(self) -> dict[str, object]:
         return _choices(self, "ViT", self.model.config)
-
-
-def without_tokens(prompt: str) -> str:
-    """ "photo of a <new1> cat" -> "photo of a cat": concept tokens are words that no encoder has seen."""
-    return " ".join(re.sub(r"<[^<>\s]+>", " ", prompt).split())
 
 
 def cosines(a: "Tensor", b: "Tensor") -> "Tensor":

@@ -6,16 +6,14 @@ A hub id is read from the local cache; only what is not there is fetched, and on
 import json
 import os
 import re
-import socket
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from motif.errors import InputError, MissingModel
+from motif.hub import out_of_reach, quiet
 
 TEXT_FILES = ["*.json", "*.txt"]
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -66,29 +64,18 @@ def _cached(name: str) -> Path:
     try:
         return Path(hub.snapshot_download(name, local_files_only=True))
     except LocalEntryNotFoundError:
-        reason = "and the hub is out of reach"
+        why = out_of_reach()
     try:
-        if reachable():
+        if not why:
             siblings: list[Any] = hub.model_info(name).siblings or []
             present = {str(sibling.rfilename) for sibling in siblings}
             weights = [w for w in WEIGHTS if w in present][:1]
             return Path(hub.snapshot_download(name, allow_patterns=[*TEXT_FILES, *weights]))
     except (HfHubHTTPError, OSError) as error:
-        reason = f"and the hub refuses ({str(error).splitlines()[0]})"
-    raise MissingModel(f"{name} is not on this machine, {reason}; with a network, run: hf download {name}")
-
-
-def reachable() -> bool:
-    """Whether the hub's name resolves; the hub's own client retries for a minute before it says no."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, None)
-    except OSError:
-        return False
-    return True
+        why = f"the hub refuses ({str(error).splitlines()[0]})"
+    raise MissingModel(
+        f"{name} is not on this machine and cannot be fetched now: {why}. With a network: hf download {name}"
+    )
 
 
 def _preprocessor(folder: Path) -> Mapping[str, Any]:
@@ -120,7 +107,7 @@ def load_model(files: Files, kind: str, device: str) -> Any:
     load, extra = (CLIPModel, {}) if kind == "clip" else (ViTModel, {"add_pooling_layer": False})
     reader: Any = load
     try:
-        with _quiet():
+        with quiet():
             model, report = reader.from_pretrained(
                 files.folder, local_files_only=True, dtype=torch.float32, output_loading_info=True, **extra
             )
@@ -153,21 +140,5 @@ def load_tokenizer(files: Files) -> Any:
 
     if not ((files.folder / "tokenizer.json").is_file() or (files.folder / "vocab.json").is_file()):
         raise MissingModel(f"{files.folder}: no tokenizer.json or vocab.json; {files.fetch}")
-    with _quiet():
+    with quiet():
         return reader.from_pretrained(files.folder, local_files_only=True)
-
-
-@contextmanager
-def _quiet() -> Generator[None]:
-    """No bars and no reports of transformers for a while; what they would say is checked by the caller."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

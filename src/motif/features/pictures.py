@@ -6,7 +6,6 @@ that cannot be read is an error by name, never skipped. Files are opened when th
 of any size fits.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from motif.errors import InputError
+from motif.files import natural
 from motif.images import open_picture
 
 if TYPE_CHECKING:
@@ -46,13 +46,7 @@ def gather(source: Pictures, what: str = "pictures") -> list[Path | Image.Image]
 def _folder(folder: Path) -> list[Path]:
     files = [f for f in folder.iterdir() if f.is_file() and f.suffix.lower() in SUFFIXES]
     files = [f for f in files if not f.stem.endswith("-mask") and not f.name.startswith(".")]
-    return sorted(files, key=lambda f: _natural(f.name))
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    """ "cat10.png" -> text, number, text; numbers compare as numbers and come before text."""
-    parts = [part for part in re.split(r"([0-9]+)", name) if part]
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+    return sorted(files, key=natural)
 
 
 def names(pictures: Sequence[Path | Image.Image]) -> tuple[str, ...]:

@@ -80,35 +80,51 @@ class Resizing:
         return size + size % 2 if self.even else size
 
 
-def place(photo: Image, placement: Placement, side: int) -> np.ndarray:
+def place(photo: Image, placement: Placement, side: int, *, bilinear: bool = False) -> np.ndarray:
     """The canvas [side, side, 3] in [-1, 1]; mid grey where the photo is not."""
-    from PIL import Image as pillow
-    from PIL import ImageOps
-
-    photo = ImageOps.mirror(photo) if placement.flip else photo
-    sized = photo.resize((placement.size, placement.size), pillow.Resampling.BICUBIC)
-    pixels = np.asarray(sized, dtype=np.float32) / 127.5 - 1
-    canvas = np.zeros((side, side, 3), dtype=np.float32)
-    top, left = max(placement.top, 0), max(placement.left, 0)
-    cut = pixels[max(-placement.top, 0) :, max(-placement.left, 0) :][: side - top, : side - left]
-    canvas[top : top + cut.shape[0], left : left + cut.shape[1]] = cut
-    return canvas
+    return _placed(photo, placement, side, bilinear=bilinear) / 127.5 - 1
 
 
-def valid(placement: Placement, side: int, factor: int, *, border: bool = False) -> np.ndarray:
-    """The mask [side / factor, side / factor] of latent cells that the photo fills.
+def valid(
+    placement: Placement, side: int, factor: int, *, border: bool = False, mask: Image | None = None
+) -> np.ndarray:
+    """The mask [side / factor, side / factor] of latent cells that count.
 
-    A box loses about one cell on every side; it never becomes empty (a far away object on a small canvas
-    would divide by zero). `border` trims the full picture by a cell too ([HF]).
+    Those that the photo fills: a box loses about one cell on every side; `border` trims the whole picture by a cell too
+    ([HF]; never a zoom). With the photo's own `mask` (white is the subject), a cell counts by the share of it that the
+    subject covers. It never becomes empty: a far away object on a small canvas would divide by zero.
     """
     cells = side // factor
-    mask = np.ones((cells, cells), dtype=np.float32)
-    if placement.boxed or border:
-        mask[:] = 0
+    filled = np.ones((cells, cells), dtype=np.float32)
+    if placement.boxed or (border and placement.size <= side):
+        filled[:] = 0
         spans: list[slice] = []
         for start in (placement.top, placement.left):
             first, last = max(start, 0) // factor + 1, min(start + placement.size, side) // factor - 1
             middle = min((max(start, 0) + min(start + placement.size, side)) // (2 * factor), cells - 1)
             spans.append(slice(min(first, middle), max(last, middle + 1)))
-        mask[spans[0], spans[1]] = 1
-    return mask
+        filled[spans[0], spans[1]] = 1
+    if mask is None:
+        return filled
+    subject = _placed(mask.convert("RGB"), placement, side, outside=0.0)[..., 0] / 255
+    covered = filled * subject[: cells * factor, : cells * factor].reshape(cells, factor, cells, factor).mean(
+        (1, 3)
+    )
+    return covered if covered.sum() >= 1 else filled
+
+
+def _placed(
+    photo: Image, placement: Placement, side: int, *, outside: float = 127.5, bilinear: bool = False
+) -> np.ndarray:
+    """The canvas [side, side, 3] in 0..255."""
+    from PIL import Image as pillow
+    from PIL import ImageOps
+
+    photo = ImageOps.mirror(photo) if placement.flip else photo
+    method = pillow.Resampling.BILINEAR if bilinear else pillow.Resampling.BICUBIC
+    pixels = np.asarray(photo.resize((placement.size, placement.size), method), dtype=np.float32)
+    canvas = np.full((side, side, 3), outside, dtype=np.float32)
+    top, left = max(placement.top, 0), max(placement.left, 0)
+    cut = pixels[max(-placement.top, 0) :, max(-placement.left, 0) :][: side - top, : side - left]
+    canvas[top : top + cut.shape[0], left : left + cut.shape[1]] = cut
+    return canvas

@@ -34,6 +34,7 @@ class Recipe:
     resizing: Resizing
     crop: bool  # centre square crop of the photos; else they are squashed
     border: bool  # the mask of a whole picture loses a cell all around
+    bilinear: bool  # the filter that resizes photos; else bicubic
     target_weight: float  # of the photos' term against the prior's, per element
     max_norm: float | None
 
@@ -49,7 +50,7 @@ class StartDetached(Control):
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """A picture's VAE posterior, computed once: a draw is mean + std z."""
+    """A picture's VAE posterior, scaled: a draw is mean + std z."""
 
     mean: Tensor  # [c, h, w]
     std: Tensor
@@ -64,30 +65,45 @@ class Batches:
         examples: Examples,
         prior: Prior,
         recipe: Recipe,
+        *,
         batch_size: int,
         seed: int,
-        *,
+        side: int,
         augment: bool,
+        masked: bool,
     ) -> None:
-        self.recipe, self.batch_size, self.seed, self.augment = recipe, batch_size, seed, augment
-        side = base.size
+        """Everything that does not change over the run is computed here: the prior's latents, both ways round, and the
+        text of its captions.
+
+        Args:
+            side: Of the square pictures to train on, in pixels.
+            masked: Where a photo has a mask, only its subject counts.
+        """
+        self.recipe, self.batch_size, self.seed, self.side, self.augment = (
+            recipe,
+            batch_size,
+            seed,
+            side,
+            augment,
+        )
         self.photos = [_fitted(photo.image, side, crop=recipe.crop) for photo in examples.photos]
+        masks = [photo.mask if masked else None for photo in examples.photos]
+        self.masks = [mask and _fitted(mask, side, crop=recipe.crop) for mask in masks]
         self.captions = [photo.caption for photo in examples.photos]
         self.prior_captions = prior.captions
+        whole = [(Placement(side), Placement(side, flip=True))] * len(prior)
         self.prior_latents = [
-            _posteriors(
-                base, [np.asarray(image, dtype=np.float32) / 127.5 - 1 for image in prior.images], flip=flip
-            )
-            for flip in (False, True)
+            tuple(_posteriors(base, [place(image, one, side) for one in both]))
+            for image, both in zip(prior.images, whole, strict=True)
         ]
         self.photo_latents: dict[tuple[int, bool], Latents] = {}
         captions = sorted(set(prior.captions))
         with torch.no_grad():
-            read = [base.read(captions[i : i + 64]) for i in range(0, len(captions), 64)]
+            read = [base.read(captions[i : i + batch_size]) for i in range(0, len(captions), batch_size)]
         self.prior_texts = _rows(read, captions)
 
     def loss(self, dressed: Base, step: int, prior_weight: float) -> Tensor:
-        """C · mean_i Σ m e² / (C Σ m): photos and prior averaged together ([CV]), or weighed as the recipe says."""
+        """w_t mean_i Σ m e² / (C Σ m) + w_p mean_j e², with e the error of the prediction."""
         rng = np.random.default_rng((self.seed, step))
         noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
         n, count = self.batch_size, len(self.prior_captions)
@@ -95,47 +111,40 @@ class Batches:
         priors = rng.choice(count, n, replace=n > count) if count else np.zeros(0, dtype=int)
         views = [self._view(dressed, int(i), rng) for i in photos]
         flips = rng.random(len(priors)) < 0.5
-        latents = [view[0] for view in views] + [
-            self.prior_latents[int(flip)][int(i)] for i, flip in zip(priors, flips, strict=True)
-        ]
+        latents = [view[0] for view in views]
+        latents += [self.prior_latents[int(i)][int(flip)] for i, flip in zip(priors, flips, strict=True)]
         x0 = torch.stack(
             [p.mean + p.std * torch.randn(p.mean.shape, generator=noise).to(p.mean) for p in latents]
         )
-        x0 = x0 * dressed.models.vae.config.scaling_factor
         eps = torch.randn(x0.shape, generator=noise).to(x0)
         t = torch.randint(0, dressed.schedule.length, (len(x0),), generator=noise)
         text = dressed.read(unique := list(dict.fromkeys(view[2] for view in views)))
-        states, pooled = self._states(
-            text, [unique.index(view[2]) for view in views], [int(i) for i in priors]
-        )
+        states, pooled = self._states(text, [unique.index(v[2]) for v in views], [int(i) for i in priors])
         rows = (Row("main", "cond", slice(0, len(x0)), text),)
         call = Call(rows, step, step + 1, 0.0, (x0.shape[-2], x0.shape[-1]), (StartDetached(),))
         x_t = dressed.schedule.noise(x0, eps, t)
-        out = dressed.predict(x_t, t.to(x_t.device), states, pooled, call)
-        mask = torch.stack([torch.from_numpy(view[1]) for view in views]).to(x0)[:, None]
+        out = dressed.predict(x_t.to(dressed.dtype), t.to(x_t.device), states, pooled, call)
         error = (out.float() - dressed.schedule.target(x0, eps, t)).square()
+        mask = torch.stack([torch.from_numpy(view[1]) for view in views]).to(x0)[:, None]
         target = (error[:n] * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)) / x0.shape[1]
-        if not count:
-            return self.recipe.target_weight * target.mean()
-        return self.recipe.target_weight * target.mean() + prior_weight * error[n:].mean()
+        kept = prior_weight * error[n:].mean() if count else 0.0
+        return self.recipe.target_weight * target.mean() + kept
 
     def _view(self, base: Base, index: int, rng: np.random.Generator) -> tuple[Latents, np.ndarray, str]:
-        """One photo as the step sees it: its latents, the mask of valid cells, its caption."""
-        recipe, side = self.recipe, base.size
-        placement = (
-            recipe.resizing.draw(side, rng)
-            if self.augment
-            else Placement(side, flip=bool(rng.random() < 0.5))
-        )
-        mask = valid(placement, side, base.latent_factor, border=recipe.border)
+        """One photo as the step sees it: its latents, the mask of cells that count, its caption."""
+        recipe, side, resizing = self.recipe, self.side, self.recipe.resizing
+        plain = Placement(side, flip=bool(rng.random() < resizing.flip))
+        placement = resizing.draw(side, rng) if self.augment else plain
+        mask = valid(placement, side, base.latent_factor, border=recipe.border, mask=self.masks[index])
         caption = placement.prefix + self.captions[index]
         key = index, placement.flip
-        if placement.whole(side) and key in self.photo_latents:
-            return self.photo_latents[key], mask, caption
-        latents = _posteriors(base, [place(self.photos[index], placement, side)])[0]
-        if placement.whole(side):
-            self.photo_latents[key] = latents
-        return latents, mask, caption
+        if not placement.whole(side):
+            canvas = place(self.photos[index], placement, side, bilinear=recipe.bilinear)
+            return _posteriors(base, [canvas])[0], mask, caption
+        if key not in self.photo_latents:
+            canvas = place(self.photos[index], placement, side, bilinear=recipe.bilinear)
+            self.photo_latents[key] = _posteriors(base, [canvas])[0]
+        return self.photo_latents[key], mask, caption
 
     def _states(self, text: Text, photos: list[int], priors: list[int]) -> tuple[Tensor, Tensor | None]:
         """What cross-attention reads for every row: photos first, then the prior."""
@@ -156,17 +165,11 @@ def _fitted(photo: Image, side: int, *, crop: bool) -> Image:
     return ImageOps.fit(photo, (edge, edge)) if crop else photo.resize((edge, edge))
 
 
-@torch.no_grad()
-def _posteriors(base: Base, pictures: Sequence[np.ndarray], *, flip: bool = False) -> list[Latents]:
-    """The VAE's posterior of pictures [side, side, 3] in [-1, 1]."""
-    found: list[Latents] = []
-    for i in range(0, len(pictures), 16):
-        batch = torch.stack([torch.from_numpy(p.transpose(2, 0, 1).copy()) for p in pictures[i : i + 16]])
-        batch = batch.flip(-1) if flip else batch
-        with torch.autocast(base.device.type, enabled=False):
-            posterior = base.models.vae.encode(batch.to(base.device, base.models.vae.dtype)).latent_dist
-        found += [Latents(mean, std) for mean, std in zip(posterior.mean, posterior.std, strict=True)]
-    return found
+def _posteriors(base: Base, canvases: Sequence[np.ndarray]) -> list[Latents]:
+    """The VAE's posterior of pictures [side, side, 3] in [-1, 1], scaled as the UNet wants them, in float32."""
+    pixels = torch.stack([torch.from_numpy(canvas.transpose(2, 0, 1).copy()) for canvas in canvases])
+    mean, std = base.posterior(pixels)
+    return [Latents(*one) for one in zip(mean, std, strict=True)]
 
 
 def _rows(texts: Sequence[Text], captions: Sequence[str]) -> dict[str, tuple[Tensor, Tensor | None]]:

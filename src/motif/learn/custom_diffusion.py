@@ -12,10 +12,13 @@ prior captions are computed once, and equal captions of a batch are encoded once
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from torch import Tensor
 
 from motif.base import Base
@@ -26,27 +29,37 @@ from motif.lanes import draw
 from motif.learn.augment import Resizing
 from motif.learn.batches import Batches, Recipe
 from motif.learn.examples import Examples, check_token
-from motif.learn.fit import Progress, Run, Trained, advised, fit
-from motif.learn.prior import gather
+from motif.learn.fit import Progress, advised, fit
+from motif.learn.prior import Prior, gather
+from motif.learn.run import Run
+from motif.learn.trained import Trained
 from motif.versions import versions
 from motif.weights import is_cross, is_cross_kv, select
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+log = logging.getLogger("motif")
+
 PAPER = {"steps": 250, "batch_size": 4, "lr": 1e-5, "prior_count": 200, "prior_steps": 50}
 """The paper's numbers (card 1.8)."""
+
+HANDLED = ("base", "examples", "folder", "resume", "on_progress", "on_picture")
+"""Parameters that are no settings."""
 
 TRAINABLE = {"crossattn_kv": is_cross_kv, "crossattn": is_cross}
 
 
 RECIPES = {
-    "compvis": Recipe(Resizing(), crop=True, border=False, target_weight=1.0, max_norm=None),
-    "adobe-diffusers": Recipe(Resizing(flip=0.0), crop=False, border=False, target_weight=4.0, max_norm=1.0),
+    "compvis": Recipe(Resizing(), crop=True, border=False, bilinear=False, target_weight=1.0, max_norm=None),
+    "adobe-diffusers": Recipe(
+        Resizing(flip=0.0), crop=False, border=False, bilinear=True, target_weight=4.0, max_norm=1.0
+    ),
     "diffusers": Recipe(
         Resizing(zoom=0.34, shrink_middle=True, even=False, flip=0.0),
         crop=False,
         border=True,
+        bilinear=True,
         target_weight=4.0,
         max_norm=1.0,
     ),
@@ -71,17 +84,20 @@ def custom_diffusion(
     retrieve: bool = False,
     retrieve_threshold: float = 0.85,
     retrieve_encoder: str = "",
+    resolution: int | None = None,
+    masked: bool = True,
     trained: Literal["crossattn_kv", "crossattn"] = "crossattn_kv",
     rare_tokens: Sequence[str] = ("ktn", "pll", "ucd"),
     recipe: Literal["compvis", "adobe-diffusers", "diffusers"] = "compvis",
     augment: bool = True,
     seed: int = 23,
     checkpoint_every: int = 50,
-    preview_every: int = 0,
+    preview_every: int | None = None,
     previews: Sequence[str] = (),
     folder: Path | None = None,
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    on_picture: Callable[[int, int], None] | None = None,
 ) -> Concept:
     """Learn a concept from a few photos by Custom Diffusion.
 
@@ -99,55 +115,117 @@ def custom_diffusion(
         prior_weight: Weight of the prior's term.
         retrieve: Take from the prior folder only what CLIP finds nearest to the class prompt.
         retrieve_threshold: The least cosine of a retrieved caption with the class prompt (paper: 0.85).
-        retrieve_encoder: The CLIP: pocket, paper (ViT-B/32), a transformers folder or a hub id; the default
-        is pocket's on
-            pocket, and the paper's elsewhere.
+        retrieve_encoder: The CLIP that retrieves: pocket, paper (ViT-B/32), a transformers folder or a hub id; the
+            default is pocket's on pocket, and the paper's elsewhere.
+        resolution: Side of the pictures to train on, in pixels; the default is the base's size.
+        masked: Where a photo has a mask (NAME-mask.png, or alpha), learn its subject alone.
         trained: crossattn_kv (the paper), or crossattn: q, k, v and out of the cross-attention layers (faces).
         rare_tokens: The vocabulary entries that new tokens start from, in order (paper: ktn, id 42170; pll, 47629).
-        recipe: compvis (gave the paper's numbers), adobe-diffusers or diffusers: augmentation, mask and
-        weights of each. augment: Resize the photos and say so in the prompt.
+        recipe: compvis (gave the paper's numbers), adobe-diffusers or diffusers: augmentation, mask and weights of
+            each.
+        augment: Resize the photos and say so in the prompt.
         seed: Seed of every random choice.
         checkpoint_every: Save a checkpoint every so many steps.
-        preview_every: Draw the preview prompts every so many steps, and before the first; 0 is never.
+        preview_every: Draw the preview prompts every so many steps, and before the first; 0 is never. The default is
+            50 where the run has a folder.
         previews: Preview prompts; the default is the photos' prompt.
+        on_picture: Told of every prior picture that is drawn: how many, of how many.
     Raises:
         InputError: photos, prompt, prior or settings that cannot work, found before the first step.
     """
-    given = {
-        k: v for k, v in locals().items() if k not in ("base", "examples", "on_progress", "folder", "resume")
-    }
+    given = {k: v for k, v in locals().items() if k not in HANDLED}
     settings = advised(base, "custom-diffusion", PAPER, given)
-    steps, batch_size, lr, prior_count, prior_steps = (settings[k] for k in PAPER)
-    token_lr = settings["token_lr"] = settings["token_lr"] or lr
-    if min(steps, batch_size, lr, token_lr) <= 0:
-        raise InputError(
-            f"steps {steps}, batch_size {batch_size}, lr {lr}, token_lr {token_lr}: all must be positive"
-        )
-    for token in examples.tokens:
-        check_token(base.models.readers[0].tokenizer, token)
+    use: Any = SimpleNamespace(**settings)
+    use.token_lr = settings["token_lr"] = use.token_lr or use.lr
+    side = use.resolution or base.size
     nouns = dict(examples.nouns)
-    values = Trained.start(base, _names(base, trained), _rare(base, examples.tokens, rare_tokens), nouns)
-    record = Record("custom-diffusion", base.origin, nouns, examples.prompt, settings, versions())
     shown = [*previews] or [examples.prompt]
+    run = _run(use, folder, resume, shown, side)
+    values = _checked(base, examples, use, side)
     values.on(base).read(shown)  # a preview prompt with an unknown token fails here, not at step 50
-    pictures = gather(
-        base, prior, next(iter(nouns.values()), ""), count=prior_count, steps=prior_steps, seed=seed,
-        retrieve=(retrieve_encoder or ("pocket" if base.name == "pocket" else "paper")) if retrieve else "",
-        threshold=retrieve_threshold, cache=folder,
-    )  # fmt: skip
-    if len(pictures) == 0 and prior != "none":
-        raise InputError(f"prior {prior!r} has no pictures")
+    settings["photos"] = examples.record()
+    record = Record("custom-diffusion", base.origin, nouns, examples.prompt, settings, versions())
+    run.check(record)
+    pictures = _prior(base, use, list(dict.fromkeys(filter(None, nouns.values()))), folder, on_picture)
     chosen = RECIPES[recipe]
-    batches = Batches(base, examples, pictures, chosen, batch_size, seed, augment=augment)
-    scale = (batch_size * (2 if len(pictures) else 1)) if scale_lr else 1
-    run = Run(folder, resume, checkpoint_every, preview_every, lambda dressed: _sheet(dressed, shown))
+    batches = Batches(
+        base,
+        examples,
+        pictures,
+        chosen,
+        batch_size=use.batch_size,
+        seed=seed,
+        side=side,
+        augment=augment,
+        masked=masked,
+    )
+    total = use.batch_size * (2 if len(pictures) else 1) if scale_lr else 1
+    log.info("learning rate %.3g, the token's %.3g (x %d)", use.lr * total, use.token_lr * total, total)
     for progress in fit(
-        base, values, lambda dressed, step: batches.loss(dressed, step, prior_weight), record=record, steps=steps,
-        lr=lr * scale, token_lr=token_lr * scale, max_norm=chosen.max_norm, run=run,
-    ):  # fmt: skip
+        base,
+        values,
+        lambda dressed, step: batches.loss(dressed, step, prior_weight),
+        record=record,
+        steps=use.steps,
+        lr=use.lr * total,
+        token_lr=use.token_lr * total,
+        max_norm=chosen.max_norm,
+        run=run,
+    ):
         if on_progress:
             on_progress(progress)
     return values.concept(base, record)
+
+
+def _run(use: Any, folder: Path | None, resume: bool, shown: Sequence[str], side: int) -> Run:
+    every = use.preview_every if use.preview_every is not None else (50 if folder else 0)
+    if use.previews and not every:
+        raise InputError("preview prompts are given and previews are off: set preview_every and a run folder")
+    return Run(folder, resume, use.checkpoint_every, every, lambda dressed: _sheet(dressed, shown, side))
+
+
+def _checked(base: Base, examples: Examples, use: Any, side: int) -> Trained:
+    """The values to train, once everything that can be wrong with the settings has been looked at."""
+    if min(use.steps, use.batch_size, use.lr, use.token_lr) <= 0:
+        numbers = ", ".join(
+            f"{name} {getattr(use, name)}" for name in ("steps", "batch_size", "lr", "token_lr")
+        )
+        raise InputError(f"{numbers}: all must be positive")
+    if base.dtype == torch.float16:
+        raise InputError("training in fp16 loses small gradients: use --precision bf16 or fp32")
+    base.latent_shape((side, side))
+    for token in examples.tokens:
+        check_token(base.models.readers[0].tokenizer, token)
+    rare = _rare(base, examples.tokens, use.rare_tokens)
+    return Trained.start(base, _names(base, use.trained), rare, examples.nouns)
+
+
+def _prior(
+    base: Base,
+    use: Any,
+    nouns: Sequence[str],
+    folder: Path | None,
+    on_picture: Callable[[int, int], None] | None,
+) -> Prior:
+    """The pictures of the class that `prior` names; kept in the run's folder where the base draws them."""
+    encoder = use.retrieve_encoder or ("pocket" if base.name == "pocket" else "paper")
+    pictures = gather(
+        base,
+        use.prior,
+        nouns,
+        count=use.prior_count,
+        steps=use.prior_steps,
+        seed=use.seed,
+        side=use.resolution,
+        batch_size=2 * use.batch_size,
+        retrieve=encoder if use.retrieve else "",
+        threshold=use.retrieve_threshold,
+        cache=folder,
+        on_picture=on_picture,
+    )
+    if len(pictures) == 0 and use.prior != "none":
+        raise InputError(f"prior {use.prior!r} has no pictures: ask for at least one, or use --prior none")
+    return pictures
 
 
 def _names(base: Base, trained: str) -> list[str]:
@@ -172,8 +250,8 @@ def _rare(base: Base, tokens: Sequence[str], rare_tokens: Sequence[str]) -> dict
     }
 
 
-def _sheet(dressed: Base, prompts: Sequence[str]) -> Image:
+def _sheet(dressed: Base, prompts: Sequence[str], side: int) -> Image:
     """Two fixed-seed pictures of every preview prompt."""
     texts = [prompt for prompt in prompts for _ in range(2)]
-    images = list(draw(dressed, texts, seeds=[0, 1] * len(prompts), steps=25))
+    images = list(draw(dressed, texts, seeds=[0, 1] * len(prompts), steps=25, size=(side, side)))
     return grid(images, columns=2, labels=texts)

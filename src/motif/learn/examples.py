@@ -11,6 +11,7 @@ stands for the token with its noun ("<new1> cat").
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -109,8 +110,16 @@ class Examples:
 
     @property
     def nouns(self) -> dict[str, str]:
-        """{token: its noun} of every token of the prompt; `noun` stands for the first."""
-        return {**find_nouns(self.prompt), **({self.token: self.noun} if self.token else {})}
+        """{token: its noun} of every token of the prompt, in order; `noun` stands for the first."""
+        found = find_nouns(self.prompt)
+        return {token: self.noun if token == self.token else found[token] for token in self.tokens}
+
+    def record(self) -> list[list[str]]:
+        """What a run remembers of its photos: name, content and caption of each."""
+        return [
+            [photo.path.name, hashlib.sha256(photo.path.read_bytes()).hexdigest()[:16], photo.caption]
+            for photo in self.photos
+        ]
 
     @property
     def phrase(self) -> str:

@@ -18,6 +18,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL.Image import Image
 
@@ -43,12 +44,14 @@ class Prior:
 def gather(
     base: Base,
     source: str,
-    noun: str,
+    nouns: Sequence[str],
     *,
     count: int = 200,
     steps: int = 50,
     guidance: float = 6.0,
     seed: int = 0,
+    side: int | None = None,
+    batch_size: int = 8,
     retrieve: str = "",
     threshold: float = 0.85,
     cache: Path | None = None,
@@ -59,45 +62,63 @@ def gather(
     Drawn pictures are kept in `cache` under a name made of everything they depend on, and drawn once.
 
     Args:
-        retrieve: Take from a folder only what this CLIP finds nearest to the class prompt: `pocket`, `paper`
-        (ViT-B/32),
+        nouns: The class words; a drawn prior is shared out among them.
+        side: Of the square pictures, in pixels; the default is the base's size.
+        batch_size: Pictures drawn at a time.
+        retrieve: Take from a folder only what this CLIP finds nearest to the class prompt: `pocket`, `paper`,
             a transformers folder or a hub id; empty takes the first pictures.
         threshold: The least cosine of a caption with the class prompt.
+        on_picture: Told of every picture that is drawn: how many, of how many.
     Raises:
-        InputError: no such folder or file, an empty one, a class noun missing where the base must draw, or nothing near
+        InputError: no such folder or file, an empty one, a class noun missing where a caption needs it, or nothing near
             enough.
     """
-    if retrieve and not Path(source).is_dir():
+    side, path = side or base.size, Path(source)
+    if retrieve and not path.is_dir():
         raise InputError(f"retrieval picks from a folder of pictures, and the prior is {source!r}")
     if source == "none":
         return Prior((), ())
+    if path.is_dir():
+        found = _collected(path, nouns, retrieve, threshold)[:count]
+        return Prior(
+            tuple(square(photo.image, side) for photo in found), tuple(photo.caption for photo in found)
+        )
+    captions = _captions(source, nouns, count)
+    how: dict[str, Any] = {"steps": steps, "guidance": guidance, "size": (side, side)}
+    images = _drawn(base, captions, seed, cache, on_picture, batch_size=batch_size, **how)
+    return Prior(tuple(images), tuple(captions))
+
+
+def _captions(source: str, nouns: Sequence[str], count: int) -> list[str]:
+    """What the base is to draw."""
     path = Path(source)
     if source == "generate":
-        if not noun:
-            raise InputError(
-                'the prior is drawn from the class word: write it behind the token ("photo of a <new1> cat")'
-            )
-        captions = [f"photo of a {noun}"] * count
-    elif path.is_dir():
-        photos = Examples(path, f"photo of a {noun}", token=None).photos
-        found = (_nearest(photos, f"photo of a {noun}", retrieve, threshold) if retrieve else list(photos))[
-            :count
-        ]
-        return Prior(
-            tuple(square(photo.image, base.size) for photo in found), tuple(photo.caption for photo in found)
-        )
-    elif path.is_file() and path.suffix == ".txt":
-        captions = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()][
-            :count
-        ]
-        if not captions:
-            raise InputError(f"{path} holds no caption: write one per line")
-    else:
+        _require(nouns)
+        return [f"photo of a {nouns[i % len(nouns)]}" for i in range(count)]
+    if not path.is_file() or path.suffix != ".txt":
         raise InputError(
             f"prior {source!r}: use none, generate, a folder of pictures, or a .txt file of captions"
         )
-    images = _drawn(base, captions, steps, guidance, seed, cache, on_picture)
-    return Prior(tuple(images), tuple(captions))
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    if captions := [line for line in lines if line][:count]:
+        return captions
+    raise InputError(f"{path} holds no caption: write one per line")
+
+
+def _collected(folder: Path, nouns: Sequence[str], retrieve: str, threshold: float) -> list[Photo]:
+    """A folder's pictures; those without a caption are of the class."""
+    prompt = f"photo of a {nouns[0]}" if nouns else ""
+    photos = list(Examples(folder, prompt, token=None).photos)
+    if retrieve or any(photo.caption == prompt for photo in photos):
+        _require(nouns)
+    return _nearest(photos, prompt, retrieve, threshold) if retrieve else photos
+
+
+def _require(nouns: Sequence[str]) -> None:
+    if not nouns:
+        raise InputError(
+            'the prior is of the class word: write it behind the token ("photo of a <new1> cat")'
+        )
 
 
 def _nearest(photos: Sequence[Photo], prompt: str, encoder: str, threshold: float) -> list[Photo]:
@@ -121,28 +142,30 @@ def _nearest(photos: Sequence[Photo], prompt: str, encoder: str, threshold: floa
 def _drawn(
     base: Base,
     captions: Sequence[str],
-    steps: int,
-    guidance: float,
     seed: int,
     cache: Path | None,
     on_picture: Callable[[int, int], None] | None,
+    *,
+    batch_size: int,
+    **settings: Any,
 ) -> list[Image]:
-    """The base's own pictures of these captions, from the cache as far as they are there."""
-    what = [base.origin.shape, base.origin.norms, steps, guidance, seed, base.size]
-    name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
-    folder = cache / f"prior-{name}" if cache else None
+    """The base's own pictures of these captions (DDPM steps), from the cache as far as they are there."""
+    what = [base.origin.shape, base.origin.norms, seed, sorted(settings.items())]
+    folder = cache / f"prior-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]}" if cache else None
     paths = [folder / _file(i, caption) if folder else None for i, caption in enumerate(captions)]
     missing = [i for i, path in enumerate(paths) if path is None or not path.is_file()]
-    drawn = draw(
-        base, [captions[i] for i in missing], seeds=[seed + i for i in missing], steps=steps, guidance=guidance, eta=1.0
-    ) if missing else iter(())  # fmt: skip
     fresh: dict[int, Image] = {}
-    for done, (i, image) in enumerate(zip(missing, drawn, strict=True), 1):
-        fresh[i] = image
-        if path := paths[i]:
-            save_image(image, path)
-        if on_picture:
-            on_picture(done, len(missing))
+    if missing:
+        seeds = [seed + i for i in missing]
+        drawn = draw(
+            base, [captions[i] for i in missing], seeds=seeds, eta=1.0, batch_size=batch_size, **settings
+        )
+        for done, (i, image) in enumerate(zip(missing, drawn, strict=True), 1):
+            fresh[i] = image
+            if path := paths[i]:
+                save_image(image, path)
+            if on_picture:
+                on_picture(done, len(missing))
     return [fresh[i] if i in fresh else _read(paths[i]) for i in range(len(captions))]
 
 

@@ -21,6 +21,7 @@ def clip_i(
     *,
     encoder: str | Path | ClipEncoder = "pocket",
     batch_size: int = 32,
+    device: str = "cpu",
 ) -> Score:
     """Mean cosine of generated pictures with references, by CLIP; one value per generated picture.
 
@@ -29,10 +30,11 @@ def clip_i(
         references: the photos of the object, likewise.
         encoder: `pocket`, `paper` (CLIP ViT-B/32), a folder, a hub id, or a loaded ClipEncoder.
         batch_size: pictures encoded at a time; changes no value beyond rounding (1e-6).
+        device: where the encoder computes: cpu, cuda, cuda:1...
 
     Raises:
         InputError: no pictures, an unreadable one, or one without a finite feature.
         MissingModel: the encoder is not on this machine.
     """
-    loaded = encoder if isinstance(encoder, ClipEncoder) else ClipEncoder.load(encoder)
+    loaded = encoder if isinstance(encoder, ClipEncoder) else ClipEncoder.load(encoder, device=device)
     return alignment("clip-i", images, references, encoder=loaded, batch_size=batch_size)

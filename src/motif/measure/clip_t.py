@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from motif.errors import InputError
-from motif.features.extractors import ClipEncoder, PromptPolicy, cosines, without_tokens
+from motif.features.extractors import ClipEncoder, PromptPolicy, cosines
 from motif.features.pictures import Pictures, gather, names
 from motif.measure.score import Score
+from motif.tokens import without_tokens
 
 
 def clip_t(
@@ -26,6 +27,7 @@ def clip_t(
     scale: float = 2.5,
     policy: PromptPolicy = "strip",
     batch_size: int = 32,
+    device: str = "cpu",
 ) -> Score:
     """Mean CLIPScore of generated pictures with their prompts; one value per picture, never negative.
 
@@ -37,6 +39,7 @@ def clip_t(
         policy: `strip` removes concept tokens (`<...>`) from the prompts; `keep` encodes them as they are
             spelled.
         batch_size: pictures encoded at a time; changes no value beyond rounding (1e-6).
+        device: where the encoder computes: cpu, cuda, cuda:1...
 
     Raises:
         InputError: no pictures, an unreadable one, a count of prompts that fits neither, or an empty prompt.
@@ -46,7 +49,7 @@ def clip_t(
         raise InputError(f"scale {scale}: use a number above 0 (CLIPScore's is 2.5)")
     generated = gather(images, "generated pictures")
     texts = _texts(prompts, len(generated), policy)
-    loaded = encoder if isinstance(encoder, ClipEncoder) else ClipEncoder.load(encoder)
+    loaded = encoder if isinstance(encoder, ClipEncoder) else ClipEncoder.load(encoder, device=device)
     unique = list(dict.fromkeys(texts))
     words = loaded.texts(unique, batch_size=batch_size)  # [prompt, channel]
     pairs = cosines(loaded.images(generated, batch_size=batch_size), words)  # [image, prompt]

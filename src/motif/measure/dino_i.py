@@ -21,6 +21,7 @@ def dino_i(
     *,
     encoder: str | Path | DinoEncoder = "pocket",
     batch_size: int = 32,
+    device: str = "cpu",
 ) -> Score:
     """Mean cosine of generated pictures with references, by DINO; one value per generated picture.
 
@@ -29,10 +30,11 @@ def dino_i(
         references: the photos of the object, likewise.
         encoder: `pocket`, `paper` (DINO ViT-S/16), a folder, a hub id, or a loaded DinoEncoder.
         batch_size: pictures encoded at a time; changes no value beyond rounding (1e-6).
+        device: where the encoder computes: cpu, cuda, cuda:1...
 
     Raises:
         InputError: no pictures, an unreadable one, or one without a finite feature.
         MissingModel: the encoder is not on this machine.
     """
-    loaded = encoder if isinstance(encoder, DinoEncoder) else DinoEncoder.load(encoder)
+    loaded = encoder if isinstance(encoder, DinoEncoder) else DinoEncoder.load(encoder, device=device)
     return alignment("dino-i", images, references, encoder=loaded, batch_size=batch_size)

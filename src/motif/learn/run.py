@@ -1,0 +1,159 @@
+"""A training run's folder: its log, checkpoints, previews, and the state to resume from.
+
+metrics.jsonl                 one line a step
+concept-0050.safetensors      the concept as it was at a checkpoint
+preview-0050.png              fixed prompts and seeds, drawn at that step
+state.pt, state.json          values and optimiser; the step, and the settings that must not change
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from motif.base import Base
+from motif.concept import Concept, Record
+from motif.errors import InputError
+from motif.files import written
+from motif.learn.trained import Trained
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+log = logging.getLogger("motif")
+
+STATE, SUMMARY, METRICS = "state.pt", "state.json", "metrics.jsonl"
+FREE = ("steps", "checkpoint_every", "preview_every", "previews")
+"""Settings that may differ between stop and resume: how long and how loudly to train."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Where and how often a run leaves its traces. Without a folder nothing is written."""
+
+    folder: Path | None = None
+    resume: bool = False
+    checkpoint_every: int = 50
+    preview_every: int = 0
+    preview: Callable[[Base], Image] | None = None  # a sheet of fixed prompts and seeds, by the dressed base
+
+    def check(self, record: Record) -> None:
+        """Before any work: whether this run can begin, or go on, in its folder. InputError says what to do."""
+        if self.checkpoint_every < 1 or self.preview_every < 0:
+            raise InputError(
+                f"checkpoint_every is {self.checkpoint_every} and preview_every {self.preview_every}: "
+                "a checkpoint needs a step between, a preview too, or 0 for none"
+            )
+        if self.folder is None:
+            if self.resume or self.preview_every:
+                raise InputError("resume and previews need the run's folder: name one")
+            return
+        found = _read(self.folder / SUMMARY)
+        if self.resume:
+            if not found or not (self.folder / STATE).is_file():
+                raise InputError(f"{self.folder} holds no state to resume from: start without --resume")
+            _same(found["key"], _key(record), self.folder)
+        elif found and found["step"] < found["steps"]:
+            raise InputError(
+                f"{self.folder} holds a run stopped after step {found['step']} of {found['steps']}: "
+                "go on with --resume, or choose another run folder"
+            )
+
+    def begin(self, trained: Trained, optimiser: torch.optim.Optimizer) -> int:
+        """The step to start from. A resumed run's values are put back and its log cut to them; a fresh run takes the
+        place of a finished one."""
+        if self.folder is None:
+            return 0
+        self.folder.mkdir(parents=True, exist_ok=True)
+        step = _restore(self.folder / STATE, trained, optimiser) if self.resume else 0
+        if not step:
+            self._clear()
+        metrics = self.folder / METRICS
+        lines = metrics.read_text().splitlines() if metrics.is_file() else []
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        with written(metrics) as part:
+            part.write_text("".join(f"{line}\n" for line in kept))
+        return step
+
+    def _clear(self) -> None:
+        assert self.folder is not None
+        names = (STATE, SUMMARY, METRICS)
+        old = [self.folder / name for name in names if (self.folder / name).is_file()]
+        old += [*self.folder.glob("concept-[0-9]*.safetensors"), *self.folder.glob("preview-[0-9]*.png")]
+        if old:
+            log.warning("%s: a finished run's traces are replaced", self.folder)
+        for path in old:
+            path.unlink()
+
+    def note(self, entry: Mapping[str, Any]) -> None:
+        """Add a line to the log."""
+        if self.folder:
+            with (self.folder / METRICS).open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+
+    def save(
+        self, trained: Trained, optimiser: torch.optim.Optimizer, concept: Concept, step: int, steps: int
+    ) -> None:
+        """The state to resume from, and the concept as it is; each beside its place, then renamed."""
+        if self.folder is None:
+            return
+        values = {name: value.detach().cpu() for name, value in trained.parameters().items()}
+        with written(self.folder / STATE) as part:
+            torch.save({"step": step, "values": values, "optimiser": optimiser.state_dict()}, part)
+        with written(self.folder / SUMMARY) as part:
+            part.write_text(json.dumps({"step": step, "steps": steps, "key": _key(concept.record)}) + "\n")
+        concept.save(self.folder / f"concept-{step:04d}.safetensors")
+
+    def draw(self, trained: Trained, base: Base, step: int) -> Path | None:
+        """The preview of this step, where one is due."""
+        if self.folder is None or self.preview is None or not self.preview_every or step % self.preview_every:
+            return None
+        path = self.folder / f"preview-{step:04d}.png"
+        with written(path) as part:
+            self.preview(trained.settled(base)).save(part)
+        return path
+
+
+def _restore(path: Path, trained: Trained, optimiser: torch.optim.Optimizer) -> int:
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    with torch.no_grad():
+        for name, value in trained.parameters().items():
+            value.copy_(state["values"][name])
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["step"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _key(record: Record) -> dict[str, Any]:
+    """What must not change between stop and resume: the base, the photos, and every setting but FREE."""
+    settings = {name: value for name, value in record.settings.items() if name not in FREE}
+    base = [record.base.shape, *record.base.norms]
+    return json.loads(
+        json.dumps({"method": record.method, "prompt": record.prompt, "base": base, **settings})
+    )
+
+
+def _same(theirs: Mapping[str, Any], mine: Mapping[str, Any], folder: Path) -> None:
+    differing = sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
+    if not differing:
+        return
+    name = differing[0]
+    if name in ("base", "photos"):
+        raise InputError(
+            f"the run in {folder} has other {name}: resume it with the same, or choose another run folder"
+        )
+    raise InputError(
+        f"the run in {folder} has {name} = {theirs.get(name)}, not {mine.get(name)}: resume with the same settings"
+    )
