@@ -16,7 +16,7 @@ from pieces import fingerprint
 
 pytest_plugins = ["encoders"]
 
-settings.register_profile("motif", deadline=None, max_examples=40)
+settings.register_profile("motif", deadline=None, max_examples=25)
 settings.load_profile("motif")
 
 

@@ -221,9 +221,34 @@ def test_a_base_in_half_precision_is_known_as_itself(small):
         assert worn.vectors["<new1>"][0].dtype == dtype
 
 
+def test_a_base_with_one_other_part_is_another_base(small):
+    import tiny
+
+    for part in small.base.models.parts():
+        pipe, other = tiny.pipeline(small.family), tiny.pipeline(small.family, seed=1)
+        setattr(pipe, part, getattr(other, part))
+        with pytest.raises(WrongBase, match="other weights"):
+            tiny.base_of(pipe).wear(concept_of(small.base))
+
+
+def test_a_unet_that_reads_more_than_latents_is_refused():
+    from diffusers import UNet2DConditionModel
+
+    import tiny
+
+    pipe = tiny.pipeline("sd1")
+    pipe.unet = UNet2DConditionModel.from_config({**pipe.unet.config, "in_channels": 9})
+    with pytest.raises(InputError, match="tiny: its UNet reads 9 channels and its VAE makes 4"):
+        tiny.base_of(pipe)
+
+
 def test_one_token_for_two_concepts_is_refused(small):
-    with pytest.raises(InputError, match="two concepts use the token <new1>"):
-        small.base.wear(concept_of(small.base), concept_of(small.base, seed=1))
+    first, second = concept_of(small.base), concept_of(small.base, seed=1)
+    with pytest.raises(InputError, match="two concepts use the token <new1>") as error:
+        small.base.wear(first, second)
+    assert "--wear FILE=<new2>" in str(error.value)
+    both = small.base.wear(first, second.renamed({"<new1>": "<new2>"}))
+    assert set(both.vectors) == {"<new1>", "<new2>"}
 
 
 @pytest.mark.parametrize("dress", [False, True], ids=["bare", "already dressed"])

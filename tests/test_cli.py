@@ -177,6 +177,21 @@ def test_a_concept_on_another_base_is_refused(motif: Callable[..., Ran], cat: Pa
     assert motif(*words).failed(2, "<new1>", "learned on")
 
 
+def test_a_worn_concept_answers_to_another_name(
+    motif: Callable[..., Ran], cat: Path, base: Path, tmp_path: Path
+) -> None:
+    words = ["sample", "plain", "--base", base, "--steps", 1]
+    plain = motif(*words, "a <new1> cat", "--wear", cat, "-o", tmp_path / "a.png")
+    named = motif(*words, "a <tom> cat", "--wear", f"{cat}=<tom>", "-o", tmp_path / "b.png")
+    assert plain.code == named.code == 0, named.err
+    assert Image.open(tmp_path / "a.png").tobytes() == Image.open(tmp_path / "b.png").tobytes()
+    both = ["a <new1> cat and a <tom> cat", "--wear", cat, "-o", tmp_path / "c.png", "--wear"]
+    assert motif(*words, *both, cat).failed(2, "two concepts use the token <new1>", "--wear FILE=<new2>")
+    assert motif(*words, *both, f"{cat}=<tom>").code == 0
+    assert motif(*words, *both, f"{cat}=tom").failed(2, f"{cat}=tom", "FILE=<new2>")
+    assert motif(*words, *both, f"{cat}=<a>,<b>").failed(2, "has 1 tokens (<new1>), and 2 are named")
+
+
 def test_a_config_file_is_the_same_as_words(
     motif: Callable[..., Ran], cat: Path, base: Path, tmp_path: Path
 ) -> None:
@@ -377,6 +392,42 @@ def test_a_disk_that_takes_nothing_is_refused_before_the_work(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     assert learn(motif, DUCKS, "-o", tmp_path / "c").failed(2, "are free there")
     assert os.listdir(tmp_path) == []
+
+
+def test_work_that_would_not_fit_is_refused_before_it_begins(
+    motif: Callable[..., Ran], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**7, 7 * 10**6, 3 * 10**6))
+    words = ["custom-diffusion", DUCKS, PROMPT, "--base", base, "--prior", "none", "-o", tmp_path / "c"]
+    many = ["--steps", 1000, "--checkpoint-every", 1]
+    assert motif("learn", *words, *many).failed(2, "3000 kB are free there", "are needed")
+    assert os.listdir(tmp_path) == ["c.run"] and os.listdir(tmp_path / "c.run") == []
+    words = ["a cat", "--base", base, "--steps", 1, "-n", 2000, "--height", 32, "--width", 32]
+    assert motif("sample", "plain", *words, "-o", tmp_path / "out").failed(2, "6144 kB are needed")
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_what_a_run_needs_grows_with_its_checkpoints(base: Path, cat: Path) -> None:
+    from motif.base import Base
+    from motif.cli.learn import concept_bytes, run_bytes
+
+    loaded = Base.load(str(base), device="cpu")
+    values = {"steps": 100, "checkpoint_every": 10}
+    size = concept_bytes(loaded, values)
+    assert 0.5 * cat.stat().st_size < size <= cat.stat().st_size
+    assert run_bytes(loaded, values, {}) == (1 + 3 + 10) * size
+    assert run_bytes(loaded, {"checkpoint_every": 10}, {"steps": 20}) == (1 + 3 + 2) * size
+    assert concept_bytes(loaded, {"trained": "crossattn"}) > size
+
+
+def test_learning_in_several_processes_is_refused(
+    motif: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert learn(motif, DUCKS, "-o", tmp_path / "c").failed(2, "WORLD_SIZE is 2")
+    assert os.listdir(tmp_path) == []
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert learn(motif, DUCKS, "-o", tmp_path / "c").failed(3, "nowhere/at-all")
 
 
 def test_a_disk_that_fills_up_while_writing_leaves_nothing_half_written(
@@ -609,6 +660,53 @@ def test_the_prompts_of_clip_t_come_from_the_record_a_file_or_a_word(tmp_path: P
     (tmp_path / "p.txt").write_text("a cat\n\na dog\n")
     assert prompts_of(None, tmp_path) == "a <new1> cat" and prompts_of("a dog", tmp_path) == "a dog"
     assert prompts_of(str(tmp_path / "p.txt"), tmp_path) == ["a cat", "a dog"]
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    """Pictures as `motif sample` leaves them, in a folder that held others before."""
+    folder = tmp_path / "drawn"
+    folder.mkdir()
+    for name, photo in {"0000.png": "00", "0001.png": "01", "grid.png": "02", "old.png": "02"}.items():
+        Image.open(DUCKS / f"{photo}.jpg").resize((64, 64)).save(folder / name)
+    record = {"prompt": "a cat", "base": "tiny", "pictures": [{"file": "0000.png"}, {"file": "0001.png"}]}
+    (folder / "pictures.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_what_a_record_lists_is_scored_alone(
+    motif: Callable[..., Ran], drawn: Path, clip_folder: Path
+) -> None:
+    words = ["measure", "clip-i", drawn, DUCKS, "--encoder", clip_folder, "--device", "cpu", "--json"]
+    score = json.loads(motif(*words).out)
+    assert score["images"] == ["0000.png", "0001.png"] and score["n"] == 2
+    (drawn / "0001.png").unlink()
+    assert motif(*words).failed(2, "0001.png", "pictures.json lists it")
+    (drawn / "pictures.json").write_text("[]")
+    assert motif(*words).failed(2, "pictures.json", "lists no pictures")
+    (drawn / "pictures.json").unlink()
+    assert json.loads(motif(*words).out)["images"] == ["0000.png", "grid.png", "old.png"]
+    assert motif(*words[:-2], "gpu9").failed(2, "gpu9")
+
+
+@pytest.mark.parametrize(
+    ("side", "base_name", "warned"), [(64, "tiny", 0), (512, "tiny", 1), (512, "pocket", 0)]
+)
+def test_pockets_encoder_on_large_pictures_is_warned_of(
+    motif: Callable[..., Ran], drawn: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    side: int, base_name: str, warned: int,
+) -> None:  # fmt: skip
+    weights = drawn.parent / "weights"
+    weights.mkdir()
+    (weights / "clip").symlink_to(clip_folder)
+    monkeypatch.setenv("MOTIF_POCKET_WEIGHTS", str(weights))
+    record = json.loads((drawn / "pictures.json").read_text()) | {"base": base_name}
+    (drawn / "pictures.json").write_text(json.dumps(record))
+    for name in ("0000.png", "0001.png"):
+        Image.open(DUCKS / "00.jpg").resize((side, side)).save(drawn / name)
+    done = motif("measure", "clip-i", drawn, DUCKS)
+    assert done.code == 0 and done.err.count("--encoder paper") == warned, done.err
+    assert "--encoder paper" not in motif("measure", "clip-i", drawn, DUCKS, "--encoder", clip_folder).err
 
 
 def test_outputs_are_checked_without_leaving_a_trace(tmp_path: Path) -> None:

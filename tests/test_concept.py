@@ -103,6 +103,40 @@ def test_the_header_tells_other_tools_what_it_is(tmp_path):
     )
 
 
+@given(concept=concepts(), suffix=st.sampled_from(["x", "-2", "é"]))
+@settings(max_examples=25)
+def test_renaming_changes_the_names_alone_and_back_again(concept, suffix):
+    there = {token: f"{token[:-1]}{suffix}>" for token in concept.tokens}
+    renamed = concept.renamed(there)
+    assert list(renamed.tokens) == [there[token] for token in concept.tokens]
+    assert renamed.changes is concept.changes and renamed.record.settings == concept.record.settings
+    assert renamed.renamed({new: old for old, new in there.items()}) == concept
+
+
+def test_a_renamed_concept_names_itself_so():
+    record = Record("test", BASE, {"<new1>": "cat"}, "photo of a <new1> cat, <new10>")
+    renamed = Concept(cat().tokens, cat().changes, record).renamed({"<new1>": "<tom>"})
+    assert (
+        renamed.record.nouns == {"<tom>": "cat"} and renamed.record.prompt == "photo of a <tom> cat, <new10>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ({"<new2>": "<a>"}, "no token <new2>"),
+        ({"<new1>": "tom"}, '"tom" is no token'),
+        ({"<new1>": "<a b>"}, "is no token"),
+        ({"<new1>": "<|a|>"}, "is no token"),
+        ({"<new1>": "<b>"}, "two tokens"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused(names, words):
+    two = Concept(cat().tokens | {"<b>": (torch.ones(1, 4),)}, {}, cat().record)
+    with pytest.raises(InputError, match=words):
+        two.renamed(names)
+
+
 def test_describe_names_tokens_and_sizes():
     told = cat().describe()
     assert told["tokens"] == {"<new1>": "1 vector"} and told["nouns"] == {"<new1>": "cat"}
@@ -163,7 +197,7 @@ def cut_short(path: Path) -> None:
         (lambda path: path.write_bytes(b""), "not a safetensors file"),
         (lambda path: path.write_text("not this"), "not a safetensors file"),
         (cut_short, "cut short"),
-        (foreign, "motif import"),
+        (foreign, "not a motif concept"),
         (other_record(None), "damaged"),
         (other_record("{half"), "damaged"),
         (other_record("[]"), "damaged"),

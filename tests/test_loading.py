@@ -71,6 +71,25 @@ def test_half_precision(small, folders, precision, dtype):
         assert torch.isfinite(base.decode(half)).all()
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_single_files_vae_is_never_rounded(folders, tmp_path, monkeypatch, precision):
+    """Read in float32 as it is; the denoiser and the text are cast afterwards."""
+    import diffusers
+
+    import tiny
+
+    def from_single_file(path: str, *, torch_dtype: torch.dtype, **_: Any) -> Any:
+        return tiny.pipeline("sd1").to(torch_dtype)
+
+    (tmp_path / "x.safetensors").touch()
+    monkeypatch.setattr("motif.single_file.config_folder", lambda path: (folders["sd1"], False))
+    monkeypatch.setattr(diffusers.StableDiffusionPipeline, "from_single_file", from_single_file)
+    base = Base.load(str(tmp_path / "x.safetensors"), device="cpu", precision=precision)
+    wanted = tiny.pipeline("sd1").vae.state_dict()
+    assert all(torch.equal(weight, wanted[name]) for name, weight in base.models.vae.state_dict().items())
+    assert base.dtype == base.models.readers[0].encoder.dtype == loading.PRECISIONS[precision]
+
+
 def test_a_folder_with_fp16_files_alone_is_loaded(sd1_folder, caplog):
     for part, stem in (("unet", "diffusion_pytorch_model"), ("text_encoder", "model")):
         path = sd1_folder / part / f"{stem}.safetensors"

@@ -219,6 +219,21 @@ def test_a_token_behind_the_last_position_is_refused(reader):
     cut(reader, fits + " and much more that falls away", a=2)
 
 
+def test_words_behind_the_last_position_are_named_once(caplog, capfd):
+    import tiny
+
+    fresh = Reader(tiny.tokenizer(), _plain_reader().encoder)
+    prompt = "cat " * (fresh.length - 2) + "beach, cat"
+    with caplog.at_level("WARNING"):
+        fresh.tokenise("cat " * (fresh.length - 2), {})
+        assert not caplog.records
+        for _ in range(3):
+            fresh.tokenise(prompt, {})
+    (record,) = caplog.records
+    assert record.name == "motif" and 'from "beach" on' in record.getMessage()
+    assert "indexing errors" not in capfd.readouterr().err
+
+
 def test_a_smaller_than_sign_is_no_token(reader):
     assert not cut(reader, "3 < 4 and 5 > 4, <| |>").splices
 

@@ -106,7 +106,7 @@ class Concept:
             ) from None
 
     def renamed(self, names: Mapping[str, str]) -> Concept:
-        """The same concept under other tokens, {"<new1>": "<new2>"}, so that two that use one token can be worn together.
+        """The same concept under other tokens, {"<new1>": "<new2>"}: two that use one token can be worn together.
 
         Its nouns and its prompt follow. InputError for a token that it does not have, a name that is no token, and two
         tokens of one name.

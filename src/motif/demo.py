@@ -22,7 +22,8 @@ from motif.files import written
 from motif.images import save_image
 from motif.lanes import draw
 from motif.learn import Examples, custom_diffusion
-from motif.learn.fit import METRICS, Progress
+from motif.learn.fit import Progress
+from motif.learn.run import METRICS
 from motif.measure import clip_i, clip_t, dino_i
 from motif.measure.score import Score
 from motif.pocket.concepts import HeldOut, held_out

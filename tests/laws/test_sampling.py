@@ -14,7 +14,7 @@ from motif.sample.plain import plain
 from motif.schedule import draw_noise
 from pieces import gap
 
-STEPS = 5
+STEPS = 4
 PROMPT = "photo of a cat on the beach, café"
 
 

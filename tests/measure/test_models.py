@@ -12,8 +12,10 @@ from PIL import Image
 
 from motif.errors import InputError, MissingModel
 from motif.features import models as encoders
-from motif.features.extractors import ClipEncoder, DinoEncoder, without_tokens
+from motif.features.extractors import ClipEncoder, DinoEncoder
 from motif.features.pictures import Preprocessing
+from motif.hub import out_of_reach
+from motif.tokens import without_tokens
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -44,7 +46,7 @@ def test_pocket_that_is_not_there_says_what_to_do(tmp_path, monkeypatch):
     [(ClipEncoder.load, "openai/clip-vit-base-patch32"), (DinoEncoder.load, "facebook/dino-vits16")],
 )
 def test_a_model_that_is_not_here_names_the_command_that_fetches_it(load, repository, tmp_path, monkeypatch):
-    monkeypatch.setattr(encoders, "reachable", lambda: False)
+    monkeypatch.setattr(encoders, "out_of_reach", lambda: "no network")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     for name in ("paper", repository):
         with pytest.raises(MissingModel, match=f"hf download {repository}") as caught:
@@ -55,8 +57,8 @@ def test_a_model_that_is_not_here_names_the_command_that_fetches_it(load, reposi
 
 def test_nothing_is_fetched_offline(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("socket.getaddrinfo", lambda *a: pytest.fail("asked the network"))
-    assert not encoders.reachable()
+    monkeypatch.setattr("socket.create_connection", lambda *a: pytest.fail("asked the network"))
+    assert out_of_reach() == "HF_HUB_OFFLINE is set"
 
 
 def test_where_the_hub_is_in_reach_only_what_is_needed_is_fetched(clip_folder, tmp_path, monkeypatch, clip):
@@ -77,7 +79,7 @@ def test_where_the_hub_is_in_reach_only_what_is_needed_is_fetched(clip_folder, t
         SimpleNamespace(rfilename=f)
         for f in ("config.json", "model.safetensors", "pytorch_model.bin", "tf_model.h5")
     ]
-    monkeypatch.setattr(encoders, "reachable", lambda: True)
+    monkeypatch.setattr(encoders, "out_of_reach", lambda: "")
     monkeypatch.setattr(hub, "snapshot_download", download)
     monkeypatch.setattr(hub, "model_info", lambda name: SimpleNamespace(siblings=files))
     assert ClipEncoder.load("some/clip").fingerprint == clip.fingerprint
@@ -219,6 +221,7 @@ def test_a_picture_of_the_encoders_size_passes_untouched():
         ("a <new1> <new2> cat and a <new3> dog", "a cat and a dog"),
         ("a cat < a dog > a mouse", "a cat < a dog > a mouse"),
         ("a cat", "a cat"),
+        ("a <|endoftext|> cat", "a <|endoftext|> cat"),
     ],
 )
 def test_stripping_concept_tokens(prompt, plain):

@@ -383,6 +383,7 @@ def test_transformers_loads_the_readers(trained: Path, tmp_path: Path) -> None:
     assert judge.identify(images, torch.ones(1, 1, 64, 64)).norm().item() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow  # 200 held-out pictures through every reader
 def test_the_card_measures_and_writes(
     trained: Path, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

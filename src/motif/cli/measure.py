@@ -40,9 +40,9 @@ def meter(name: str, method: Method) -> Command:
 
     def run(voice: Voice, **values: Any) -> None:
         folder = Path(values[places[0]]).expanduser()
-        sources = {place: values[place] if place == "prompts" else listed(values[place]) for place in places}
-        if "prompts" in sources:
-            sources["prompts"] = prompts_of(sources["prompts"], folder)
+        sources: dict[str, Any] = {place: listed(values[place]) for place in places if place != "prompts"}
+        if "prompts" in places:
+            sources["prompts"] = prompts_of(values["prompts"], folder)
         if values.get("encoder") == "pocket" and not _drawn_by_pocket(folder):
             _warn_of_size(sources[places[0]])
         score = function(**sources, **given(values, names))

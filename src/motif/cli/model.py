@@ -33,8 +33,8 @@ def wear_options() -> list[click.Parameter]:
     """--wear, --other-base."""
     return [
         click.Option(["--wear"], multiple=True, metavar="CONCEPT",
-                     help="A concept's file; may be given several times. FILE=<new2> wears it under another token, where "
-                     "two use the same one; for a concept of several, FILE=<a>,<b> in the order of `motif show`."),
+                     help="A concept's file; may be given several times. FILE=<new2> wears it under another token, "
+                     "where two use the same one; for a concept of several, FILE=<a>,<b> in `motif show`'s order."),
         click.Option(["--other-base"], is_flag=True,
                      help="Wear concepts of another base with the same architecture (a fine-tuned relative)."),
     ]  # fmt: skip

@@ -85,7 +85,7 @@ def custom_diffusion(
     retrieve_threshold: float = 0.85,
     retrieve_encoder: str = "",
     resolution: int | None = None,
-    masked: bool = True,
+    masked: bool = False,
     trained: Literal["crossattn_kv", "crossattn"] = "crossattn_kv",
     rare_tokens: Sequence[str] = ("ktn", "pll", "ucd"),
     recipe: Literal["compvis", "adobe-diffusers", "diffusers"] = "compvis",
@@ -118,7 +118,7 @@ def custom_diffusion(
         retrieve_encoder: The CLIP that retrieves: pocket, paper (ViT-B/32), a transformers folder or a hub id; the
             default is pocket's on pocket, and the paper's elsewhere.
         resolution: Side of the pictures to train on, in pixels; the default is the base's size.
-        masked: Where a photo has a mask (NAME-mask.png, or alpha), learn its subject alone.
+        masked: Where a photo has a mask (NAME-mask.png, or alpha), learn its subject alone (the paper has no masks).
         trained: crossattn_kv (the paper), or crossattn: q, k, v and out of the cross-attention layers (faces).
         rare_tokens: The vocabulary entries that new tokens start from, in order (paper: ktn, id 42170; pll, 47629).
         recipe: compvis (gave the paper's numbers), adobe-diffusers or diffusers: augmentation, mask and weights of
@@ -159,6 +159,8 @@ def custom_diffusion(
         augment=augment,
         masked=masked,
     )
+    if not masked and any(photo.mask for photo in examples.photos):
+        log.info("some photos have masks, and whole photos are learned: --masked learns the subjects alone")
     total = use.batch_size * (2 if len(pictures) else 1) if scale_lr else 1
     log.info("learning rate %.3g, the token's %.3g (x %d)", use.lr * total, use.token_lr * total, total)
     for progress in fit(

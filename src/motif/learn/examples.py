@@ -25,12 +25,12 @@ from PIL import Image
 from motif.errors import InputError
 from motif.images import Picture, open_picture
 from motif.learn.survey import File, Survey, survey
+from motif.tokens import TOKEN
 
 __all__ = ["Examples", "File", "Photo", "Survey", "check_token", "find_nouns", "find_tokens", "survey"]
 
 log = logging.getLogger("motif")
 
-TOKEN = re.compile(r"<[^<>\s|]+>")
 
 # A noun ends at the first of these, or at a comma or full stop.
 BEHIND_NOUNS = frozenset(

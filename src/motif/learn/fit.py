@@ -54,8 +54,9 @@ def fit(
 ) -> Iterator[Progress]:
     """Take AdamW steps on `loss(dressed base, step)` until `steps`, yielding after each.
 
-    With a folder it writes the log, checkpoints, previews and the state for `resume` (`Run`, checked before). Ctrl-C ends the step that runs, saves, and raises Interrupted. A loss that is not finite raises InputError
-    with the step; nothing is saved from it.
+    With a folder it writes the log, checkpoints, previews and the state for `resume` (`Run`, checked before).
+    Ctrl-C ends the step that runs, saves, and raises Interrupted. A loss that is not finite raises InputError with
+    the step; nothing is saved from it.
     """
     optimiser = torch.optim.AdamW(
         trained.groups(lr, token_lr, weight_decay), betas=(0.9, 0.999), eps=1e-8, fused=True

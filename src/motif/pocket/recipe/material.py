@@ -25,7 +25,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     "context": scene.CONTEXTS,
     "colour": scene.COLOURS,
     "pattern": scene.PATTERNS,
-    "accessory": (*(name for name in scene.ACCESSORIES if name != NONE), NONE),
+    "accessory": (*scene.ACCESSORIES, NONE),
     "style": scene.STYLES,
 }
 HELD_OUT_SHARE = 24  # one instance in so many is held out

@@ -20,6 +20,7 @@ from motif.pocket.recipe.dino import vit_processor
 from motif.pocket.recipe.unet import build_scheduler, load_unet
 from motif.pocket.recipe.vae import load_vae
 
+Pipeline: Any = StableDiffusionPipeline  # its annotations are narrower than what it takes
 LIMIT = 60_000_000
 """All weights together, in bytes."""
 
@@ -27,7 +28,7 @@ LIMIT = 60_000_000
 def text_tower(run: Path) -> tuple[Any, Any]:
     """(CLIPTextModel, tokenizer) of the conditioning CLIP, frozen."""
     folder = run / "condition-clip" / "clip"
-    whole = CLIPModel.from_pretrained(folder)
+    whole: Any = CLIPModel.from_pretrained(folder)
     tower = CLIPTextModel(whole.config.text_config)
     known = tower.state_dict()
     state = {
@@ -40,7 +41,7 @@ def text_tower(run: Path) -> tuple[Any, Any]:
 
 def image_tower(run: Path) -> Any:
     """The conditioning CLIP's own image side, with its projection."""
-    whole = CLIPModel.from_pretrained(run / "condition-clip" / "clip")
+    whole: Any = CLIPModel.from_pretrained(run / "condition-clip" / "clip")
     tower = CLIPVisionModelWithProjection(whole.config.vision_config)
     mine = tuple(f"{name}." for name in ("vision_model", "visual_projection"))
     tower.load_state_dict(
@@ -52,7 +53,7 @@ def image_tower(run: Path) -> Any:
 def build_pipeline(run: Path) -> StableDiffusionPipeline:
     """The pipeline of the parts in a run's folder, float32."""
     tower, tokenizer = text_tower(run)
-    return StableDiffusionPipeline(
+    return Pipeline(
         vae=load_vae(run / "decoder" if (run / "decoder" / "vae").exists() else run / "vae"),
         text_encoder=tower,
         tokenizer=tokenizer,
@@ -122,9 +123,7 @@ def prove(out: Path, *, prompt: str = "a photo of a red car on the beach", steps
     """Loads the shipped pipeline as anyone would and draws one picture (a PIL image of 64 px); raises if
     diffusers refuses.
     """
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        out / "pipeline", dtype=torch.float32, safety_checker=None
-    )
+    pipeline = Pipeline.from_pretrained(out / "pipeline", dtype=torch.float32, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
     noise = torch.Generator().manual_seed(0)
     return pipeline(prompt, num_inference_steps=steps, guidance_scale=5.0, generator=noise).images[0]

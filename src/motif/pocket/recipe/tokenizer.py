@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transformers import CLIPTokenizer
 
@@ -19,6 +19,7 @@ from motif.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+Tokenizer: Any = CLIPTokenizer  # its annotations do not know merges as pairs
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
 LENGTH = 32
@@ -73,4 +74,4 @@ def build_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerBase:
     base = byte_symbols()
     symbols = [*base, *(symbol + WORD_END for symbol in base), *(a + b for a, b in merges), START, END]
     vocabulary = {symbol: i for i, symbol in enumerate(dict.fromkeys(symbols))}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH, pad_token=END)
+    return Tokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH, pad_token=END)

@@ -87,7 +87,8 @@ class Average:
         """Moves the average towards the module's present parameters."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(self.values, [p.detach() for p in module.parameters()], 1 - decay)
+        for value, parameter in zip(self.values, module.parameters(), strict=True):
+            value.lerp_(parameter, 1 - decay)
 
     @contextmanager
     def worn(self, module: nn.Module) -> Iterator[None]:
@@ -96,14 +97,19 @@ class Average:
         own = [p.detach().clone() for p in parameters]
         training = module.training
         try:
-            with torch.no_grad():
-                torch._foreach_copy_(parameters, self.values)
+            fill(parameters, self.values)
             module.eval()
             yield
         finally:
-            with torch.no_grad():
-                torch._foreach_copy_(parameters, own)
+            fill(parameters, own)
             module.train(training)
+
+
+@torch.no_grad()
+def fill(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
+    """Sets the parameters' values, in place."""
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.copy_(value)
 
 
 def pace(schedule: Schedule, step: int, progress: float) -> float:

@@ -22,6 +22,7 @@ from motif.pocket.recipe.speed import autocast
 from motif.pocket.recipe.training import Schedule, Stage, train_stage
 from motif.pocket.world import scene
 
+UNet: Any = UNet2DConditionModel  # its annotations are narrower than what it takes
 GUIDANCE, STEPS = 5.0, 30
 """The shipped guidance and number of DDIM steps."""
 
@@ -57,7 +58,7 @@ def build_scheduler() -> Any:
 def build_unet(settings: UnetSettings, *, latent_channels: int, text_width: int) -> Any:
     """A fresh UNet on 16 x 16 latents with cross-attention at 16, 8 and 4 and in the middle."""
     levels = len(settings.channels)
-    return UNet2DConditionModel(
+    return UNet(
         sample_size=16,
         in_channels=latent_channels,
         out_channels=latent_channels,
@@ -201,4 +202,4 @@ def draw_pairs(latents: Latents, settings: UnetSettings, rng: np.random.Generato
 
 def load_unet(folder: Path, device: str = "cpu") -> Any:
     """The EMA UNet that `train_unet` left in `folder`."""
-    return UNet2DConditionModel.from_pretrained(folder / "unet").to(device).eval()
+    return UNet.from_pretrained(folder / "unet").to(device).eval()

@@ -24,6 +24,7 @@ from motif.pocket.recipe.material import Material, as_bytes, normalised, write_g
 from motif.pocket.recipe.speed import autocast
 from motif.pocket.recipe.training import Schedule, Stage, train_stage
 
+Autoencoder: Any = AutoencoderKL  # its annotations are narrower than what it takes
 SCALING = 0.18215
 """Latents are stored like Stable Diffusion's: std 1 after multiplication by this."""
 
@@ -46,7 +47,7 @@ class VaeSettings:
 def build_vae(settings: VaeSettings) -> Any:
     """A fresh AutoencoderKL; every level but the last halves the side."""
     levels = len(settings.channels)
-    return AutoencoderKL(
+    return Autoencoder(
         in_channels=3,
         out_channels=3,
         down_block_types=("DownEncoderBlock2D",) * levels,
@@ -194,7 +195,7 @@ def train_decoder(
     `trained/vae`, writes `folder/vae`.
     """
     torch.manual_seed(seed)
-    vae = AutoencoderKL.from_pretrained(trained / "vae").to(device)
+    vae = Autoencoder.from_pretrained(trained / "vae").to(device)
     learned = torch.nn.ModuleList([vae.post_quant_conv, vae.decoder])
     frozen = torch.nn.ModuleList([vae.encoder, vae.quant_conv]).requires_grad_(False)
     noise = settings.noise / vae.config.scaling_factor
@@ -233,4 +234,4 @@ def pairs(originals: np.ndarray, made: np.ndarray, *, columns: int = 8) -> np.nd
 
 def load_vae(folder: Path, device: str = "cpu") -> Any:
     """The calibrated autoencoder that `train_vae` left in `folder`, frozen."""
-    return AutoencoderKL.from_pretrained(folder / "vae").to(device).eval().requires_grad_(False)
+    return Autoencoder.from_pretrained(folder / "vae").to(device).eval().requires_grad_(False)
