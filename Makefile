@@ -31,7 +31,7 @@ demo: $(READY) ## learn a concept, draw it, score it, write a report: offline, i
 	$(BIN)/motif demo -o $(OUT)
 
 test: $(READY) ## the tests
-	$(BIN)/python -m pytest -ra
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -ra -n auto --maxprocesses 4
 
 check: $(READY) ## format, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -40,7 +40,7 @@ check: $(READY) ## format, lint, types, layers
 	$(BIN)/lint-imports
 
 slow: $(READY) ## the long tests too
-	$(BIN)/python -m pytest -ra -m "not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -ra -n auto --maxprocesses 4 -m "not gpu"
 
 docs: $(READY) ## write docs/commands.md from the commands
 	$(BIN)/python -m motif.cli.reference docs/commands.md

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -12,26 +11,12 @@ import pytest
 import torch
 from hypothesis import settings
 
-from pieces import fingerprint
+from pieces import Model, fingerprint
 
 pytest_plugins = ["encoders"]
 
 settings.register_profile("motif", deadline=None, max_examples=25)
 settings.load_profile("motif")
-
-
-@dataclass(frozen=True)
-class Model:
-    """One base, and diffusers' own pipeline with the same weights and stock attention."""
-
-    family: str
-    base: Any
-    stock: Any
-
-    def noise(self, n: int = 1, *, seed: int = 0, size: tuple[int, int] | None = None) -> torch.Tensor:
-        """x_T of n images."""
-        shape = self.base.latent_shape(size)
-        return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(autouse=True)

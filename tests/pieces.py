@@ -17,6 +17,20 @@ from motif.text import Text
 from motif.weights import Change, is_cross_kv, select
 
 
+@dataclass(frozen=True)
+class Model:
+    """One base, and diffusers' own pipeline with the same weights and stock attention."""
+
+    family: str
+    base: Any
+    stock: Any
+
+    def noise(self, n: int = 1, *, seed: int = 0, size: tuple[int, int] | None = None) -> torch.Tensor:
+        """x_T of n images."""
+        shape = self.base.latent_shape(size)
+        return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed))
+
+
 def fingerprint(base: Base) -> str:
     """A hash of every parameter and buffer of the base, by name, and of what hangs on its modules."""
     digest = hashlib.sha256()

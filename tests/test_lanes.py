@@ -10,11 +10,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conftest import Model
 from motif.attention import Call, Control, Site
 from motif.errors import InputError
 from motif.lanes import Lane, denoise, draw, finish
-from pieces import Flat, Watch, concept_of, gap
+from pieces import Flat, Model, Watch, concept_of, gap
 
 STEPS = 4
 
