@@ -96,7 +96,10 @@ class Batches:
             tuple(_posteriors(base, [place(image, one, side) for one in both]))
             for image, both in zip(prior.images, whole, strict=True)
         ]
-        self.photo_latents: dict[tuple[int, bool], Latents] = {}
+        self.photo_latents = [
+            tuple(_posteriors(base, [self._canvas(i, Placement(side, flip=flip)) for flip in (False, True)]))
+            for i in range(len(self.photos))
+        ]
         captions = sorted(set(prior.captions))
         with torch.no_grad():
             read = [base.read(captions[i : i + batch_size]) for i in range(0, len(captions), batch_size)]
@@ -109,42 +112,52 @@ class Batches:
         n, count = self.batch_size, len(self.prior_captions)
         photos = rng.choice(len(self.photos), n, replace=n > len(self.photos))
         priors = rng.choice(count, n, replace=n > count) if count else np.zeros(0, dtype=int)
-        views = [self._view(dressed, int(i), rng) for i in photos]
+        views = [(int(i), self._drawn(rng)) for i in photos]
+        captions = [how.prefix + self.captions[i] for i, how in views]
         flips = rng.random(len(priors)) < 0.5
-        latents = [view[0] for view in views]
+        latents = self._encoded(dressed, views)
         latents += [self.prior_latents[int(i)][int(flip)] for i, flip in zip(priors, flips, strict=True)]
         x0 = torch.stack(
             [p.mean + p.std * torch.randn(p.mean.shape, generator=noise).to(p.mean) for p in latents]
         )
         eps = torch.randn(x0.shape, generator=noise).to(x0)
         t = torch.randint(0, dressed.schedule.length, (len(x0),), generator=noise)
-        text = dressed.read(unique := list(dict.fromkeys(view[2] for view in views)))
-        states, pooled = self._states(text, [unique.index(v[2]) for v in views], [int(i) for i in priors])
+        text = dressed.read(unique := list(dict.fromkeys(captions)))
+        states, pooled = self._states(
+            text, [unique.index(caption) for caption in captions], [int(i) for i in priors]
+        )
         rows = (Row("main", "cond", slice(0, len(x0)), text),)
         call = Call(rows, step, step + 1, 0.0, (x0.shape[-2], x0.shape[-1]), (StartDetached(),))
         x_t = dressed.schedule.noise(x0, eps, t)
         out = dressed.predict(x_t.to(dressed.dtype), t.to(x_t.device), states, pooled, call)
         error = (out.float() - dressed.schedule.target(x0, eps, t)).square()
-        mask = torch.stack([torch.from_numpy(view[1]) for view in views]).to(x0)[:, None]
+        mask = torch.stack([torch.from_numpy(self._mask(i, how, dressed)) for i, how in views]).to(x0)[
+            :, None
+        ]
         target = (error[:n] * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)) / x0.shape[1]
         kept = prior_weight * error[n:].mean() if count else 0.0
         return self.recipe.target_weight * target.mean() + kept
 
-    def _view(self, base: Base, index: int, rng: np.random.Generator) -> tuple[Latents, np.ndarray, str]:
-        """One photo as the step sees it: its latents, the mask of cells that count, its caption."""
-        recipe, side, resizing = self.recipe, self.side, self.recipe.resizing
-        plain = Placement(side, flip=bool(rng.random() < resizing.flip))
-        placement = resizing.draw(side, rng) if self.augment else plain
-        mask = valid(placement, side, base.latent_factor, border=recipe.border, mask=self.masks[index])
-        caption = placement.prefix + self.captions[index]
-        key = index, placement.flip
-        if not placement.whole(side):
-            canvas = place(self.photos[index], placement, side, bilinear=recipe.bilinear)
-            return _posteriors(base, [canvas])[0], mask, caption
-        if key not in self.photo_latents:
-            canvas = place(self.photos[index], placement, side, bilinear=recipe.bilinear)
-            self.photo_latents[key] = _posteriors(base, [canvas])[0]
-        return self.photo_latents[key], mask, caption
+    def _drawn(self, rng: np.random.Generator) -> Placement:
+        """How a step sees one photo."""
+        resizing = self.recipe.resizing
+        plain = Placement(self.side, flip=bool(rng.random() < resizing.flip))
+        return resizing.draw(self.side, rng) if self.augment else plain
+
+    def _mask(self, index: int, how: Placement, base: Base) -> np.ndarray:
+        """The latent cells of a placed photo that count."""
+        return valid(how, self.side, base.latent_factor, border=self.recipe.border, mask=self.masks[index])
+
+    def _canvas(self, index: int, how: Placement) -> np.ndarray:
+        return place(self.photos[index], how, self.side, bilinear=self.recipe.bilinear)
+
+    def _encoded(self, base: Base, views: Sequence[tuple[int, Placement]]) -> list[Latents]:
+        """The latents of photos as placed: those of whole photos are there, the others go through the VAE together."""
+        found = {(i, how): self.photo_latents[i][int(how.flip)] for i, how in views if how.whole(self.side)}
+        fresh = [view for view in dict.fromkeys(views) if view not in found]
+        if fresh:
+            found |= zip(fresh, _posteriors(base, [self._canvas(*view) for view in fresh]), strict=True)
+        return [found[view] for view in views]
 
     def _states(self, text: Text, photos: list[int], priors: list[int]) -> tuple[Tensor, Tensor | None]:
         """What cross-attention reads for every row: photos first, then the prior."""
