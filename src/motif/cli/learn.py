@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,13 @@ def learner(name: str, method: Method) -> Command:
             f"{len(examples)} photos of {examples.phrase}; {'resuming' if resumed else 'working'} in {folder}"
         )
         with voice.progress("learning") as on_progress:
-            concept = function(base, examples, folder=folder, on_progress=on_progress, **given(values, names))
+            told = (
+                {"on_picture": _tenths(voice)}
+                if "on_picture" in inspect.signature(function).parameters
+                else {}
+            )
+            settings_given = given(values, names) | told
+            concept = function(base, examples, folder=folder, on_progress=on_progress, **settings_given)
         concept.save(output)
         example = f"{'a ' if examples.noun else ''}{examples.phrase}"
         voice.note(f'draw it: motif sample plain "{example} on the beach" --wear {output} -o pictures')
@@ -97,6 +104,16 @@ def run_bytes(base: Base, values: Mapping[str, Any], advice: Mapping[str, Any]) 
     steps = int(values.get("steps") or advice.get("steps") or STEPS)
     checkpoints = math.ceil(steps / max(int(values.get("checkpoint_every") or steps), 1))
     return concept_bytes(base, values) * (1 + 3 + max(checkpoints, 1))
+
+
+def _tenths(voice: Voice) -> Callable[[int, int], None]:
+    """Says how far the drawing of prior pictures is, about ten times."""
+
+    def tell(done: int, of: int) -> None:
+        if done == of or done * 10 // of != (done - 1) * 10 // of:
+            voice.note(f"prior picture {done} of {of} drawn")
+
+    return tell
 
 
 learn = Methods("learn", learner, help="Learn a concept from a few photos, into one file.")
