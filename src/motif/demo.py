@@ -150,10 +150,7 @@ def _report(
     measured: dict[str, Any],
 ) -> None:
     photos = tuple(Picture(path, "") for path in subject.references)
-    rows = {
-        place: (Picture(before.first(i), "the base"), Picture(after.first(i), f"with {TOKEN}"))
-        for i, place in enumerate(PLACES)
-    }
+    rows = {place: (Picture(before.first(i)), Picture(after.first(i))) for i, place in enumerate(PLACES)}
     table = [
         [
             row,

@@ -55,7 +55,7 @@ class HeldOut:
 
 @cache
 def held_out() -> tuple[HeldOut, ...]:
-    """Every held-out object, by name; the first four are those that the documentation's figures are measured on."""
+    """Every held-out object, by name; `bench/identity.py` measures the first four."""
     home = Path(str(resources.files("motif.pocket") / "data" / "concepts"))
     found: list[HeldOut] = []
     for folder in sorted(path.parent for path in home.glob("*/concept.json")):
