@@ -26,10 +26,10 @@ from motif.pocket.recipe.losses import Draw, instance_loss, matching_loss
 from motif.pocket.recipe.material import LABELS, Material, is_held_out, material_from, normalised, views
 from motif.pocket.recipe.optimiser import orthogonalised
 from motif.pocket.recipe.settings import SIZES, STAGES
-from motif.pocket.recipe.shipping import prove
+from motif.pocket.recipe.shipping import prove, unpack
 from motif.pocket.recipe.tokenizer import LENGTH, build_tokenizer
 from motif.pocket.recipe.training import Average, Schedule, Stage, pace, train_stage
-from motif.pocket.recipe.unet import denoising_loss, stratified_times
+from motif.pocket.recipe.unet import denoising_loss, load_unet, stratified_times
 from motif.pocket.recipe.vae import build_vae, calibrated, encode_all
 from motif.pocket.world import grammar, scene
 from motif.pocket.world.shards import Pictures
@@ -359,6 +359,39 @@ def test_stock_diffusers_loads_and_samples_the_shipped_folder(trained: Path, tmp
     assert image.size == (64, 64)
     assert assemble(trained, tmp_path / "shipped") == sizes  # takes the old one's place
     assert [entry.name for entry in tmp_path.iterdir()] == ["shipped"]
+
+
+def test_a_shipped_folder_unpacks_to_what_it_was_assembled_from(trained: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    assemble(trained, tmp_path / "shipped")
+    unpack(tmp_path / "shipped", tmp_path / "run")
+    assemble(tmp_path / "run", tmp_path / "again")
+    files = sorted(
+        file.relative_to(tmp_path / "shipped") for file in (tmp_path / "shipped").rglob("*.safetensors")
+    )
+    assert len(files) == 7
+    for file in files:
+        first, second = load_file(tmp_path / "shipped" / file), load_file(tmp_path / "again" / file)
+        assert first.keys() == second.keys() and all(
+            torch.equal(first[name], second[name]) for name in first
+        ), file
+
+
+def test_training_starts_from_a_shipped_folder(
+    trained: Path, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe_stages, "load_material", lambda shards: (material, material))
+    assemble(trained, tmp_path / "shipped")
+    go = {"size": "tiny", "threads": torch.get_num_threads(), "minutes": 1e-6}  # one step
+    train(tmp_path / "run", "nowhere", stages=["unet", "judge"], start=tmp_path / "shipped", **go)
+    ours, theirs = (load_unet(folder / "unet").state_dict() for folder in (tmp_path / "run", trained))
+    gaps = [float((value - theirs[name]).abs().max()) for name, value in ours.items()]
+    assert 0 < max(gaps) < 0.03  # a fresh one is 0.3 away
+    with pytest.raises(InputError, match="another size"):
+        train(tmp_path / "run", "nowhere", stages=["dino"], **{**go, "size": "first"})
+    with pytest.raises(InputError, match="no shipped folder"):
+        train(tmp_path / "other", "nowhere", stages=["unet"], start=tmp_path, **go)
 
 
 def test_transformers_loads_the_readers(trained: Path, tmp_path: Path) -> None:

@@ -80,9 +80,16 @@ def render(voice: Voice, shards: Path, count: int, seed: int, workers: int | Non
 @click.option("--minutes", type=float, help="Every stage's budget in minutes, instead of its own.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1), help="Threads of torch.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda...")
+@click.option(
+    "--start",
+    type=PATH,
+    metavar="pocket|DIR",
+    help="Parts that the run lacks start from this shipped folder.",
+)
 def train(voice: Voice, run: Path, shards: Path, stages: Sequence[str], size: str, minutes: float | None,
-          threads: int, device: str) -> None:  # fmt: skip
+          threads: int, device: str, start: Path | None) -> None:  # fmt: skip
     """Train every part from rendered shards. Each stage resumes from its checkpoint."""
+    from motif.loading import pocket_weights
     from motif.pocket.recipe import train as train_parts
     from motif.pocket.recipe.settings import STAGES
 
@@ -96,6 +103,7 @@ def train(voice: Voice, run: Path, shards: Path, stages: Sequence[str], size: st
             minutes=minutes,
             threads=threads,
             device=device,
+            start=pocket_weights() if str(start) == "pocket" else start,
             report=voice.note,
         )
     )

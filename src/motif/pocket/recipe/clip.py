@@ -21,7 +21,7 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 from motif.pocket.recipe.losses import Batch, Draw, LabelHeads, instance_loss, matching_loss
 from motif.pocket.recipe.material import Material, captions, normalised, views
 from motif.pocket.recipe.speed import autocast
-from motif.pocket.recipe.training import Schedule, Stage, train_stage
+from motif.pocket.recipe.training import Schedule, Stage, started, train_stage
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,9 @@ def train_clip(
 ) -> dict[str, Any]:
     """Trains (or goes on training) a CLIP; `folder/clip` holds the EMA weights with tokenizer and processor."""
     torch.manual_seed(seed)
-    clip = Clip(settings, tokenizer).to(device)
+    clip = Clip(settings, tokenizer)
+    started(clip.model, folder / "clip", CLIPModel.from_pretrained)
+    clip = clip.to(device)
     ids = caption_ids(material, settings.captions, tokenizer, seed=seed)
     draw = Draw.of(material)
 

@@ -21,7 +21,7 @@ from motif.pocket.recipe.clip import draw_batch
 from motif.pocket.recipe.losses import Draw, LabelHeads, instance_loss
 from motif.pocket.recipe.material import Material, normalised
 from motif.pocket.recipe.speed import autocast
-from motif.pocket.recipe.training import Schedule, Stage, train_stage
+from motif.pocket.recipe.training import Schedule, Stage, started, train_stage
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,9 @@ def train_dino(
 ) -> dict[str, Any]:
     """Trains (or goes on training) the ViT; `folder/dino` holds the EMA weights and the processor."""
     torch.manual_seed(seed)
-    dino = Dino(settings).to(device)
+    dino = Dino(settings)
+    started(dino.model, folder / "dino", lambda path: ViTModel.from_pretrained(path, add_pooling_layer=False))
+    dino = dino.to(device)
     draw = Draw.of(material, views=settings.views)
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:

@@ -23,7 +23,7 @@ from motif.pocket.recipe.clip import draw_batch
 from motif.pocket.recipe.losses import Draw, instance_loss
 from motif.pocket.recipe.material import LABELS, Material, normalised
 from motif.pocket.recipe.speed import autocast
-from motif.pocket.recipe.training import Schedule, Stage, train_stage
+from motif.pocket.recipe.training import Schedule, Stage, started, train_stage
 
 KINDS = ("noun", "context", "colour", "accessory")
 MASK_CELLS = 4  # each cell of the last map says the mask of 4 x 4 smaller cells
@@ -164,7 +164,7 @@ def train_judge(
 ) -> dict[str, Any]:
     """Trains (or goes on training) the judge; `folder/judge` holds the EMA weights."""
     torch.manual_seed(seed)
-    judge = Judge(settings.widths, settings.identity).to(device)
+    judge = started(Judge(settings.widths, settings.identity), folder / "judge", load_judge).to(device)
     draw = Draw.of(material)
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from motif.files import written
 from motif.pocket.recipe.clip import token_ids
 from motif.pocket.recipe.material import Material, captions
+from motif.pocket.recipe.processes import rank, wait
 from motif.pocket.recipe.speed import autocast
 from motif.pocket.recipe.vae import encode_all
 
@@ -92,11 +93,12 @@ def cached_latents(
     """
     name = f"latents-{fingerprint(vae, text_encoder)}-{len(material)}-{each}-{seed}.pt"
     path = folder / name
-    if not path.exists():
+    if not path.exists() and rank() == 0:
         made = compute_latents(material, vae, text_encoder, tokenizer, each=each, device=device, seed=seed)
         with written(path) as part:
             torch.save(made.__dict__, part)
         for old in folder.glob("latents-*.pt"):
             if old != path:
                 old.unlink()
+    wait()
     return Latents(**torch.load(path, weights_only=True, mmap=True))

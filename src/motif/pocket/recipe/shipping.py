@@ -6,13 +6,21 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
-from transformers import AutoTokenizer, CLIPModel, CLIPTextModel, CLIPVisionModelWithProjection, ViTModel
+from transformers import (
+    AutoTokenizer,
+    CLIPConfig,
+    CLIPModel,
+    CLIPTextModel,
+    CLIPVisionModelWithProjection,
+    ViTModel,
+)
 
 from motif.errors import InputError
 from motif.pocket.recipe.clip import image_processor
@@ -102,6 +110,59 @@ def assemble(run: Path, out: Path) -> dict[str, int]:
         )
     replace_folder(beside, out)
     return sizes
+
+
+def unpack(shipped: Path, run: Path) -> None:
+    """The reverse of `assemble`: lays a shipped folder's parts into a run's, for stages to go on from.
+
+    Parts that the run has already stay. Two things do not come back: what float16 rounded off, and the conditioning
+    CLIP's text projection and scale, which only its own training needs. Raises InputError without a pipeline.
+    """
+    if not (shipped / "pipeline" / "unet").exists():
+        raise InputError(f"{shipped} is no shipped folder of pocket: it has no pipeline/unet")
+    pipeline: Any = Pipeline.from_pretrained(shipped / "pipeline", dtype=torch.float32, safety_checker=None)
+    _lay(run / "tokenizer", pipeline.tokenizer.save_pretrained)
+    _lay(run / "vae" / "vae", pipeline.vae.save_pretrained)
+    _lay(run / "unet" / "unet", pipeline.unet.save_pretrained)
+    _lay(run / "condition-clip" / "clip", lambda folder: _save_condition(pipeline, shipped, folder))
+    for part in ("clip", "dino", "judge"):
+        if (shipped / part).exists():
+            _lay(run / part / part, lambda folder, part=part: shutil.copytree(shipped / part, folder))
+
+
+def _lay(folder: Path, save: Callable[[Path], Any]) -> None:
+    """Saves beside, then renames; nothing where the folder is there."""
+    if folder.exists():
+        return
+    beside = folder.with_name(folder.name + ".part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    save(beside)
+    os.replace(beside, folder)
+
+
+def _save_condition(pipeline: Any, shipped: Path, folder: Path) -> None:
+    """The conditioning CLIP as one CLIPModel, from its two towers."""
+    image: Any = CLIPVisionModelWithProjection.from_pretrained(
+        shipped / "condition-clip", dtype=torch.float32
+    )
+    text = pipeline.text_encoder
+    whole: Any = CLIPModel(
+        CLIPConfig(
+            text_config=text.config.to_dict(),
+            vision_config=image.config.to_dict(),
+            projection_dim=image.config.projection_dim,
+        )
+    )
+    state = {
+        name if name.startswith("text_model.") else f"text_model.{name}": value
+        for name, value in text.state_dict().items()
+    }
+    missing, strange = whole.load_state_dict({**state, **image.state_dict()}, strict=False)
+    if strange or set(missing) - {"text_projection.weight", "logit_scale"}:
+        raise InputError(f"{shipped} does not hold the towers of a CLIP: {[*strange, *missing][:3]}")
+    whole.save_pretrained(folder)
+    pipeline.tokenizer.save_pretrained(folder)
 
 
 def folder_size(folder: Path) -> int:

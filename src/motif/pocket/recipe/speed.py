@@ -1,8 +1,7 @@
-"""What is fastest on this machine: precision, memory layout."""
+"""What is fastest on this machine: the precision."""
 
 from __future__ import annotations
 
-import time
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
@@ -12,26 +11,15 @@ import torch
 
 @lru_cache
 def precision(device: str) -> torch.dtype:
-    """bfloat16 where it pays, else float32: on a GPU by its capability, on a CPU by timing a convolution in
-    both.
+    """bfloat16 where the hardware multiplies it, else float32.
 
-    Measured: a Zen 3 (AVX2) runs bf16 13 times slower than fp32; a Zen 5 (AVX512-BF16) about twice as fast.
+    Measured: a Zen 3 (AVX2) runs bf16 13 times slower than fp32; a Sapphire Rapids (AMX) trains pocket's UNet 2.5 times
+    faster in bf16.
     """
     if device != "cpu":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return min((torch.float32, torch.bfloat16), key=_convolution_seconds)
-
-
-def _convolution_seconds(dtype: torch.dtype) -> float:
-    convolution = torch.nn.Conv2d(64, 64, 3, padding=1, dtype=dtype)
-    x = torch.ones(8, 64, 32, 32, dtype=dtype)
-    times: list[float] = []
-    for _ in range(3):
-        start = time.perf_counter()
-        with torch.enable_grad():
-            convolution(x).sum().backward()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    able: Any = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.9 and later
+    return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
 
 
 def autocast(device: str) -> AbstractContextManager[Any]:

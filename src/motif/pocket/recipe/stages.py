@@ -19,9 +19,9 @@ from motif.pocket.recipe.dino import train_dino
 from motif.pocket.recipe.judge import train_judge
 from motif.pocket.recipe.latents import cached_latents
 from motif.pocket.recipe.material import Material, load_material
-from motif.pocket.recipe.processes import count, joined
+from motif.pocket.recipe.processes import count, joined, wait
 from motif.pocket.recipe.settings import SIZES, STAGES, Settings
-from motif.pocket.recipe.shipping import text_tower
+from motif.pocket.recipe.shipping import text_tower, unpack
 from motif.pocket.recipe.tokenizer import build_tokenizer
 from motif.pocket.recipe.training import Schedule
 from motif.pocket.recipe.unet import train_unet
@@ -40,6 +40,7 @@ def train(
     minutes: float | None = None,
     threads: int = 2,
     device: str = "cpu",
+    start: Path | str | None = None,
     report: Report = print,
 ) -> dict[str, Any]:
     """Trains pocket's parts into the folder `out` (one folder per stage: checkpoint, log, grids, EMA
@@ -47,7 +48,8 @@ def train(
 
     Under torchrun the processes share every batch (`processes`).
     `minutes` replaces every chosen stage's own budget; a stage whose budget is spent is left as it is, and
-    a larger budget goes on from its checkpoint. Returns the last figures per stage. Raises InputError for an
+    a larger budget goes on from its checkpoint. `start` is a shipped folder: parts that the run lacks start from its
+    weights. Returns the last figures per stage. Raises InputError for an
     unknown stage or size, or when a stage's forerunner is missing.
     """
     chosen = [stage for stage in STAGES if stage in set(stages)]
@@ -59,16 +61,24 @@ def train(
     if minutes is not None:
         settings = rescheduled(settings, lambda one: replace(one, minutes=minutes))
     torch.set_num_threads(threads)
+    if start is not None and rank_asked() == 0:
+        unpack(Path(start), Path(out))
     material, held_out = load_material(Path(shards))
     figures: dict[str, Any] = {}
-    say = report if int(os.environ.get("RANK", "0")) == 0 else _silent
+    say = report if rank_asked() == 0 else _silent
     with joined(device):
+        wait()  # the first process has laid out what all start from
         settings = rescheduled(settings, lambda one: replace(one, batch=one.batch // count()))
         for stage in chosen:
             say(f"{stage}: {len(material)} pictures, {len(held_out)} held out")
             figures[stage] = train_one(stage, material, held_out, Path(out), settings, device)
             say(f"{stage}: {figures[stage]}")
     return figures
+
+
+def rank_asked() -> int:
+    """This process's number as torchrun tells it, before the processes have joined."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def _silent(line: str) -> None:

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from motif.errors import InputError
 from motif.files import written
 from motif.pocket.recipe.optimiser import optimisers
 from motif.pocket.recipe.processes import average_gradients, rank, shared, wait
@@ -171,6 +172,18 @@ class Run:
         line = {"step": self.step, "seconds": round(self.seconds, 1), **figures}
         with (self.folder / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def started(module: Any, folder: Path, load: Callable[[Path], nn.Module]) -> Any:
+    """The module with the weights that `folder` holds, if it is there: a stage without a checkpoint goes on from its
+    last EMA weights, with fresh optimisers. Raises InputError where they have another shape.
+    """
+    if folder.exists():
+        try:
+            module.load_state_dict(load(folder).state_dict())
+        except RuntimeError as error:
+            raise InputError(f"{folder} holds weights of another size: choose another run folder") from error
+    return module
 
 
 def begin(stage: Stage, schedule: Schedule, folder: Path) -> Run:
