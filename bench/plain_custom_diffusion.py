@@ -50,10 +50,11 @@ def train(
     noun: str,
     batch_size: int,
     lr: float,
+    precision: str = "fp32",
     seed: int = 0,
 ) -> Iterator[float]:
     """Yield the loss of every step, forever."""
-    pipe: Any = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipe: Any = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
     noise_schedule = DDPMScheduler.from_config(pipe.scheduler.config)
     pipe.tokenizer.add_tokens(["<new1>"])
     pipe.text_encoder.resize_token_embeddings(len(pipe.tokenizer), mean_resizing=False)
@@ -86,11 +87,12 @@ def train(
         x = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
         mask = torch.from_numpy(np.stack(masks))[:, None]
         ids = pipe.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        x0 = pipe.vae.encode(x).latent_dist.sample() * pipe.vae.config.scaling_factor
-        eps, t = torch.randn_like(x0), torch.randint(0, 1000, (len(x0),))
-        states = pipe.text_encoder(ids).last_hidden_state
-        out = pipe.unet(noise_schedule.add_noise(x0, eps, t), t, encoder_hidden_states=states).sample
-        error = (out - eps).square()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            x0 = pipe.vae.encode(x).latent_dist.sample().float() * pipe.vae.config.scaling_factor
+            eps, t = torch.randn_like(x0), torch.randint(0, 1000, (len(x0),))
+            states = pipe.text_encoder(ids).last_hidden_state
+            out = pipe.unet(noise_schedule.add_noise(x0, eps, t), t, encoder_hidden_states=states).sample
+        error = (out.float() - eps).square()
         each = (error * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)) / x0.shape[1]
         loss = each[:batch_size].mean() + each[batch_size:].mean()
         loss.backward()

@@ -1,7 +1,9 @@
 """Our Custom Diffusion step against a plain one, on the same base, photos and batch: `python bench/speed.py`.
 
+`--base sd15` is a pipeline of Stable Diffusion 1's shapes with random weights, made in the temporary folder.
+
 Each side runs in a process of its own, in turns (ours, plain, ours, plain ...), so that a busy machine slows both; the
-table gives the median step of all turns, the ratio, and each process's peak resident memory, libraries and all.
+table gives the mean step of the median turn, the ratio, and each process's peak resident memory, libraries and all.
 Ours encodes the prior once, before its first step; that is not in steps/s, and its seconds stand beside the table.
 """
 
@@ -24,7 +26,7 @@ from typing import Any
 SIDES = ("motif", "plain diffusers")
 
 
-def measure(side: str, folder: str, batch_size: int, steps: int) -> dict[str, float]:
+def measure(side: str, folder: str, batch_size: int, steps: int, precision: str) -> dict[str, float]:
     """Seconds per step (after two to warm up), ours before its first step, and the process's peak resident memory."""
     import torch
 
@@ -38,7 +40,7 @@ def measure(side: str, folder: str, batch_size: int, steps: int) -> dict[str, fl
         from motif.base import Base
         from motif.learn import Examples, custom_diffusion
 
-        base = Base.load(folder)
+        base = Base.load(folder, precision=precision)
         ticks: list[float] = []
         prior = str(_prior(subject, base.size))
         begun = time.perf_counter()
@@ -52,7 +54,7 @@ def measure(side: str, folder: str, batch_size: int, steps: int) -> dict[str, fl
             on_progress=lambda _: ticks.append(time.perf_counter()),
         )
         seconds = [after - before for before, after in pairwise(ticks[1:])]
-        once = ticks[0] - begun - statistics.median(seconds)
+        once = ticks[0] - begun - statistics.mean(seconds)
     else:
         from PIL import Image
         from plain_custom_diffusion import train
@@ -62,14 +64,14 @@ def measure(side: str, folder: str, batch_size: int, steps: int) -> dict[str, fl
         photos = [open_picture(path).image for path in subject.references]
         prior = [Image.open(path).convert("RGB") for path in sorted(_prior(subject, 0).glob("*.png"))]
         run = train(folder, photos, prior, prompt=f"photo of a <new1> {subject.noun}", noun=subject.noun,
-                    batch_size=batch_size, lr=1e-6)  # fmt: skip
+                    batch_size=batch_size, lr=1e-6, precision=precision)  # fmt: skip
         for step in range(steps + 2):
             begun = time.perf_counter()
             next(run)
             if step >= 2:
                 seconds.append(time.perf_counter() - begun)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": statistics.median(seconds), "megabytes": peak, "once": once}
+    return {"seconds": statistics.mean(seconds), "megabytes": peak, "once": once}
 
 
 def _prior(subject: Any, size: int) -> Path:
@@ -89,22 +91,35 @@ def _prior(subject: Any, size: int) -> Path:
 def main() -> None:
     """Run both sides in turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", default="", help="a diffusers folder; the default is pocket")
+    parser.add_argument("--base", default="", help="a diffusers folder, or sd15; the default is pocket")
+    parser.add_argument("--size", type=int, default=512, help="sd15: the side of its pictures, in pixels")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of both sides")
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    from stable_diffusion_shape import build
+
     from motif.loading import pocket_weights
 
     folder = asked.base or str(pocket_weights() / "pipeline")
+    if asked.base == "sd15":
+        folder = str(build(Path(tempfile.gettempdir()) / f"motif-bench-sd15-{asked.size}", side=asked.size))
     if asked.side:
-        print(json.dumps(measure(asked.side, folder, asked.batch_size, asked.steps)))
+        print(json.dumps(measure(asked.side, folder, asked.batch_size, asked.steps, asked.precision)))
         return
     found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for _ in range(asked.turns):
         for side in SIDES:
-            settings = ["--batch-size", str(asked.batch_size), "--steps", str(asked.steps)]
+            settings = [
+                "--batch-size",
+                str(asked.batch_size),
+                "--steps",
+                str(asked.steps),
+                "--precision",
+                asked.precision,
+            ]
             command = [sys.executable, __file__, "--side", side, "--base", folder, *settings]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
@@ -117,9 +132,12 @@ def main() -> None:
         }
         for side in SIDES
     )
+    name = {"": "pocket", "sd15": f"Stable Diffusion 1.5's shapes at {asked.size} px"}.get(
+        asked.base, asked.base
+    )
     print(
-        f"Base {asked.base or 'pocket'}, {asked.batch_size} photos + {asked.batch_size} prior pictures a step, "
-        f"2 threads, fp32, {asked.turns} turns of {asked.steps} steps each, "
+        f"Base {name}, {asked.batch_size} photos + {asked.batch_size} prior pictures a step, "
+        f"2 threads, {asked.precision}, {asked.turns} turns of {asked.steps} steps each, "
         f"{platform.machine()} {platform.system()}, {date.today()}.\n"
     )
     print("| | steps/s | peak memory, MB |\n|---|---|---|")

@@ -55,6 +55,22 @@ def test_libraries_that_do_not_belong_here_are_not_imported() -> None:
         assert not FORBIDDEN & set(imports(path)), path
 
 
+def own_lines(function: ast.FunctionDef) -> int:
+    """Lines of a function's body, its docstring and the functions inside it left out."""
+    inner = {n for node in ast.walk(function) if node is not function and isinstance(node, ast.FunctionDef)
+             for n in range(node.lineno, (node.end_lineno or 0) + 1)}  # fmt: skip
+    body = function.body[1:] if ast.get_docstring(function) and len(function.body) > 1 else function.body
+    return len({n for node in body for n in range(node.lineno, (node.end_lineno or 0) + 1)} - inner)
+
+
+def test_every_file_is_read_in_one_sitting_and_every_function_fits_a_screen() -> None:
+    for path in SOURCE:
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") < 300, path
+        functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+        assert [f.name for f in functions if own_lines(f) >= 50] == [], path
+
+
 def test_the_tested_versions_cover_every_dependency() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {normal(line): line for line in lines if line and not line.startswith("#")}

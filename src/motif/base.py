@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,52 +17,15 @@ import torch
 from torch import Tensor
 
 from motif import loading
-from motif.attention import Call, Seam, Site, open_seams
+from motif.attention import Call, Seam
 from motif.concept import Concept, Origin
 from motif.errors import InputError, WrongBase
+from motif.models import Models
 from motif.schedule import Schedule
 from motif.text import Reader, Text
 from motif.weights import signature, worn
 
 log = logging.getLogger("motif")
-
-
-@dataclass(frozen=True, eq=False)
-class Models:
-    """The memory that dressed bases share. One wearer at a time: `lock`."""
-
-    unet: Any
-    vae: Any
-    readers: tuple[Reader, ...]
-    sites: tuple[Site, ...]
-    own: Mapping[
-        str, Tensor
-    ]  # every parameter of the UNet and the text encoders by full name, as it was loaded
-    empty_is_zero: bool = False  # SDXL: an empty negative prompt is a zero state, not an encoded ""
-    lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def parts(self) -> dict[str, Any]:
-        """The modules that weights can be worn on: "unet", "text_encoder" and SDXL's "text_encoder_2"."""
-        suffixes = ("", "_2")
-        encoders = {
-            f"text_encoder{s}": reader.encoder for s, reader in zip(suffixes, self.readers, strict=False)
-        }
-        return {"unet": self.unet} | encoders
-
-    def parameter(self, name: str) -> Tensor:
-        """The base's own weight, by its full name, also while another is worn; KeyError where there is none."""
-        return self.own[name]
-
-    @staticmethod
-    def of(unet: Any, vae: Any, readers: Sequence[Reader], *, empty_is_zero: bool = False) -> Models:
-        """Open the seams, and keep hold of every parameter that is there now."""
-        models = Models(unet, vae, tuple(readers), open_seams(unet), {}, empty_is_zero)
-        own = {
-            f"{part}.{name}": weight
-            for part, module in models.parts().items()
-            for name, weight in module.named_parameters()
-        }
-        return dataclasses.replace(models, own=own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +137,7 @@ class Base:
                 f"two concepts use the token {min(twice)}: wear one under another name, --wear FILE=<new2> "
                 "(in Python: concept.renamed)"
             )
-        self._check_fit(concept, who)
+        self.models.check_fit(concept.changes, concept.tokens, who=who, base=self.name)
         if shared := concept.changes.keys() & self.weights.keys():
             log.warning(
                 "%s changes %d weights that another concept changes too: the changes are added",
@@ -198,23 +160,6 @@ class Base:
                 f"{who} changes nothing on {self.name}: the file holds no learned weight and no token"
             )
         return dataclasses.replace(base, concepts=(*self.concepts, concept))
-
-    def _check_fit(self, concept: Concept, who: str) -> None:
-        """WrongBase where the concept has a weight or a vector for which this base has no place."""
-        for name, change in concept.changes.items():
-            try:
-                ours = tuple(self.models.parameter(name).shape)
-            except KeyError:
-                raise WrongBase(f"{who} changes {name}, which {self.name} does not have") from None
-            if (theirs := change.shape) != ours:
-                raise WrongBase(f"{who} changes {name} as {theirs}; in {self.name} it is {ours}")
-        widths = [reader.width for reader in self.models.readers]
-        for token, parts in concept.tokens.items():
-            if [part.shape[-1] for part in parts] != widths or any(part.dim() != 2 for part in parts):
-                raise WrongBase(
-                    f"{token} is {[tuple(part.shape) for part in parts]} (vectors, channels); "
-                    f"{self.name}'s text encoders read {widths} channels"
-                )
 
     def dressed(
         self,

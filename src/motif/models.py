@@ -1,0 +1,71 @@
+"""The networks of a pipeline, held once in memory and shared by every base that is dressed from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from motif.attention import Site, open_seams
+from motif.errors import WrongBase
+from motif.text import Reader
+from motif.weights import Change
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """The memory that dressed bases share. One wearer at a time: `lock`."""
+
+    unet: Any
+    vae: Any
+    readers: tuple[Reader, ...]
+    sites: tuple[Site, ...]
+    own: Mapping[
+        str, Tensor
+    ]  # every parameter of the UNet and the text encoders by full name, as it was loaded
+    empty_is_zero: bool = False  # SDXL: an empty negative prompt is a zero state, not an encoded ""
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def parts(self) -> dict[str, Any]:
+        """The modules that weights can be worn on: "unet", "text_encoder" and SDXL's "text_encoder_2"."""
+        suffixes = ("", "_2")
+        encoders = {
+            f"text_encoder{s}": reader.encoder for s, reader in zip(suffixes, self.readers, strict=False)
+        }
+        return {"unet": self.unet} | encoders
+
+    def parameter(self, name: str) -> Tensor:
+        """The base's own weight, by its full name, also while another is worn; KeyError where there is none."""
+        return self.own[name]
+
+    def check_fit(
+        self, changes: Mapping[str, Change], tokens: Mapping[str, Sequence[Tensor]], *, who: str, base: str
+    ) -> None:
+        """WrongBase where a concept has a weight or a vector for which there is no place here."""
+        for name, change in changes.items():
+            if name not in self.own:
+                raise WrongBase(f"{who} changes {name}, which {base} does not have")
+            if (theirs := change.shape) != (ours := tuple(self.own[name].shape)):
+                raise WrongBase(f"{who} changes {name} as {theirs}; in {base} it is {ours}")
+        widths = [reader.width for reader in self.readers]
+        for token, parts in tokens.items():
+            if [part.shape[-1] for part in parts] != widths or any(part.dim() != 2 for part in parts):
+                raise WrongBase(
+                    f"{token} is {[tuple(part.shape) for part in parts]} (vectors, channels); "
+                    f"{base}'s text encoders read {widths} channels"
+                )
+
+    @staticmethod
+    def of(unet: Any, vae: Any, readers: Sequence[Reader], *, empty_is_zero: bool = False) -> Models:
+        """Open the seams, and keep hold of every parameter that is there now."""
+        models = Models(unet, vae, tuple(readers), open_seams(unet), {}, empty_is_zero)
+        own = {
+            f"{part}.{name}": weight
+            for part, module in models.parts().items()
+            for name, weight in module.named_parameters()
+        }
+        return dataclasses.replace(models, own=own)
