@@ -25,6 +25,7 @@ from motif.pocket.recipe.judge import load_judge
 from motif.pocket.recipe.losses import Draw, instance_loss, matching_loss
 from motif.pocket.recipe.material import LABELS, Material, is_held_out, material_from, normalised, views
 from motif.pocket.recipe.optimiser import orthogonalised
+from motif.pocket.recipe.probes import kernel_distance
 from motif.pocket.recipe.settings import SIZES, STAGES
 from motif.pocket.recipe.shipping import prove, unpack
 from motif.pocket.recipe.tokenizer import LENGTH, build_tokenizer
@@ -435,6 +436,17 @@ def test_the_card_measures_and_writes(
     text = (tmp_path / "shipped" / "MODEL_CARD.md").read_text()
     assert all(f"| {one.name} | {one.value:.3f} |" in text for one in figures)
     assert json.loads((tmp_path / "shipped" / "card.json").read_text())[0]["name"] == figures[0].name
+
+
+def test_kid_is_nought_for_one_distribution_and_agrees_with_its_definition() -> None:
+    draws = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(400, 8, generator=draws, dtype=torch.float64) for _ in range(2))
+    assert abs(kernel_distance(a, b)) < 0.02 and kernel_distance(a, b + 1) > 0.5
+    x, y = a[:3], b[:2]
+    kernel = lambda u, v: (float(u @ v) / 8 + 1) ** 3  # noqa: E731
+    within = sum(kernel(x[i], x[j]) for i in range(3) for j in range(3) if i != j) / 6 + kernel(y[0], y[1])
+    across = sum(kernel(u, v) for u in x for v in y) / 6
+    assert kernel_distance(x, y).item() == pytest.approx(within - 2 * across)
 
 
 def test_a_caption_is_held_to_what_it_says() -> None:

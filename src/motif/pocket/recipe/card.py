@@ -15,6 +15,7 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPModel, ViTModel
 
+from motif.base import Base
 from motif.files import written
 from motif.pocket.recipe.clip import blocks, token_ids
 from motif.pocket.recipe.dino import nearer_share
@@ -29,6 +30,7 @@ from motif.pocket.recipe.material import (
     normalised,
     write_grid,
 )
+from motif.pocket.recipe.probes import come_back, kernel_distances
 from motif.pocket.recipe.shipping import folder_size
 from motif.pocket.recipe.unet import GUIDANCE, STEPS, sample
 from motif.pocket.recipe.vae import encode_all
@@ -109,11 +111,20 @@ def nearer(name: str, features: Tensor, held_out: Material) -> Figure:
 
 def dino_figures(folder: Path, held_out: Material) -> list[Figure]:
     """The same instance nearer than a classmate, by DINO's CLS token."""
+    return [nearer("dino instance nearer", dino_features(folder, normalised(held_out.rgb)), held_out)]
+
+
+def dino_features(folder: Path, images: Tensor) -> Tensor:
+    """[image, 3, 64, 64] → [image, width], DINO's CLS token."""
     model = ViTModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float32).eval()
-    pieces = [
-        model(pixel_values=piece).last_hidden_state[:, 0] for piece in normalised(held_out.rgb).split(64)
-    ]
-    return [nearer("dino instance nearer", torch.cat(pieces), held_out)]
+    return torch.cat([model(pixel_values=piece).last_hidden_state[:, 0] for piece in images.split(64)])
+
+
+def kid_figure(folder: Path, images: Tensor, held_out: Material) -> Figure:
+    """KID of samples against held-out renders, on DINO's features; its error is over subsets of both."""
+    ours, theirs = dino_features(folder, images), dino_features(folder, normalised(held_out.rgb))
+    distances = kernel_distances(ours, theirs)
+    return Figure("samples kid (dino)", distances.mean().item(), distances.std().item(), len(distances))
 
 
 def said(kind: str, name: str, caption: str) -> bool:
@@ -155,6 +166,21 @@ def speed_figures(pipeline: Any, *, repeats: int = 3) -> list[Figure]:
     return out
 
 
+def probe_figures(folder: Path, pairs: Material, captions: list[str], *, count: int = 64) -> list[Figure]:
+    """Inversion and attention on held-out photos whose caption names the object's class."""
+    nouns = [LABELS["noun"][int(label)] for label in pairs.labels["noun"]]
+    rows = [i for i, noun in enumerate(nouns) if said("noun", noun, captions[i])][:count]
+    some = pairs.take(torch.tensor(rows))
+    psnr, ratio = come_back(
+        Base.load(str(folder / "pipeline"), device="cpu"),
+        normalised(some.rgb),
+        some.mask[:, None].float() / 255,
+        [captions[i] for i in rows],
+        [nouns[i] for i in rows],
+    )
+    return [figure("ddim inversion psnr dB", psnr), figure("noun's attention inside over outside", ratio)]
+
+
 @torch.no_grad()
 def measure_card(
     folder: Path | str, shards: Path | str, *, samples: int = 200, seed: int = 0, threads: int = 2
@@ -181,7 +207,8 @@ def measure_card(
     judged, images = sample_figures(
         pipeline, judge, pairs.take(torch.arange(samples)), captions[:samples], seed
     )
-    figures += [*judged, *speed_figures(pipeline)]
+    judged.append(kid_figure(folder / "dino", images, held_out))
+    figures += [*judged, *probe_figures(folder, pairs, captions), *speed_figures(pipeline)]
     write_grid(as_bytes(images[:100]), 10, folder / "card.png")
     write_card(folder, figures)
     return figures
@@ -237,7 +264,8 @@ instances apart, `judge/` is the tests' classifier.
 
 ## Measured on held-out pictures
 
-Means with standard errors over n pictures (for "nearer": over classes; for seconds: over repeats). Samples:
+Means with standard errors over n pictures (for "nearer": over classes; for seconds: over repeats; for KID the deviation
+over subsets of 100). Samples:
 {steps} DDIM steps, guidance {guidance}, held-out captions; the judge holds a sample
 to the labels that its caption says.
 

@@ -1,9 +1,9 @@
 """The optimiser of the recipe: Muon for hidden matrices and kernels, AdamW for the rest.
 
-Muon (Jordan et al. 2024) moves a weight matrix along the orthogonal matrix nearest to its momentum. Measured
-for this recipe on one
-Zen 3 core, 150 CPU seconds each from scratch: VAE 19.7 dB with AdamW, 23.6 dB with Muon, although a step
-costs a quarter more.
+Muon (Jordan et al. 2024) moves a weight matrix along the orthogonal matrix nearest to its momentum. Measured for this
+recipe: the VAE from scratch, 150 s of one Zen 3 core, 19.7 dB with AdamW and 23.6 dB with Muon, although a step costs a
+quarter more; the UNet from one checkpoint, 200 steps of 64 pictures, the mean squared error falls from .1293 to .1222
+with AdamW (1e-3), .1203 with Muon at .004 and .1297 at .02, a step costing a sixth more.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from motif.pocket.recipe.speed import precision
 
 OUTER = ("embed", "conv_in", "conv_out", "head", "position", "logit_scale")
 """Parts of the names of weights that touch pixels, tokens or labels: these take AdamW."""
@@ -25,10 +27,11 @@ def orthogonalised(matrices: Tensor, *, steps: int = 5) -> Tensor:
     matrices: [matrix, rows, columns]; the singular values of the result lie in about 0.7 to 1.2.
     """
     x = matrices.transpose(1, 2) if matrices.shape[1] > matrices.shape[2] else matrices
-    x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
+    x = (x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)).to(precision(matrices.device.type))
     for _ in range(steps):
         gram = x @ x.transpose(1, 2)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    x = x.to(matrices.dtype)
     return x.transpose(1, 2) if matrices.shape[1] > matrices.shape[2] else x
 
 

@@ -47,7 +47,7 @@ def _first() -> Settings:
         clip=ClipSettings(replace(reader, minutes=10), text_width=192, text_layers=3, image_width=208),
         dino=DinoSettings(reader),
         judge=JudgeSettings(reader),
-        unet=UnetSettings(Schedule(steps=100_000, minutes=60, batch=64, lr=1e-3, muon_lr=0.0, warm_up=100)),
+        unet=UnetSettings(Schedule(steps=100_000, minutes=60, batch=64, lr=1e-3, muon_lr=0.005, warm_up=100)),
         decoder=replace(autoencoder, minutes=20, lr=6e-4, muon_lr=0.01),
     )
 
