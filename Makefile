@@ -12,7 +12,7 @@ OUT    ?= out/demo
 # Nothing here needs the model hub: the base that the tests and the demo use is in the package.
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup demo test check slow docs pocket clean
+.PHONY: setup demo test check slow docs figures pocket clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -44,6 +44,12 @@ slow: $(READY) ## the long tests too
 
 docs: $(READY) ## write docs/commands.md from the commands
 	$(BIN)/python -m motif.cli.reference docs/commands.md
+
+figures: $(READY) ## measure everything in docs/figures.md again (half an hour)
+	$(BIN)/python bench/identity.py -o out/bench/identity
+	$(BIN)/python bench/speed.py -o out/bench/speed-pocket.md
+	$(BIN)/python bench/speed.py --base sd15 --size 256 --steps 6 --turns 1 -o out/bench/speed-sd15.md
+	$(BIN)/python bench/figures.py
 
 pocket: $(READY) ## render and train the embedded base anew (hours)
 	$(BIN)/motif pocket render

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Sequence
 from datetime import date
@@ -35,6 +34,8 @@ ROWS = ("floor: other objects of the class", "base: class word", "learned: <new1
 
 def exam(subject: Any, steps: int, folder: Path) -> tuple[dict[str, dict[str, Any]], list[Any]]:
     """{row: {metric: Score}} of one object, and the pictures for the sheet."""
+    from PIL import Image
+
     from motif.base import Base
     from motif.features.extractors import ClipEncoder, DinoEncoder
     from motif.lanes import draw
@@ -59,7 +60,7 @@ def exam(subject: Any, steps: int, folder: Path) -> tuple[dict[str, dict[str, An
             "DINO-I": dino_i(images, subject.references, encoder=dino),
             "CLIP-T": clip_t(images, texts, encoder=clip),
         }
-        sheet += images[:: len(SEEDS)]
+        sheet += [Image.open(subject.references[0]).convert("RGB"), *images[:: len(SEEDS)]]
     for row, pictures in ((ROWS[0], subject.others), (ROWS[3], subject.views)):
         scores[row] = {
             "CLIP-I": clip_i(pictures, subject.references, encoder=clip),
@@ -81,6 +82,8 @@ def main() -> None:
     parser.add_argument("--concepts", type=int, default=4)
     parser.add_argument("--steps", type=int, default=0, help="training steps; 0 is the method's default")
     asked = parser.parse_args()
+    from machine import processor
+
     from motif.grids import grid
     from motif.pocket.concepts import held_out
 
@@ -90,7 +93,7 @@ def main() -> None:
     lines = [
         f"Custom Diffusion on pocket: {', '.join(s.name for s in subjects)}; "
         f"{len(PROMPTS)} prompts x {len(SEEDS)} seeds each, "
-        f"30 DDIM steps, {platform.machine()}, {date.today()}, {time.monotonic() - begun:.0f} s.",
+        f"30 DDIM steps, {processor()}, {date.today()}, {time.monotonic() - begun:.0f} s.",
         "",
         "| | CLIP-I | DINO-I | CLIP-T x2.5 |",
         "|---|---|---|---|",
@@ -107,7 +110,7 @@ def main() -> None:
     (asked.out / "identity.json").write_text(
         json.dumps(dict(zip((s.name for s in subjects), plain, strict=True)), indent=1)
     )
-    grid([image for sheet in sheets for image in sheet], columns=len(PROMPTS), cell=96).save(
+    grid([image for sheet in sheets for image in sheet], columns=len(PROMPTS) + 1, cell=96).save(
         asked.out / "identity.png"
     )
     print("\n".join(lines))

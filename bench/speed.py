@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import statistics
 import subprocess
@@ -97,8 +96,10 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("-o", "--out", type=Path, help="write the table there too")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    from machine import processor
     from stable_diffusion_shape import build
 
     from motif.loading import pocket_weights
@@ -135,21 +136,28 @@ def main() -> None:
     name = {"": "pocket", "sd15": f"Stable Diffusion 1.5's shapes at {asked.size} px"}.get(
         asked.base, asked.base
     )
-    print(
+    lines = [
         f"Base {name}, {asked.batch_size} photos + {asked.batch_size} prior pictures a step, "
         f"2 threads, {asked.precision}, {asked.turns} turns of {asked.steps} steps each, "
-        f"{platform.machine()} {platform.system()}, {date.today()}.\n"
-    )
-    print("| | steps/s | peak memory, MB |\n|---|---|---|")
-    for side, row in zip(SIDES, (ours, plain), strict=True):
-        print(f"| {side} | {1 / row['seconds']:.2f} | {row['megabytes']:.0f} |")
-    faster, less = plain["seconds"] / ours["seconds"], plain["megabytes"] / ours["megabytes"]
-    print(f"| ratio | {faster:.2f}x faster | {less:.2f}x less |")
-    print(
-        f"\nNot in steps/s: motif takes {ours['once']:.1f} s before its first step to read the photos and encode the "
-        "prior's pictures and captions, once; plain diffusers encodes its batch in every step.\n"
-        "Peak memory is the whole process's, libraries included."
-    )
+        f"{processor()}, {date.today()}.",
+        "",
+        "| | steps/s | peak memory, MB |",
+        "|---|---|---|",
+        *(
+            f"| {side} | {1 / row['seconds']:.3g} | {row['megabytes']:.0f} |"
+            for side, row in zip(SIDES, (ours, plain), strict=True)
+        ),
+        f"| ratio | {plain['seconds'] / ours['seconds']:.2f}x faster "
+        f"| {plain['megabytes'] / ours['megabytes']:.2f}x less |",
+        "",
+        f"Not in steps/s: motif takes {ours['once']:.1f} s before its first step to read the photos and encode the "
+        "prior's pictures and captions, once; plain diffusers encodes its batch in every step. Peak memory is the "
+        "whole process's, libraries included.",
+    ]
+    print("\n".join(lines))
+    if asked.out:
+        asked.out.parent.mkdir(parents=True, exist_ok=True)
+        asked.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
