@@ -51,9 +51,11 @@ figures: $(READY) ## measure everything in docs/figures.md again (half an hour)
 	$(BIN)/python bench/speed.py --base sd15 --size 256 --steps 6 --turns 1 -o out/bench/speed-sd15.md
 	$(BIN)/python bench/figures.py
 
-pocket: $(READY) ## render and train the embedded base anew (hours)
+pocket: $(READY) ## render, train, ship and measure the embedded base anew (hours)
 	$(BIN)/motif pocket render
 	$(BIN)/motif pocket train
+	$(BIN)/motif pocket assemble -o src/motif/pocket/weights
+	$(BIN)/motif pocket card
 
 clean: ## remove what was built; photos, concepts and caches stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

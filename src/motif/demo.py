@@ -1,7 +1,7 @@
 """`motif demo`: the main job on real input, offline, on two cores, in a few minutes.
 
 Photos of one object that the embedded base has never seen; a concept learned from them by Custom Diffusion;
-the object in six places where it was not photographed, beside what the base says to the same words; scores
+the object in six places where none of the photos was taken, beside what the base says to the same words; scores
 before and after, between their floor (other objects of the class) and their ceiling (unseen photos of this
 one); one report page.
 """
@@ -9,6 +9,7 @@ one); one report page.
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motif.base import Base
-from motif.errors import InputError
+from motif.concept import Concept
+from motif.errors import InputError, Interrupted
 from motif.features.extractors import ClipEncoder, DinoEncoder
 from motif.files import written
 from motif.images import save_image
 from motif.lanes import draw
 from motif.learn import Examples, custom_diffusion
 from motif.learn.fit import Progress
-from motif.learn.run import METRICS
+from motif.learn.run import METRICS, SUMMARY
 from motif.measure import clip_i, clip_t, dino_i
 from motif.measure.score import Score
 from motif.pocket.concepts import HeldOut, held_out
@@ -33,7 +35,6 @@ from motif.versions import versions
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PLACES = ("on the beach", "in the snow", "in a meadow", "on a wooden floor", "in the desert", "at night")
 TOKEN = "<new1>"
 SEEDS = (0, 1)
 
@@ -58,7 +59,7 @@ def demo(
     say: Callable[[str], None] = lambda line: None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
-    """Learn, sample, measure and report on the embedded base; returns what it measured.
+    """Learn, sample, measure and report on the embedded base; returns what it measured. A run that was stopped goes on.
 
     Args:
         out: The folder to write to: report.html, pictures/, concept.safetensors, demo.json, the run's log.
@@ -73,17 +74,13 @@ def demo(
     began = time.monotonic()
     subject = _subject(concept)
     base, clip, dino = Base.load("pocket"), ClipEncoder.load("pocket"), DinoEncoder.load("pocket")
-    say(f"drawing {len(PLACES)} places with the class word alone: a {subject.noun}")
-    before = _answer(base, f"a photo of a {subject.noun}")
     say(f"learning {TOKEN} from {len(subject.references)} photos")
-    learned = custom_diffusion(
-        base, Examples(subject.folder, f"photo of a {TOKEN} {subject.noun}"), steps=steps, seed=seed,
-        folder=out / "run", on_progress=on_progress,
-    )  # fmt: skip
+    learned = _learned(base, subject, steps=steps, seed=seed, folder=out / "run", on_progress=on_progress)
     learned.save(out / "concept.safetensors")
     me = base.wear(learned)
-    say(f"drawing them again with {TOKEN}")
-    after = _answer(me, f"a photo of a {TOKEN} {subject.noun}")
+    say(f"drawing {len(subject.places)} places with the class word alone, and with {TOKEN}")
+    before = _answer(base, f"a photo of a {subject.noun}", subject.places)
+    after = _answer(me, f"a photo of a {TOKEN} {subject.noun}", subject.places)
     say("measuring")
     scores = _scores(subject, before, after, clip, dino)
     for name, answer in (("before", before), ("after", after)):
@@ -92,6 +89,8 @@ def demo(
     measured = {
         "concept": subject.name,
         "noun": subject.noun,
+        "steps": learned.record.settings["steps"],
+        "seed": seed,
         "changed": base.difference(me),
         "scores": {
             row: {metric: score.as_dict() for metric, score in found.items()} for row, found in scores.items()
@@ -113,8 +112,24 @@ def _subject(name: str) -> HeldOut:
     return found[names.index(name) if name else 0]
 
 
-def _answer(base: Base, opening: str) -> Answer:
-    prompts = [f"{opening} {place}" for place in PLACES]
+def _learned(base: Base, subject: HeldOut, *, folder: Path, **settings: Any) -> Concept:
+    """The concept; a run that was stopped in the folder goes on."""
+    state = folder / SUMMARY
+    found = json.loads(state.read_text()) if state.is_file() else None
+    try:
+        return custom_diffusion(
+            base,
+            Examples(subject.folder, f"photo of a {TOKEN} {subject.noun}"),
+            folder=folder,
+            resume=found is not None and found["step"] < found["steps"],
+            **settings,
+        )
+    except Interrupted as stopped:
+        raise Interrupted(f"stopped in {folder}: the same command goes on from there") from stopped
+
+
+def _answer(base: Base, opening: str, places: Sequence[str]) -> Answer:
+    prompts = [f"{opening} {place}" for place in places]
     texts = [prompt for prompt in prompts for _ in SEEDS]
     return Answer(tuple(prompts), tuple(draw(base, texts, seeds=SEEDS * len(prompts), steps=30)))
 
@@ -150,7 +165,9 @@ def _report(
     measured: dict[str, Any],
 ) -> None:
     photos = tuple(Picture(path, "") for path in subject.references)
-    rows = {place: (Picture(before.first(i)), Picture(after.first(i))) for i, place in enumerate(PLACES)}
+    rows = {
+        place: (Picture(before.first(i)), Picture(after.first(i))) for i, place in enumerate(subject.places)
+    }
     table = [
         [
             row,
@@ -179,7 +196,7 @@ def _report(
                 (Table(("pictures", "CLIP-I", "DINO-I", "CLIP-T x2.5", "n"), table),),
             ),
             Section("Training", measured["changed"] + ".", (Curve(loss),)),
-            Section("Again, by hand", "", (Code(_commands(subject)),)),
+            Section("Again, by hand", "", (Code(_commands(subject, measured)),)),
         ],
         lead="Custom Diffusion on pocket, motif's embedded base: everything here was made on this machine, offline.",
         foot=f"{measured['seconds']} seconds. {', '.join(f'{k} {v}' for k, v in measured['versions'].items())}. "
@@ -187,12 +204,13 @@ def _report(
     )
 
 
-def _commands(subject: HeldOut) -> str:
+def _commands(subject: HeldOut, measured: Mapping[str, Any]) -> str:
     phrase, file = f"photo of a {TOKEN} {subject.noun}", f"{subject.noun}.safetensors"
+    settings = f"--steps {measured['steps']} --seed {measured['seed']}"
     return "\n".join(
         [
-            f'motif learn custom-diffusion {subject.folder} "{phrase}" -o {file}',
-            f'motif sample plain "a {phrase} on the beach" --wear {file} -n 4 -o drawn',
+            f'motif learn custom-diffusion {shlex.quote(str(subject.folder))} "{phrase}" {settings} -o {file}',
+            f'motif sample plain "a {phrase} {subject.places[0]}" --wear {file} -n 4 --steps 30 -o drawn',
         ]
     )
 

@@ -24,6 +24,8 @@ class HeldOut:
     name: str
     noun: str
     home: Path
+    places: tuple[str, ...]
+    """Where none of its photos were taken, as a prompt says it: "on the beach", ... Its unseen views were."""
 
     @property
     def folder(self) -> Path:
@@ -60,7 +62,8 @@ def held_out() -> tuple[HeldOut, ...]:
     found: list[HeldOut] = []
     for folder in sorted(path.parent for path in home.glob("*/concept.json")):
         record = json.loads((folder / "concept.json").read_text())
-        found.append(HeldOut(record["name"], record["noun"], folder))
+        places = tuple(view["caption"].partition("{concept} ")[2] for view in record["views"])
+        found.append(HeldOut(record["name"], record["noun"], folder, places))
     return tuple(found)
 
 
