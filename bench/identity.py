@@ -25,7 +25,7 @@ SEEDS = (0, 1, 2, 3)
 ROWS = ("floor: other objects of the class", "base: class word", "learned: <new1>", "ceiling: unseen views")
 
 
-def exam(subject: Any, steps: int, folder: Path) -> tuple[dict[str, dict[str, Any]], list[Any]]:
+def exam(subject: Any, settings: dict[str, Any], folder: Path) -> tuple[dict[str, dict[str, Any]], list[Any]]:
     """{row: {metric: Score}} of one object, and the pictures for the sheet."""
     from PIL import Image
 
@@ -37,7 +37,6 @@ def exam(subject: Any, steps: int, folder: Path) -> tuple[dict[str, dict[str, An
 
     base, clip, dino = Base.load("pocket"), ClipEncoder.load("pocket"), DinoEncoder.load("pocket")
     examples = Examples(subject.folder, f"photo of a <new1> {subject.noun}")
-    settings = {"steps": steps} if steps else {}
     concept = custom_diffusion(base, examples, **settings)
     concept.save(folder / f"{subject.name}.safetensors")
     openings = [f"a photo of a {{}} {place}" for place in subject.places]
@@ -93,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--out", type=Path, default=Path("out/identity"))
     parser.add_argument("--concepts", default=",".join(EXAM), help="which held-out objects, by name")
-    parser.add_argument("--steps", type=int, default=0, help="training steps; 0 is the method's default")
+    parser.add_argument("--settings", type=json.loads, default={}, help='of training, to tune: {"lr": 2e-5}')
     asked = parser.parse_args()
     from machine import processor
 
@@ -103,9 +102,9 @@ def main() -> None:
     begun = time.monotonic()
     by_name = {subject.name: subject for subject in held_out()}
     subjects = [by_name[name] for name in asked.concepts.split(",")]
-    found, sheets = zip(*(exam(subject, asked.steps, asked.out) for subject in subjects), strict=True)
+    found, sheets = zip(*(exam(subject, asked.settings, asked.out) for subject in subjects), strict=True)
     lines = [
-        f"Custom Diffusion on pocket: {', '.join(s.name for s in subjects)}; "
+        f"Custom Diffusion on pocket {asked.settings or ''}: {', '.join(s.name for s in subjects)}; "
         f"8 prompts x {len(SEEDS)} seeds each; mean ± standard error over pictures (over objects), "
         f"30 DDIM steps, {processor()}, {date.today()}, {time.monotonic() - begun:.0f} s.",
         "",

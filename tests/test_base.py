@@ -109,6 +109,29 @@ def test_the_difference_is_told_in_words(small):
     )
 
 
+@pytest.mark.parametrize("dressed", [False, True])
+def test_the_difference_is_of_what_came_on_last(small, caplog, dressed):
+    """A concept with a word and dead changes, on a base that is bare or wears a live one: its own share is told."""
+    caplog.set_level("INFO", "motif")
+    base = small.base.wear(concept_of(small.base, "<live>")) if dressed else small.base
+    caplog.clear()
+    dead = concept_of(small.base, "<dead>", size=0.0)
+    me = base.wear(dead)
+    told = caplog.records[-1]
+    assert told.levelname == "WARNING" and told.message.startswith(
+        f"<dead>: 0 of {len(dead.changes)} weights changed"
+    )
+    assert told.message.endswith("tokens <dead> (1 vector)") and me.concepts[-1].tokens.keys() == {"<dead>"}
+    assert base.difference(base).startswith("0 of 0") and "tokens none" in me.difference(base)
+
+
+def test_a_word_alone_is_no_warning(small, caplog):
+    caplog.set_level("INFO", "motif")
+    token = concept_of(small.base)
+    small.base.wear(Concept(token.tokens, {}, token.record))
+    assert caplog.records[-1].levelname == "INFO" and "0 of 0 weights changed" in caplog.text
+
+
 # -- untouched -----------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +274,29 @@ def test_one_token_for_two_concepts_is_refused(small):
     assert set(both.vectors) == {"<new1>", "<new2>"}
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["change", "token"])
+def test_a_concept_that_is_not_finite_is_refused(small, number, where):
+    concept = concept_of(small.base)
+    name, change = next(iter(concept.changes.items()))
+    (change.full() if where == "change" else concept.tokens["<new1>"][0])[0, 0] = number
+    with pytest.raises(InputError, match=r"is not finite in torch\.float32") as error:
+        small.base.wear(concept)
+    assert (name if where == "change" else "<new1>/0") in str(error.value)
+    assert "--precision" not in str(error.value)
+
+
+def test_a_change_that_overflows_in_half_precision_is_refused():
+    import tiny
+
+    pipe = tiny.pipeline("sd1")
+    pipe.unet.half()
+    base = tiny.base_of(pipe)
+    concept = concept_of(base, size=1e6)
+    with pytest.raises(InputError, match="try --precision fp32"):
+        base.wear(concept)
+
+
 @pytest.mark.parametrize("dress", [False, True], ids=["bare", "already dressed"])
 def test_a_concept_that_changes_nothing_is_refused(small, dress):
     base = small.base.wear(concept_of(small.base, "<other>")) if dress else small.base
@@ -313,8 +359,18 @@ def test_decoding_is_diffusers_own(model):
 def test_latents_that_overflowed_are_an_error(sd1):
     x = sd1.noise()
     x[0, 0, 0, 0] = float("nan")
-    with pytest.raises(InputError, match="not finite"):
+    with pytest.raises(InputError, match="not finite") as error:
         sd1.base.decode(x)
+    assert "--precision" not in str(error.value) and "guidance" in str(error.value)
+
+
+def test_latents_that_overflowed_in_half_precision_are_tried_in_fp32():
+    import tiny
+
+    pipe = tiny.pipeline("sd1")
+    pipe.unet.half()
+    with pytest.raises(InputError, match="try --precision fp32"):
+        tiny.base_of(pipe).decode(torch.full((1, 4, 8, 8), float("inf")))
 
 
 def test_a_size_that_does_not_divide_is_refused(model):

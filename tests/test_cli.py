@@ -202,6 +202,58 @@ def test_a_config_file_is_the_same_as_words(
     assert json.loads(motif(*words, "-n", "1").out)["settings"]["n"] == 1  # words come before the file
 
 
+def test_one_value_in_a_config_file_is_enough_for_an_option_of_several(
+    motif: Callable[..., Ran], cat: Path, base: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "a.toml"
+    config.write_text(f'base = "{base}"\nsteps = 1\nwear = "{cat}"\n')
+    done = motif("sample", "plain", "a <new1> cat", "--config", config, "-o", tmp_path / "out", "--json")
+    assert done.code == 0 and json.loads(done.out)["wear"] == [str(cat)], done.err
+
+
+def test_debug_in_a_config_file_shows_the_traceback(motif: Callable[..., Ran], tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("debug = true\n")
+    (tmp_path / "b.toml").write_text("debug = false\n")
+    words = ["show", tmp_path / "none.safetensors", "--config"]
+    done = motif(*words, tmp_path / "a.toml")
+    assert done.code == 2 and done.err.count("Traceback") == 1 and "motif: " in done.err
+    assert "Traceback" not in motif(*words, tmp_path / "b.toml").err
+
+
+def test_a_record_says_what_was_used(
+    motif: Callable[..., Ran], cat: Path, base: Path, tmp_path: Path
+) -> None:
+    from motif.base import Base
+    from motif.concept import Concept
+
+    words = ["sample", "plain", "a <tom> cat", "--wear", f"{cat}=<tom>", "--base", base, "--device", "cpu"]
+    done = motif(*words, "--steps", 1, "-o", tmp_path / "out", "--json")
+    record = json.loads((tmp_path / "out" / "pictures.json").read_text())
+    told = json.loads(done.out)
+    assert {key: told[key] for key in record} == record
+    with Image.open(tmp_path / "out" / "0000.png") as picture:
+        side = picture.size[0]
+    used = {"guidance": 7.5, "height": side, "width": side, "steps": 1, "eta": 0.0, "seed": 0, "n": 1}
+    assert used.items() <= record["settings"].items()
+    assert (record["precision"], record["device"]) == ("fp32", "cpu") and "torch" in record["versions"]
+    assert record["base_fingerprint"] == Base.load(str(base), device="cpu").origin.fingerprint
+    concept = Concept.load(cat).renamed({"<new1>": "<tom>"})
+    wanted = {"tokens": ["<tom>"], "method": "custom-diffusion", "fingerprint": concept.fingerprint}
+    assert record["concepts"] == [wanted]
+    again = motif(*words, *[f"--{k.replace('_', '-')}={v}" for k, v in record["settings"].items()],
+                  "-o", tmp_path / "again")  # fmt: skip
+    assert again.code == 0, again.err
+    assert (tmp_path / "again" / "0000.png").read_bytes() == (tmp_path / "out" / "0000.png").read_bytes()
+
+
+@pytest.mark.parametrize("words", [["--height", "0"], ["--width", "0"], ["--seed", 2**63], ["--steps", "0"]])
+def test_zero_and_too_much_are_not_taken_for_nothing(
+    motif: Callable[..., Ran], base: Path, tmp_path: Path, words: list[object]
+) -> None:
+    done = motif("sample", "plain", "a cat", "--base", base, "-o", tmp_path / "o", *words)
+    assert done.failed(2, str(words[1])[:5])
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -211,12 +263,14 @@ def test_a_config_file_is_the_same_as_words(
         ("[learn]\nsteps = 3", ["a.toml", "learn"]),
         ("steps = ", ["a.toml", "not TOML"]),
         ("guidance = nan", ["guidance", "finite"]),
+        ("wear = 3", ["3: no such concept"]),
+        ("# caf\xe9", ["a.toml", "not UTF-8"]),
     ],
 )
 def test_a_config_file_with_a_mistake_is_refused(
     motif: Callable[..., Ran], tmp_path: Path, text: str, words: list[str]
 ) -> None:
-    (tmp_path / "a.toml").write_text(text)
+    (tmp_path / "a.toml").write_text(text, encoding="latin-1")
     assert motif("sample", "plain", "a cat", "-o", tmp_path / "o", "--config", tmp_path / "a.toml").failed(
         2, *words
     )
@@ -284,6 +338,26 @@ def test_check_lists_every_problem_of_a_folder(motif: Callable[..., Ran], photos
     assert data["used"] == 8 and {file["fate"] for file in data["files"]} == {"used", "refused", "skipped"}
 
 
+def test_check_lists_every_problem_of_the_captions_once(motif: Callable[..., Ran], photos: Path) -> None:
+    captions = {"00": "a cat", "01": "a <other> cat", "02": "a <new 1> cat", "03": "a fine {concept}"}
+    for name, caption in captions.items():
+        shutil.copy(DUCKS / "00.jpg", photos / f"{name}.jpg")
+        (photos / f"{name}.txt").write_text(caption)
+    Image.new("RGB", (1, 1)).save(photos / "pixel.png")
+    done = motif("check", photos, PROMPT)
+    assert done.failed(2, "00.jpg", "(and 2 more, listed above)")
+    problems = [line for line in done.out.splitlines() if line.startswith("problem: ")]
+    assert len(problems) == 3 and all(f"0{i}.jpg" in problems[i] for i in range(3))
+    assert "warning" not in done.err, "what the survey says is told once"
+    told = json.loads(motif("check", photos, PROMPT, "--json").out)
+    assert [f"problem: {problem}" for problem in told["problems"]] == problems
+    told = json.loads(motif("check", photos, "a cat", "--json").out)
+    assert len(told["problems"]) == 1 and "names no new word" in told["problems"][0]
+    for name in captions:
+        (photos / f"{name}.txt").unlink()
+    assert motif("check", photos, PROMPT).code == 0
+
+
 def test_a_refused_photo_is_named_while_learning(motif: Callable[..., Ran], base: Path, photos: Path) -> None:
     (photos / "cut.jpg").write_bytes((photos / "00.jpg").read_bytes()[:3000])
     words = [
@@ -334,6 +408,8 @@ def test_a_token_that_is_already_a_word(motif: Callable[..., Ran], base: Path, t
         (["sample", "plain", "a cat", "-o", "o", "--stepz", "3"], ["--stepz", "--steps"]),
         (["sample", "plain", "a cat", "-o", "o", "--steps", "three"], ["--steps", "three"]),
         (["sample", "plain", "a cat", "-o", "o", "--guidance", "nan"], ["--guidance", "finite"]),
+        (["sample", "plain", "a cat", "-o", "o", "--seed", "-1"], ["--seed", "-1"]),
+        (["demo", "--seed", "-1"], ["--seed", "-1"]),
         (["sample", "plain", "a cat", "-o", "o", "--precision", "fp8"], ["--precision", "fp8", "bf16"]),
         (["sample", "plain", "a cat"], ["--output"]),
         (["sample", "plain"], ["PROMPT"]),
@@ -417,6 +493,7 @@ def test_what_a_run_needs_grows_with_its_checkpoints(base: Path, cat: Path) -> N
     assert 0.5 * cat.stat().st_size < size <= cat.stat().st_size
     assert run_bytes(loaded, values, {}) == (1 + 3 + 10) * size
     assert run_bytes(loaded, {"checkpoint_every": 10}, {"steps": 20}) == (1 + 3 + 2) * size
+    assert run_bytes(loaded, {"steps": 0, "checkpoint_every": 10}, {"steps": 20}) == (1 + 3 + 1) * size
     assert concept_bytes(loaded, {"trained": "crossattn"}) > size
 
 
@@ -660,6 +737,11 @@ def test_the_prompts_of_clip_t_come_from_the_record_a_file_or_a_word(tmp_path: P
     (tmp_path / "p.txt").write_text("a cat\n\na dog\n")
     assert prompts_of(None, tmp_path) == "a <new1> cat" and prompts_of("a dog", tmp_path) == "a dog"
     assert prompts_of(str(tmp_path / "p.txt"), tmp_path) == ["a cat", "a dog"]
+    (tmp_path / "p.txt").write_bytes("a café\n".encode("utf-8-sig"))
+    assert prompts_of(str(tmp_path / "p.txt"), tmp_path) == ["a café"]
+    (tmp_path / "p.txt").write_bytes("a café\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"p\.txt: not UTF-8 text"):
+        prompts_of(str(tmp_path / "p.txt"), tmp_path)
 
 
 @pytest.fixture

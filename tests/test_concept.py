@@ -77,6 +77,13 @@ def test_loading_gives_what_was_saved(concept, tmp_path):
     assert Concept.load(path).save(path).read_bytes() == first
 
 
+def test_a_file_from_before_the_signs_is_read(tmp_path):
+    path, old = cat().save(tmp_path / "c.safetensors"), {"name": "b", "shape": "0", "norms": [1, 2.5]}
+    header = {"motif.format": "motif.concept/1", "motif.record": json.dumps({"method": "m", "base": old})}
+    save_file(load_file(path), path, metadata=header)
+    assert Concept.load(path).record.base == Origin("b", "0", (1.0, 2.5))
+
+
 def test_concepts_differ_by_value_type_and_record():
     assert cat() == cat() and cat() != cat(2.0) and cat() != "cat"
     half = Concept(cat().tokens, {"unet.a.weight": Change(dense=torch.ones(2, 3).half())}, cat().record)
@@ -185,6 +192,21 @@ def odd_tensor(path: Path) -> None:
     save_file(tensors, path, metadata=header)
 
 
+def holding(**tensors: torch.Tensor) -> object:
+    """A concept's file with other tensors beside its own; `__` stands for `/`, `new1` for `<new1>`."""
+
+    def make(path: Path) -> None:
+        cat().save(path)
+        names = {key.replace("__", "/").replace("new", "<new>"): value for key, value in tensors.items()}
+        header = {
+            "motif.format": "motif.concept/1",
+            "motif.record": json.dumps({"method": "m", "base": BASE.__dict__}),
+        }
+        save_file(load_file(path) | names, path, metadata=header)
+
+    return make
+
+
 def cut_short(path: Path) -> None:
     path.write_bytes(cat().save(path).read_bytes()[:-7])
 
@@ -203,6 +225,16 @@ def cut_short(path: Path) -> None:
         (other_record("[]"), "damaged"),
         (other_record('{"method": "m", "base": {"name": "b"}}'), "damaged"),
         (odd_tensor, "damaged"),
+        (holding(token__new__0=torch.tensor(1.0)), "<new> is"),
+        (holding(token__new__0=torch.ones(4)), "<new> is"),
+        (holding(token__new__0=torch.ones(0, 4)), "<new> is"),
+        (holding(token__new__0=torch.ones(1, 4), token__new__1=torch.ones(2, 4)), "same number of vectors"),
+        (holding(token__new__1=torch.ones(1, 4)), "damaged"),
+        (holding(token__cat__0=torch.ones(1, 4)), '"cat" is no token'),
+        (holding(up__a=torch.ones(2, 3), down__a=torch.ones(4, 2)), "have no product"),
+        (holding(up__a=torch.ones(2), down__a=torch.ones(4, 2)), "have no product"),
+        (holding(dense__a=torch.tensor([1.0, float("nan")])), "dense/a is not finite"),
+        (holding(token__new__0=torch.full((1, 4), float("inf"))), "token/<new>/0 is not finite"),
     ],
     ids=[
         "absent",
@@ -216,6 +248,16 @@ def cut_short(path: Path) -> None:
         "list",
         "half base",
         "odd tensor",
+        "a number for a token",
+        "a flat token",
+        "no vectors",
+        "encoders differ",
+        "first encoder lost",
+        "no brackets",
+        "no product",
+        "flat product",
+        "nan",
+        "infinite token",
     ],
 )
 def test_what_is_no_concept_is_refused_in_one_line(tmp_path, make, words):
@@ -224,6 +266,12 @@ def test_what_is_no_concept_is_refused_in_one_line(tmp_path, make, words):
     with pytest.raises(InputError, match=words) as error:
         Concept.load(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_fingerprint_is_of_what_was_learned():
+    half = Concept(cat().tokens, {"unet.a.weight": Change(dense=torch.ones(2, 3).half())}, cat().record)
+    others = [cat(2.0), half, cat().renamed({"<new1>": "<new2>"})]
+    assert len({concept.fingerprint for concept in (cat(), cat(), *others)}) == 4
 
 
 def test_an_origin_knows_itself_in_float16_and_not_another():

@@ -250,6 +250,47 @@ def test_eta_draws_each_images_noise_from_its_own_generator(small):
     assert gap(noisy(x[1:], [9])[0], both[1]) > 1e-2
 
 
+@pytest.mark.parametrize("family", ["sd1", "sd2-v", "sdxl"])
+def test_a_trajectory_is_kept_in_float32_on_a_base_in_half_precision(family):
+    """Rounded to bfloat16 after each step, it would end further from the one of the base in float32."""
+    import tiny
+
+    pipe = tiny.pipeline(family)
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module) and part is not pipe.vae:
+            part.bfloat16()
+    half = Model(family, tiny.base_of(pipe), None)
+    whole = Model(family, tiny.base_of(tiny.pipeline(family)), None)
+
+    class Rounded(Control):
+        def after(self, call: Call, latents: Any) -> Any:
+            assert all(x.dtype == torch.float32 for x in latents.values())
+            return {name: x.bfloat16().float() for name, x in latents.items()}
+
+    def drawn(model: Model, *controls: Control) -> torch.Tensor:
+        main = Lane("main", model.noise(2), model.base.read("a cat"), model.base.read_uncond(), 3.0)
+        return run(model, main, steps=30, controls=controls)["main"]
+
+    wanted, kept, rounded = drawn(whole), drawn(half), drawn(half, Rounded())
+    assert float((kept - wanted).norm()) < 0.8 * float((rounded - wanted).norm())
+
+
+def test_the_first_noise_of_a_base_in_half_precision_is_not_rounded(monkeypatch):
+    import tiny
+    from motif import lanes
+
+    pipe, seen = tiny.pipeline("sd1"), []
+    pipe.unet.bfloat16()
+    pipe.text_encoder.bfloat16()
+    denoised = lanes.denoise
+    monkeypatch.setattr(
+        lanes, "denoise", lambda base, ls, **k: seen.append(ls[0].latents) or denoised(base, ls, **k)
+    )
+    list(draw(tiny.base_of(pipe), ["a cat"], seeds=[3], steps=1))
+    wanted = torch.randn(seen[0].shape[1:], generator=torch.Generator().manual_seed(3))
+    assert torch.equal(seen[0][0], wanted)
+
+
 # -- what is refused -----------------------------------------------------------------------------------------------
 
 
@@ -328,7 +369,17 @@ def test_batch_size_changes_no_picture_by_more_than_rounding(model):
 
 @pytest.mark.parametrize(
     "bad",
-    [{"seeds": [1]}, {"batch_size": 0}, {"size": (15, 16)}, {"size": (0, 16)}, {"steps": 0}, {"steps": 2000}],
+    [
+        {"seeds": [1]},
+        {"seeds": [-1, 0]},
+        {"seeds": [0, 2**63]},
+        {"seeds": range(2**64, 2**64 + 2)},
+        {"batch_size": 0},
+        {"size": (15, 16)},
+        {"size": (0, 16)},
+        {"steps": 0},
+        {"steps": 2000},
+    ],
 )
 def test_a_drawing_that_cannot_be_made_is_refused(sd1, bad):
     with pytest.raises(InputError):

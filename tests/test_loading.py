@@ -203,6 +203,53 @@ def test_pocket_that_was_not_made(monkeypatch, tmp_path):
         Base.load("pocket", device="cpu")
 
 
+def test_a_folder_of_pickles_is_refused(sd1_folder):
+    for part, words in (("text_encoder", "pytorch_model.bin"), ("unet", "diffusion_pytorch_model.bin")):
+        (path,) = (sd1_folder / part).glob("*.safetensors")
+        path.rename(path.with_name(words))
+        with pytest.raises(InputError, match=rf"{part} has \.bin files alone, which are pickles") as error:
+            Base.load(str(sd1_folder), device="cpu")
+        assert str(sd1_folder) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_pickle_beside_the_weights_is_not_read(sd1_folder):
+    for part, words in (("text_encoder", "pytorch_model.bin"), ("unet", "diffusion_pytorch_model.bin")):
+        (sd1_folder / part / words).write_bytes(b"not to be read")
+    assert Base.load(str(sd1_folder), device="cpu").guidance == 7.5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{half",
+        b"\xff\xfe{}",
+        b"[1]",
+        b'"text"',
+        b'{"guidance": "high"}',
+        b'{"learn": [1]}',
+        b'{"learn": {"m": 1}}',
+    ],
+)
+def test_broken_advice_is_refused_by_its_name(sd1_folder, content):
+    (sd1_folder / "motif.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"motif\.json"):
+        Base.load(str(sd1_folder), device="cpu")
+
+
+@pytest.mark.parametrize("device", ["mps", "meta", "cuda:99", "cpu:3", "xla", "vulkan", "hpu", "gpu"])
+def test_a_device_that_is_not_there_is_refused(device):
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("it is there")
+    with pytest.raises(InputError, match=f"device '{device}'") as error:
+        loading.device_of(device)
+    assert "\n" not in str(error.value)
+
+
+def test_a_cpu_by_its_number_is_a_cpu():
+    assert loading.dtype_of(None, loading.device_of("cpu:0")) == torch.float32
+    assert loading.dtype_of(None, "cuda:1") == torch.bfloat16
+
+
 @pytest.mark.parametrize("bad", [{"precision": "fp8"}, {"device": "gpu"}, {"device": "tpu:x"}])
 def test_settings_that_no_machine_has(folders, bad):
     with pytest.raises(InputError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call
 
+from motif.concept import Origin
 from motif.weights import Change, is_cross, is_cross_kv, select, signature, worn
 
 
@@ -118,6 +121,96 @@ def test_a_change_is_added_in_float32_and_keeps_the_weights_type():
 def test_half_a_change_is_refused(parts):
     with pytest.raises(ValueError, match="dense"):
         Change(**parts)
+
+
+def several(seed: int = 0) -> dict[str, torch.Tensor]:
+    """Weights of Stable Diffusion's spread."""
+    draw = torch.Generator().manual_seed(seed)
+    shapes = {"conv": (64, 32, 3, 3), "linear": (320, 96), "wide": (300, 400), "bias": (320,)}
+    return {
+        f"{name}{i}": 0.03 * torch.randn(shape, generator=draw)
+        for name, shape in shapes.items()
+        for i in range(12)
+    } | {
+        "norm": torch.ones(64),
+        "tiny": 1e-6 * torch.randn(400, generator=draw),
+        "zero": torch.zeros(64),
+        "scale": torch.tensor(0.5),
+    }
+
+
+def origin(weights: dict[str, torch.Tensor]) -> Origin:
+    return Origin("base", *signature(weights))
+
+
+def tuned(name: str, weight: torch.Tensor, lr: float, steps: int) -> torch.Tensor:
+    """As Adam leaves it after steps whose signs are random: lr √steps away."""
+    draw = torch.Generator().manual_seed(len(name) + weight.numel())
+    return weight + lr * steps**0.5 * torch.randn(weight.shape, generator=draw)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        lambda name, w: w.half(),
+        lambda name, w: w.bfloat16(),
+        lambda name, w: w.half().float(),
+        lambda name, w: w.double(),
+        lambda name, w: w.to(memory_format=torch.channels_last) if w.dim() == 4 else w,
+        lambda name, w: w.t().contiguous().t() if w.dim() == 2 else w,
+    ],
+    ids=["fp16", "bf16", "fp16 and back", "fp64", "channels last", "column by column"],
+)
+def test_the_same_weights_are_the_same_base(same):
+    assert origin(several()).same_weights(origin({name: same(name, w) for name, w in several().items()}))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda name, w: -w,
+        lambda name, w: -w if name == "linear7" else w,
+        lambda name, w: w.flip(0),
+        lambda name, w: tuned(name, w, 1e-5, 300),
+        lambda name, w: tuned(name, w, 1e-5, 3000) if name.startswith("linear") else w,
+        lambda name, w: tuned(name, w, 1e-5, 300).bfloat16(),
+        lambda name, w: w + 1e-5 if name == "zero" else w,
+    ],
+    ids=[
+        "negated",
+        "one negated",
+        "flipped",
+        "a light fine-tune",
+        "some fine-tuned",
+        "in bf16",
+        "no more zero",
+    ],
+)
+def test_other_weights_are_another_base_though_their_norms_are_near(other):
+    mine, theirs = origin(several()), origin({name: other(name, w) for name, w in several().items()})
+    assert not mine.same_weights(theirs) and not theirs.same_weights(mine)
+    assert mine.fingerprint != theirs.fingerprint
+
+
+def test_a_fingerprint_does_not_depend_on_threads_or_layout():
+    weights = several()
+    found, threads = set(), torch.get_num_threads()
+    try:
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            found.add(origin(weights).fingerprint)
+    finally:
+        torch.set_num_threads(threads)
+    found.add(origin({n: w.to(memory_format=torch.channels_last) if w.dim() == 4 else w for n, w in weights.items()})
+              .fingerprint)  # fmt: skip
+    assert len(found) == 1
+
+
+def test_a_signature_of_older_files_is_compared_by_its_norms():
+    mine = origin(several())
+    old = Origin("base", mine.shape, mine.norms)
+    assert old.same_weights(mine) and mine.same_weights(old)
+    assert not Origin("base", mine.shape, (math.nan, *mine.norms[1:])).same_weights(mine)
 
 
 def test_signature_tells_architecture_and_weights_and_survives_float16():

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from motif import loading
-from motif.attention import Call, Seam
+from motif.attention import Call
 from motif.concept import Concept, Origin
-from motif.errors import InputError, WrongBase
+from motif.errors import InputError
 from motif.models import Models
 from motif.schedule import Schedule
 from motif.text import Reader, Text
-from motif.weights import signature, worn
+from motif.weights import not_finite, signature, worn
 
 log = logging.getLogger("motif")
 
@@ -87,7 +87,7 @@ class Base:
             )
         models = Models.of(unet, vae, readers, empty_is_zero=empty_is_zero)
         # older versions of transformers put `text_model.` before an encoder's names: the base is the same
-        shape, norms = signature({n.replace(".text_model.", "."): w for n, w in models.own.items()})
+        signed = signature({n.replace(".text_model.", "."): w for n, w in models.own.items()})
         side = unet.config.sample_size
         side = int(side if isinstance(side, int) else max(side)) * (
             2 ** (len(vae.config.block_out_channels) - 1)
@@ -98,7 +98,7 @@ class Base:
             name,
             models,
             Schedule.read(scheduler),
-            Origin(name, shape, norms),
+            Origin(name, *signed),
             side,
             guidance,
             advice.get("learn", {}),
@@ -114,7 +114,8 @@ class Base:
         Args:
             other_base: wear a concept of another base with the same architecture (a fine-tuned relative).
         Raises:
-            WrongBase: learned on another base. InputError: two concepts with one token, or nothing would change.
+            WrongBase: learned on another base. InputError: two concepts with one token, a value that is not finite, or
+                nothing would change.
         """
         base = self
         for concept in concepts:
@@ -122,16 +123,8 @@ class Base:
         return base
 
     def _wear_one(self, concept: Concept, *, other_base: bool) -> Base:
-        who, origin = " ".join(concept.tokens) or concept.record.method, concept.record.base
-        if not origin.same_shape(self.origin):
-            raise WrongBase(
-                f"{who} was learned on {origin.name}, whose architecture is not {self.name}'s: load {origin.name}"
-            )
-        if not other_base and not origin.same_weights(self.origin):
-            raise WrongBase(
-                f"{who} was learned on {origin.name}; {self.name} has the same architecture and other weights: "
-                f"load {origin.name}, or allow it (--other-base)"
-            )
+        who = " ".join(concept.tokens) or concept.record.method
+        concept.record.base.require(self.origin, who=who, other_base=other_base)
         if twice := concept.tokens.keys() & self.vectors.keys():
             raise InputError(
                 f"two concepts use the token {min(twice)}: wear one under another name, --wear FILE=<new2> "
@@ -144,22 +137,38 @@ class Base:
                 who,
                 len(shared),
             )
-        before = {name: self.weights.get(name, self.models.parameter(name)) for name in concept.changes}
-        weights = {
-            **self.weights,
-            **{name: change.on(before[name]) for name, change in concept.changes.items()},
-        }
+        changed = {name: change.on(self.weight(name)) for name, change in concept.changes.items()}
         device, dtype = self.device, self.dtype
         vectors = {
             token: tuple(v.to(device, dtype) for v in parts) for token, parts in concept.tokens.items()
         }
-        base = self.dressed(weights, {**self.vectors, **vectors}, {**self.nouns, **concept.record.nouns})
-        log.info("%s: %s", who, self.difference(base))
-        if not vectors and all(torch.equal(weights[name], weight) for name, weight in before.items()):
+        values = changed | {f"{t}/{i}": v for t, parts in vectors.items() for i, v in enumerate(parts)}
+        if broken := not_finite(values):
+            raise InputError(
+                f"{who}: {broken} is not finite in {dtype}: the concept is damaged or was learned at too high a "
+                f"rate{'' if dtype == torch.float32 else ', or overflows: try --precision fp32'}"
+            )
+        told = self.difference(base := self._with(concept, changed, vectors))
+        if not all(torch.equal(weight, self.weight(name)) for name, weight in changed.items()):
+            log.info("%s: %s", who, told)
+        elif not vectors:
             raise InputError(
                 f"{who} changes nothing on {self.name}: the file holds no learned weight and no token"
             )
+        else:  # a word alone: all there is of some concepts, and suspicious where weights should have changed
+            log.log(logging.WARNING if changed else logging.INFO, "%s: %s", who, told)
+        return base
+
+    def _with(
+        self, concept: Concept, weights: Mapping[str, Tensor], vectors: Mapping[str, tuple[Tensor, ...]]
+    ) -> Base:
+        nouns = {**self.nouns, **concept.record.nouns}
+        base = self.dressed({**self.weights, **weights}, {**self.vectors, **vectors}, nouns)
         return dataclasses.replace(base, concepts=(*self.concepts, concept))
+
+    def weight(self, name: str) -> Tensor:
+        """What stands in a weight's place: the one that is worn there, or the base's own."""
+        return self.weights.get(name, self.models.parameter(name))
 
     def dressed(
         self,
@@ -170,17 +179,14 @@ class Base:
         """This base with just these tensors on (they may be parameters under training)."""
         return dataclasses.replace(self, weights=weights, vectors=vectors, nouns=nouns)
 
-    def difference(self, dressed: Base) -> str:
-        """What wearing changed, in words: "32 of 32 cross-attention K/V weights, mean |W − W₀| 1.2e-3"."""
-        gaps = [
-            float((w.float() - self.models.parameter(n).float()).abs().mean())
-            for n, w in dressed.weights.items()
-        ]
+    def difference(self, after: Base) -> str:
+        """What another dress has on beyond this one, in words: "32 of 32 weights changed, mean |W - W0| 1e-3; ..."."""
+        pairs = [(after.weight(name), self.weight(name)) for name in {**self.weights, **after.weights}]
+        gaps = [float((w.float() - w0.float()).abs().mean()) for w, w0 in pairs if w is not w0]
         changed = sum(gap > 0 for gap in gaps)
         mean = sum(gaps) / max(len(gaps), 1)
-        words = ", ".join(
-            f"{t} ({len(v[0])} vector{'s' * (len(v[0]) > 1)})" for t, v in dressed.vectors.items()
-        )
+        fresh = {token: len(v[0]) for token, v in after.vectors.items() if token not in self.vectors}
+        words = ", ".join(f"{token} ({n} vector{'s' * (n > 1)})" for token, n in fresh.items())
         return f"{changed} of {len(gaps)} weights changed, mean |W - W0| {mean:.2e}; tokens {words or 'none'}"
 
     @contextlib.contextmanager
@@ -267,18 +273,6 @@ class Base:
             )
         return out[0]
 
-    def check_seams(self) -> None:
-        """InputError where somebody replaced a seam by another attention processor: controls would not be heard."""
-        lost = [
-            name
-            for name, processor in self.models.unet.attn_processors.items()
-            if not isinstance(processor, Seam)
-        ]
-        if lost:
-            raise InputError(
-                f"{lost[0]} (+{len(lost) - 1} more) has another attention processor: load the base anew"
-            )
-
     def posterior(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures [image, 3, h, w] in [-1, 1] -> mean and standard deviation of their scaled latents, in the VAE's
         float32."""
@@ -290,9 +284,12 @@ class Base:
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents -> pictures [image, 3, h, w] in [-1, 1], float32. Latents that are not finite are an error."""
         if not torch.isfinite(latents).all():
-            raise InputError(
-                f"the latents are not finite: {self.name} overflowed in {self.dtype}; try --precision fp32"
+            likely = (
+                f"damaged weights in {self.name}, a concept learned at too high a rate, or too strong guidance"
+                if self.dtype == torch.float32
+                else f"{self.name} overflowed in {self.dtype}; try --precision fp32"
             )
+            raise InputError(f"the latents are not finite: {likely}")
         vae = self.models.vae
         with torch.no_grad():
             return vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample.float().clamp(-1, 1)

@@ -21,7 +21,8 @@ from motif.concept import Concept
 from motif.errors import InputError, Interrupted
 from motif.features.extractors import ClipEncoder, DinoEncoder
 from motif.files import written
-from motif.images import save_image
+from motif.grids import grid
+from motif.images import open_picture, save_image
 from motif.lanes import draw
 from motif.learn import Examples, custom_diffusion
 from motif.learn.fit import Progress
@@ -62,7 +63,7 @@ def demo(
     """Learn, sample, measure and report on the embedded base; returns what it measured. A run that was stopped goes on.
 
     Args:
-        out: The folder to write to: report.html, pictures/, concept.safetensors, demo.json, the run's log.
+        out: The folder to write to: report.html, sheet.png, pictures/, concept.safetensors, demo.json, the run's log.
         concept: Which held-out object of pocket's world; the default is the first.
         steps: Training steps; the default is pocket's own advice.
         seed: Of training; the pictures always use seeds 0 and 1.
@@ -100,8 +101,19 @@ def demo(
     }
     with written(out / "demo.json") as part:
         part.write_text(json.dumps(measured, indent=1) + "\n")
+    save_image(_sheet(subject, before, after), out / "sheet.png")
     _report(out, subject, before, after, scores, measured)
     return measured
+
+
+def _sheet(subject: HeldOut, before: Answer, after: Answer) -> Image:
+    """One picture of it all: the photos, then a row per seed of the base's answer, then of the learned token's."""
+    rows = [[open_picture(path).image for path in subject.references]]
+    rows += [list(answer.images[i :: len(SEEDS)]) for answer in (before, after) for i in range(len(SEEDS))]
+    labels = ["a photo"] * len(rows[0])
+    labels += [f"{subject.noun} {p}" for p in subject.places] * len(SEEDS)
+    labels += [f"{TOKEN} {subject.noun} {p}" for p in subject.places] * len(SEEDS)
+    return grid([image for row in rows for image in row], columns=len(rows[0]), labels=labels, cell=128)
 
 
 def _subject(name: str) -> HeldOut:

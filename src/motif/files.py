@@ -1,13 +1,15 @@
-"""Writing files: beside their place and then renamed, so that a stopped run leaves the last good one."""
+"""Reading text, and writing files: beside their place, then renamed, so that a stopped run leaves the last good one."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from motif.errors import InputError
 
@@ -32,6 +34,26 @@ def written(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         remove(part)
+
+
+def read_text(path: str | Path) -> str:
+    """A text file in UTF-8, with or without a mark at its start. InputError where it cannot be read as such."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text: save it as UTF-8") from None
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """A JSON file's mapping. InputError where it is none."""
+    try:
+        return dict(json.loads(read_text(path)))
+    except InputError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read as a JSON object: {error}") from None
 
 
 def remove(path: Path) -> None:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+SEEDS = 2**63
+"""Seeds lie below it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Lane:
     """One denoising trajectory.
@@ -78,10 +82,11 @@ def denoise(
 ) -> Iterator[Step]:
     """Walk all lanes down the schedule from step `start`, yielding after each step.
 
+    Latents are in float32 from step to step, whatever the base's type; only what the UNet reads is cast to it.
     Noise for `eta` > 0 comes from each image's generator and is the same in every lane. InputError at the end of the
     run where a control that edits maps was shown none: it would have changed nothing.
     """
-    base.check_seams()
+    base.models.check_seams()
     lengths = {lane.name: len(lane.latents) for lane in lanes}
     if len(lengths) != len(lanes):
         raise InputError("two lanes have one name")
@@ -89,7 +94,7 @@ def denoise(
         raise InputError("eta > 0 needs one generator for each image of every lane")
     _check_guidance(lanes, steps)
     times = base.schedule.timesteps(steps)
-    latents = {lane.name: lane.latents for lane in lanes}
+    latents = {lane.name: lane.latents.to(_wide(base)) for lane in lanes}
     looked: set[int] = set()
     batch: _Batch | None = None
     for step in range(start, steps):
@@ -184,8 +189,13 @@ def _predict(
 ) -> dict[tuple[str, Side], Tensor]:
     """The raw output of every row: {(lane, side): [image, c, h, w]}."""
     x = torch.cat([latents[row.lane] for row in batch.rows])
-    out = base.predict(x, t, batch.states, batch.pooled, call)
+    out = base.predict(x.to(base.dtype), t, batch.states, batch.pooled, call).to(x.dtype)
     return {(row.lane, row.side): out[row.span] for row in batch.rows}
+
+
+def _wide(base: Base) -> torch.dtype:
+    """The type of a trajectory: float32 at least, so that a step's small move is not rounded away."""
+    return torch.promote_types(base.dtype, torch.float32)
 
 
 def _guided(lane: Lane, outputs: Mapping[tuple[str, Side], Tensor]) -> Tensor:
@@ -220,6 +230,8 @@ def draw(
 
     Everything is checked before the first step: prompts, size, counts.
     """
+    if seeds and not (min(seeds) >= 0 and max(seeds) < SEEDS):
+        raise InputError(f"seeds {min(seeds)} to {max(seeds)}: they lie between 0 and 2^63 - 1")
     if len(prompts) != len(seeds) or not seeds or batch_size < 1:
         raise InputError(
             f"{len(prompts)} prompts, {len(seeds)} seeds, batches of {batch_size}: all must match, from 1 up"
@@ -234,7 +246,8 @@ def draw(
     for i, text in zip(range(0, len(seeds), batch_size), texts, strict=True):
         with torch.no_grad():
             draws = [torch.Generator().manual_seed(seed) for seed in seeds[i : i + batch_size]]
-            lane = Lane("main", draw_noise(shape, draws, text.states), text, uncond, guidance)
+            noise = draw_noise(shape, draws, torch.empty(0, device=base.device, dtype=_wide(base)))
+            lane = Lane("main", noise, text, uncond, guidance)
             done = finish(denoise(base, [lane], steps=steps, eta=eta, draws=draws, controls=controls))
             images = to_images(base.decode(done["main"]))
         yield from images

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from motif.errors import InputError, MissingModel
+from motif.files import read_json
 from motif.hub import out_of_reach, quiet
 from motif.text import Reader
 
@@ -41,22 +42,38 @@ def device_of(device: str | None) -> str:
     """The named device, or a GPU where there is one; InputError where this machine does not have it."""
     best = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        kind = torch.device(device or best).type
+        found = torch.device(device or best)
     except RuntimeError:
         raise InputError(f"device {device!r}: use cpu, cuda or cuda:1") from None
-    if kind == "cuda" and best != "cuda":
+    if found.type == "cuda" and best != "cuda":
         raise InputError(
             f"device {device!r}: torch {torch.__version__} finds no GPU on this machine; use cpu"
         )
+    last = torch.cuda.device_count() - 1 if found.type == "cuda" else 0
+    if (found.index or 0) > last:
+        raise InputError(f"device {device!r}: the last one here is {found.type}:{last}")
+    try:
+        if found.type == "meta":
+            raise NotImplementedError("it computes nothing")
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise InputError(
+            f"device {device!r}: not on this machine ({_first_line(error)}); use {best}"
+        ) from None
     return device or best
 
 
 def dtype_of(precision: str | None, device: str) -> torch.dtype:
     """The type of a precision's name; the default is fp32 on a CPU and bf16 elsewhere."""
-    precision = precision or ("fp32" if device == "cpu" else "bf16")
+    precision = precision or ("fp32" if torch.device(device).type == "cpu" else "bf16")
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r}: use fp32, fp16 or bf16")
     return PRECISIONS[precision]
+
+
+def precision_of(dtype: torch.dtype) -> str:
+    """A type's name as `--precision` spells it."""
+    return next((name for name, known in PRECISIONS.items() if known == dtype), str(dtype))
 
 
 def pipeline_parts(name: str, *, dtype: torch.dtype, device: str) -> dict[str, Any]:
@@ -106,9 +123,18 @@ def _parts(name: str, where: str, dtype: torch.dtype, *, local: bool) -> dict[st
         "scheduler": _scheduler(name, where, local=local),
         "empty_is_zero": bool(index.get("force_zeros_for_empty_prompt", False)),
     }
-    advice = Path(where) / "motif.json"
-    models["advice"] = json.loads(advice.read_text()) if advice.is_file() else {}
+    models["advice"] = _advice(Path(where) / "motif.json")
     return models
+
+
+def _advice(path: Path) -> dict[str, Any]:
+    """What a base's makers found to work; see `Base.of`."""
+    advice = read_json(path) if path.is_file() else {}
+    guidance, learn = advice.get("guidance", 7.5), advice.get("learn", {})
+    fits = isinstance(learn, dict) and all(isinstance(settings, dict) for settings in learn.values())  # pyright: ignore
+    if not fits or isinstance(guidance, bool) or not isinstance(guidance, int | float):
+        raise InputError(f'{path}: needs {{"guidance": number, "learn": {{method: {{setting: value}}}}}}')
+    return advice
 
 
 def _model_index(name: str, where: str, *, local: bool) -> dict[str, Any]:
@@ -121,10 +147,7 @@ def _model_index(name: str, where: str, *, local: bool) -> dict[str, Any]:
 
         with _missing(name, "model_index.json"):
             path = Path(hf_hub_download(where, "model_index.json", local_files_only=local))
-    try:
-        index: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+    index = read_json(path)
     for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         if not isinstance(index.get(part), list) or index[part][0] is None:
             raise InputError(
@@ -166,8 +189,15 @@ def _weights(
 ) -> Any:
     """One component; where the plain weights are not there, the fp16 variant. InputError where a weight is absent."""
     options: dict[str, Any] = {
-        "subfolder": part, "dtype": dtype, "local_files_only": local, "output_loading_info": True
+        "subfolder": part, "dtype": dtype, "local_files_only": local, "output_loading_info": True,
+        "use_safetensors": True,
     }  # fmt: skip
+    files = {path.suffix for path in Path(where, part).glob("*")}
+    if ".bin" in files and ".safetensors" not in files:
+        raise InputError(
+            f"{name}: {part} has .bin files alone, which are pickles: save it as .safetensors first "
+            "(motif never unpickles a base)"
+        )
     with _missing(name, part):
         try:
             model, info = load(where, **options)
@@ -220,7 +250,7 @@ def _single_file(name: str) -> dict[str, Any]:
         raise MissingModel(f"{name}: no such file")
     if path.suffix == ".ckpt":
         raise InputError(
-            f"{name} is a pickle: convert it to .safetensors first (motif never unpickles a model)"
+            f"{name} is a pickle: convert it to .safetensors first (motif never unpickles a base)"
         )
     folder, two = config_folder(path)
     kind: Any = StableDiffusionXLPipeline if two else StableDiffusionPipeline

@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from motif.attention import Site, open_seams
-from motif.errors import WrongBase
+from motif.attention import Seam, Site, open_seams
+from motif.errors import InputError, WrongBase
 from motif.text import Reader
 from motif.weights import Change
 
@@ -58,6 +58,15 @@ class Models:
                     f"{token} is {[tuple(part.shape) for part in parts]} (vectors, channels); "
                     f"{base}'s text encoders read {widths} channels"
                 )
+
+    def check_seams(self) -> None:
+        """InputError where somebody replaced a seam by another attention processor: controls would not be heard."""
+        processors = self.unet.attn_processors
+        lost = [name for name, processor in processors.items() if not isinstance(processor, Seam)]
+        if lost:
+            raise InputError(
+                f"{lost[0]} (+{len(lost) - 1} more) has another attention processor: load the base anew"
+            )
 
     @staticmethod
     def of(unet: Any, vae: Any, readers: Sequence[Reader], *, empty_is_zero: bool = False) -> Models:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -75,6 +76,10 @@ class Change:
     def __post_init__(self) -> None:
         if (self.dense is None) != (self.up is not None and self.down is not None):
             raise ValueError("a change is either dense, or up and down")
+        if self.up is not None and self.down is not None:
+            shapes = tuple(self.up.shape), tuple(self.down.shape)
+            if [len(shape) for shape in shapes] != [2, 2] or shapes[0][1] != shapes[1][0]:
+                raise ValueError(f"up {shapes[0]} and down {shapes[1]} have no product")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -101,13 +106,49 @@ class Change:
         return {name: part for name, part in parts.items() if part is not None}
 
 
-def signature(weights: Mapping[str, Tensor]) -> tuple[str, tuple[float, ...]]:
-    """(shape, norms): what tells one base from another.
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that holds a NaN or an infinity; None where there is none."""
+    return next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
 
-    `shape` is a hash of every name and shape (the architecture); `norms` are the Frobenius norms of up to 32 evenly
-    spaced weights, to be compared within a relative 1e-3, so that a base in float16 is known as itself.
+
+SAMPLE = 1 << 16
+"""So many numbers of a weight, at most, are projected."""
+
+SMALL = 1e-4
+"""Weights of a smaller root mean square are taken for so large: float16 has few digits below."""
+
+
+def signature(weights: Mapping[str, Tensor]) -> tuple[str, tuple[float, ...], tuple[float, ...]]:
+    """(shape, norms, signs): what tells one base from another; see `Origin.same_weights`.
+
+        shape     a hash of every name and shape (the architecture)
+        norms     ‖W‖ of up to 32 evenly spaced weights
+        signs     Σᵢ ±wᵢ / ‖w‖ of every weight, w its evenly spaced rows (at most 65,536 numbers)
+
+    The signs ± are a fixed random pattern, so that of W + Δ the last one differs by about ‖δ‖ / ‖w‖ whatever Δ is.
+    Sums are in float64 on the CPU, and rounded: they depend on the weights alone, not on device or threads.
     """
-    lines = [f"{name}{tuple(weight.shape)}" for name, weight in sorted(weights.items())]
+    names = sorted(weights)
+    lines = [f"{name}{tuple(weights[name].shape)}" for name in names]
     shape = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-    names = sorted(weights)[:: max(1, len(weights) // 32)][:32]
-    return shape, tuple(float(torch.linalg.vector_norm(weights[name].detach().float())) for name in names)
+    some = names[:: max(1, len(weights) // 32)][:32]
+    norms = (float(torch.linalg.vector_norm(weights[name].detach().cpu().double())) for name in some)
+    return shape, tuple(float(f"{norm:.6g}") for norm in norms), tuple(_sign(weights[name]) for name in names)
+
+
+def _sign(weight: Tensor) -> float:
+    """A weight's projection on the fixed signs, as a share of its norm."""
+    rows = torch.atleast_1d(weight.detach())[:: -(-weight.numel() // SAMPLE) or 1]
+    w = rows.flatten()[:SAMPLE].cpu().double()
+    norm = max(float(torch.linalg.vector_norm(w)), SMALL * max(len(w), 1) ** 0.5)
+    return round(float(w @ _signs()[: len(w)]) / norm, 4)
+
+
+@cache
+def _signs() -> Tensor:
+    """±1 by the counter i alone: a bit of the hash of i (splitmix64's last steps, in wrapping 64-bit integers)."""
+    i = torch.arange(1, SAMPLE + 1, dtype=torch.int64)
+    i = i * -0x61C8864680B583EB  # 2⁶⁴ / the golden ratio
+    for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):
+        i = (i ^ (i >> shift)) * factor
+    return (((i ^ (i >> 31)) & 1) * 2 - 1).double()

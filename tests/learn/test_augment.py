@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from motif.learn.augment import SMALL, ZOOMED, Placement, Resizing, place, valid
+from motif.learn.augment import IN_VIEW, SMALL, ZOOMED, Placement, Resizing, fitted, look, place, valid
 
 RECIPES = {"compvis": Resizing(), "diffusers": Resizing(zoom=0.34, shrink_middle=True, even=False)}
 
@@ -83,3 +83,71 @@ def test_a_flip_mirrors_and_a_zoom_crops() -> None:
     zoom = place(photo, Placement(80, top=-8, left=-8), 64)
     big = np.asarray(photo.resize((80, 80), Image.Resampling.BICUBIC), dtype=np.float32) / 127.5 - 1
     assert np.array_equal(zoom, big[8:72, 8:72])
+
+
+@given(side=st.integers(24, 520), recipe=st.sampled_from(sorted(RECIPES)), seed=st.integers(0, 10**6))
+def test_a_box_lies_on_the_canvas_and_a_zoom_covers_it(side: int, recipe: str, seed: int) -> None:
+    how = RECIPES[recipe].draw(side, np.random.default_rng(seed))
+    for start in (how.top, how.left):
+        if how.size > side:
+            assert start <= 0 and start + how.size >= side
+        else:
+            assert start >= 0 and start + how.size <= side
+
+
+def corner(size: int = 40) -> Image.Image:
+    """The mask of a small subject in the lower right corner of a 512 px photo."""
+    mask = Image.new("L", (512, 512))
+    mask.paste(255, (500 - size, 500 - size, 500, 500))
+    return mask
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_a_masked_photo_always_shows_its_subject(recipe: str) -> None:
+    """Most zooms miss a subject in the corner; the background never takes its place."""
+    resizing, mask, zooms = RECIPES[recipe], corner(), 0
+    assert any(valid(how, 512, 8, mask=mask).sum() == 0 for how in draws(resizing, 512, 40))
+    for seed in range(200):
+        how, cells = look(
+            resizing, 512, 8, np.random.default_rng(seed), mask=mask, border=recipe == "diffusers"
+        )
+        assert cells.sum() * 64 >= IN_VIEW * 0.95 * 40**2 * (how.size / 512) ** 2
+        assert cells.sum() * 64 <= 1.05 * 40**2 * (how.size / 512) ** 2, "background counts"
+        zooms += how.size > 512
+        assert (
+            look(resizing, 512, 8, np.random.default_rng(seed), mask=mask)[0] == how or recipe == "diffusers"
+        )
+    assert zooms > 0
+
+
+def test_a_subject_that_no_placement_shows_is_seen_whole() -> None:
+    zoom = Resizing(zoom=1.0)
+    tries = [look(zoom, 512, 8, np.random.default_rng(seed), mask=corner(1))[0] for seed in range(100)]
+    assert {how.size > 512 for how in tries} == {True, False}
+    assert all(how.whole(512) for how in tries if how.size <= 512)
+
+
+def test_a_photo_without_a_mask_is_placed_by_the_recipe_s_own_draws() -> None:
+    rng, mine = np.random.default_rng(3), np.random.default_rng(3)
+    for _ in range(20):
+        rng.random()
+        assert look(Resizing(), 512, 8, mine)[0] == Resizing().draw(512, rng)
+
+
+@pytest.mark.parametrize("crop", [True, False])
+def test_photos_are_kept_no_larger_than_the_largest_zoom_and_never_enlarged(crop: bool) -> None:
+    large, small = Image.new("RGB", (1500, 1100)), Image.effect_noise((101, 80), 90).convert("RGB")
+    assert fitted(large, 512, crop=crop).size == (717, 717)
+    kept = fitted(small, 512, crop=crop)
+    expected = small.crop((10, 0, 90, 80)) if crop else small
+    assert kept.tobytes() == expected.tobytes()
+
+
+def test_a_squashed_photo_is_resized_once_and_by_the_recipe_s_filter() -> None:
+    photo = Image.effect_noise((101, 80), 90).convert("RGB")
+    kept = fitted(photo, 64, crop=False, bilinear=True)
+    assert kept.size == (90, 80)
+    assert kept.tobytes() == photo.resize((90, 80), Image.Resampling.BILINEAR).tobytes()
+    once = np.asarray(photo.resize((512, 512), Image.Resampling.BILINEAR), dtype=np.float32) / 127.5 - 1
+    plain = place(fitted(photo, 512, crop=False, bilinear=True), Placement(512), 512, bilinear=True)
+    assert np.array_equal(plain, once)

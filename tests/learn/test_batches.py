@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import torch
 from PIL import Image
 
 from motif.attention import Call, Row
-from motif.learn import Examples
-from motif.learn.batches import Batches, StartDetached
-from motif.learn.custom_diffusion import RECIPES, _names, _rare  # pyright: ignore[reportPrivateUsage]
+from motif.errors import InputError
+from motif.learn import Examples, examples
+from motif.learn.batches import Batches, Shown, StartDetached
+from motif.learn.custom_diffusion import _names, _rare  # pyright: ignore[reportPrivateUsage]
 from motif.learn.prior import Prior
+from motif.learn.recipes import RECIPES
 from motif.learn.trained import Trained
 
 
@@ -32,17 +35,16 @@ def batches(
         if prior
         else Prior((), ())
     )
-    examples = Examples(photos, "photo of a <new1> cat")
+    shown = Examples(photos, "photo of a <new1> cat")
     return Batches(
         base,
-        examples,
+        Shown.all(base, shown, RECIPES["compvis"], base.size, masked=masked),
         pictures,
         RECIPES["compvis"],
         batch_size=2,
         seed=0,
         side=base.size,
         augment=augment,
-        masked=masked,
     )
 
 
@@ -136,3 +138,31 @@ def test_a_photo_s_mask_says_where_it_is_learned(
             size = picture.size
         Image.new("L", size, 255).save(mask)
     assert loss(tmp_path) == pytest.approx(loss(photos), rel=1e-6)
+
+
+def test_a_mask_outside_the_square_is_refused_by_name(base: Any, tmp_path: Path) -> None:
+    Image.new("RGB", (80, 40), "red").save(tmp_path / "a.png")
+    mask = Image.new("L", (80, 40))
+    mask.paste(255, (0, 0, 10, 40))
+    mask.save(tmp_path / "a-mask.png")
+    with pytest.raises(InputError, match=r"a\.png: its mask marks nothing"):
+        batches(base, tmp_path)
+    batches(base, tmp_path, masked=False)
+
+
+def test_photos_are_opened_once_and_not_kept_at_full_size(
+    base: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[weakref.ref[Any]] = []
+    read = examples.open_picture
+
+    def watched(path: Path) -> Any:
+        picture = read(path)
+        opened.append(weakref.ref(picture.image))
+        return picture
+
+    monkeypatch.setattr(examples, "open_picture", watched)
+    material = batches(base, photos)
+    assert len(opened) == len(material.photos) == 3
+    assert not any(ref() for ref in opened)
+    assert max(max(photo.image.size) for photo in material.photos) <= 1.4 * base.size + 1

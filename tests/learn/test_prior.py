@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,26 @@ import pytest
 from PIL import Image
 
 from motif.errors import InputError
-from motif.learn.prior import gather
+from motif.learn import examples
+from motif.learn.prior import Prior, find, gather, square
+
+
+def bring(base: Any, source: str, prompts: list[str], *, count: int = 200, **how: Any) -> Prior:
+    return gather(base, find(source, prompts, count=count, retrieve=bool(how.get("retrieve"))), **how)
+
+
+def captioned(folder: Path, *captions: str) -> str:
+    """A folder with a picture for each caption; "" is none."""
+    folder.mkdir(exist_ok=True)
+    for i, caption in enumerate(captions):
+        Image.new("RGB", (40, 40), (i * 50, 0, 90)).save(folder / f"{i}.png")
+        if caption:
+            (folder / f"{i}.txt").write_text(caption)
+    return str(folder)
 
 
 def test_none_is_empty(base: Any) -> None:
-    assert len(gather(base, "none", ["cat"])) == 0
+    assert len(bring(base, "none", ["photo of a cat"])) == 0
 
 
 def test_generated_pictures_are_kept_and_drawn_once(base: Any, tmp_path: Path) -> None:
@@ -24,21 +41,21 @@ def test_generated_pictures_are_kept_and_drawn_once(base: Any, tmp_path: Path) -
         "cache": tmp_path,
         "on_picture": lambda i, n: drawn.append((i, n)),
     }
-    first = gather(base, "generate", ["cat"], **settings)
+    first = bring(base, "generate", ["photo of a cat"], **settings)
     assert drawn == [(1, 3), (2, 3), (3, 3)]
     assert first.captions == ("photo of a cat",) * 3
-    second = gather(base, "generate", ["cat"], **settings)
+    second = bring(base, "generate", ["photo of a cat"], **settings)
     assert len(drawn) == 3, "drawn again"
     assert [a.tobytes() for a in first.images] == [b.tobytes() for b in second.images]
-    more = gather(base, "generate", ["cat"], **settings | {"count": 4})
+    more = bring(base, "generate", ["photo of a cat"], **settings | {"count": 4})
     assert drawn[3:] == [(1, 1)], "only the missing one is drawn"
     assert more.images[0].tobytes() == first.images[0].tobytes()
 
 
 def test_another_setting_or_class_is_another_picture(base: Any, tmp_path: Path) -> None:
-    gather(base, "generate", ["cat"], count=1, steps=2, cache=tmp_path)
-    gather(base, "generate", ["cat"], count=1, steps=3, cache=tmp_path)
-    gather(base, "generate", ["tea"], count=1, steps=2, cache=tmp_path)
+    bring(base, "generate", ["photo of a cat"], count=1, steps=2, cache=tmp_path)
+    bring(base, "generate", ["photo of a cat"], count=1, steps=3, cache=tmp_path)
+    bring(base, "generate", ["photo of a tea"], count=1, steps=2, cache=tmp_path)
     assert len(list(tmp_path.rglob("*.png"))) == 3
 
 
@@ -46,31 +63,32 @@ def test_a_folder_brings_its_own_captions(base: Any, tmp_path: Path) -> None:
     for i in range(3):
         Image.new("RGB", (40, 30), (i * 90, 0, 0)).save(tmp_path / f"{i}.png")
     (tmp_path / "1.txt").write_text("a grey cat on a wall")
-    found = gather(base, str(tmp_path), ["cat"], count=2)
+    found = bring(base, str(tmp_path), ["photo of a cat"], count=2)
     assert found.captions == ("photo of a cat", "a grey cat on a wall")
     assert {image.size for image in found.images} == {(base.size, base.size)}
 
 
 def test_captions_in_a_file_are_drawn(base: Any, tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("a cat\n\n  a photo of tea \n")
-    assert gather(base, str(tmp_path / "words.txt"), [], steps=1).captions == ("a cat", "a photo of tea")
+    assert bring(base, str(tmp_path / "words.txt"), [], steps=1).captions == ("a cat", "a photo of tea")
 
 
 @pytest.mark.parametrize(
-    ("source", "nouns", "word"), [("generate", [], "class word"), ("no/such/place", ["cat"], "use none")]
+    ("source", "nouns", "word"),
+    [("generate", [], "class word"), ("no/such/place", ["photo of a cat"], "use none")],
 )
 def test_bad_sources_say_what_to_do(base: Any, source: str, nouns: list[str], word: str) -> None:
     with pytest.raises(InputError, match=word):
-        gather(base, source, nouns)
+        bring(base, source, nouns)
 
 
 def test_an_empty_caption_file_and_an_empty_folder_are_refused(base: Any, tmp_path: Path) -> None:
     (tmp_path / "none.txt").write_text("\n\n")
     with pytest.raises(InputError, match="no caption"):
-        gather(base, str(tmp_path / "none.txt"), ["cat"])
+        bring(base, str(tmp_path / "none.txt"), ["photo of a cat"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty"):
-        gather(base, str(tmp_path / "empty"), ["cat"])
+        bring(base, str(tmp_path / "empty"), ["photo of a cat"])
 
 
 def test_retrieval_takes_the_nearest_captions_and_says_when_none_is_near(
@@ -80,32 +98,112 @@ def test_retrieval_takes_the_nearest_captions_and_says_when_none_is_near(
     for i, caption in enumerate(words):
         Image.new("RGB", (40, 40), (i * 90, 0, 0)).save(tmp_path / f"{i}.png")
         (tmp_path / f"{i}.txt").write_text(caption + " ")
-    found = gather(base, str(tmp_path), ["cat"], retrieve=str(clip_folder), threshold=-1.0)
-    near = gather(base, str(tmp_path), ["cat"], retrieve=str(clip_folder), threshold=-1.0, count=1)
+    found = bring(base, str(tmp_path), ["photo of a cat"], retrieve=str(clip_folder), threshold=-1.0)
+    near = bring(base, str(tmp_path), ["photo of a cat"], retrieve=str(clip_folder), threshold=-1.0, count=1)
     assert set(found.captions) <= set(words) and len(near) == 1 and near.captions[0] == found.captions[0]
     with pytest.raises(InputError, match="lower the threshold"):
-        gather(base, str(tmp_path), ["cat"], retrieve=str(clip_folder), threshold=1.01)
+        bring(base, str(tmp_path), ["photo of a cat"], retrieve=str(clip_folder), threshold=1.01)
 
 
 def test_retrieval_without_captions_ranks_the_pictures(base: Any, clip_folder: Path, tmp_path: Path) -> None:
     for i in range(3):
         Image.new("RGB", (40, 40), (i * 90, 200 - i * 90, 0)).save(tmp_path / f"{i}.png")
-    found = gather(base, str(tmp_path), ["cat"], retrieve=str(clip_folder))
-    again = gather(base, str(tmp_path), ["cat"], retrieve=str(clip_folder), count=2)
+    found = bring(base, str(tmp_path), ["photo of a cat"], retrieve=str(clip_folder))
+    again = bring(base, str(tmp_path), ["photo of a cat"], retrieve=str(clip_folder), count=2)
     assert len(found) == 3 and [a.tobytes() for a in again.images] == [a.tobytes() for a in found.images[:2]]
 
 
 def test_retrieval_needs_a_folder(base: Any, clip_folder: Path) -> None:
     with pytest.raises(InputError, match="folder of pictures"):
-        gather(base, "generate", ["cat"], retrieve=str(clip_folder))
+        bring(base, "generate", ["photo of a cat"], retrieve=str(clip_folder))
 
 
 def test_a_drawn_prior_is_shared_out_among_the_classes(base: Any) -> None:
-    captions = gather(base, "generate", ["cat", "tea"], count=3, steps=1).captions
+    captions = bring(base, "generate", ["photo of a cat", "photo of a tea"], count=3, steps=1).captions
     assert captions == ("photo of a cat", "photo of a tea", "photo of a cat")
 
 
 def test_uncaptioned_pictures_need_the_class_word(base: Any, tmp_path: Path) -> None:
     Image.new("RGB", (40, 40)).save(tmp_path / "0.png")
     with pytest.raises(InputError, match="class word"):
-        gather(base, str(tmp_path), [])
+        bring(base, str(tmp_path), [])
+
+
+def test_a_caption_that_is_the_class_prompt_is_a_caption(
+    base: Any, clip_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    place = captioned(tmp_path, "photo of a cat", "the dog on the beach, on the beach, on the beach", "")
+    how: dict[str, Any] = {"retrieve": str(clip_folder), "threshold": 0.9999}
+    assert bring(base, place, ["photo of a cat"], **how).captions == ("photo of a cat",)
+    assert '1 captions reach 0.9999 with "photo of a cat", and 1 are taken' in caplog.text
+    assert "1 are below, 1 pictures have no caption" in caplog.text
+    assert "the prior has 1 pictures, and 200 were asked for" in caplog.text
+
+
+def test_retrieval_asks_for_every_class_in_turn(base: Any, clip_folder: Path, tmp_path: Path) -> None:
+    both = ["photo of a cat", "photo of a dog"]
+    place = captioned(tmp_path, *["photo of a cat"] * 3, "photo of a dog")
+    found = bring(base, place, both, count=2, retrieve=str(clip_folder), threshold=0.99)
+    assert set(found.captions) == set(both)
+
+
+def test_a_word_is_no_folder_and_a_home_is_found(
+    base: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for word in ("none", "generate"):
+        captioned(tmp_path / word, "a lure")
+    assert len(bring(base, "none", [])) == 0
+    assert bring(base, "generate", ["a cat"], count=1, steps=1).captions == ("a cat",)
+    assert bring(base, "./generate", []).captions == bring(base, "~/generate", []).captions == ("a lure",)
+
+
+@pytest.mark.parametrize(("source", "count"), [("generate", -1), ("generate", 0), (".", 0), ("none", -1)])
+def test_too_few_pictures_are_refused(source: str, count: int) -> None:
+    with pytest.raises(InputError, match=f"prior_count is {count}: .*--prior none"):
+        find(source, ["a cat"], count=count)
+
+
+def test_captions_in_another_encoding_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_bytes("ein Kätzchen".encode("latin-1"))
+    with pytest.raises(InputError, match=r"words\.txt: not UTF-8"):
+        find(str(tmp_path / "words.txt"), [])
+
+
+def test_its_content_is_known_wherever_it_lies(tmp_path: Path) -> None:
+    def content(source: Path | str) -> str:
+        return find(str(source), ["photo of a cat"]).content()
+
+    place = tmp_path / "a"
+    captioned(place, "a cat", "")
+    before = content(place)
+    assert content(place.rename(tmp_path / "b")) == before
+    assert content("none") == "" != content("generate")
+    (tmp_path / "b/1.txt").write_text("a white cat")
+    named = content(tmp_path / "b")
+    Image.new("RGB", (40, 40), "white").save(tmp_path / "b/0.png")
+    assert len({before, named, content(tmp_path / "b")}) == 3
+
+
+def test_a_folder_is_opened_one_picture_at_a_time(
+    base: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+    read = examples.open_picture
+
+    def watched(path: Path) -> Any:
+        picture = read(path)
+        opened.append(weakref.ref(picture.image))
+        return picture
+
+    def squared(image: Any, side: int) -> Any:
+        alive.append(sum(ref() is not None for ref in opened))
+        return square(image, side)
+
+    monkeypatch.setattr(examples, "open_picture", watched)
+    monkeypatch.setattr("motif.learn.prior.square", squared)
+    assert len(bring(base, captioned(tmp_path, *"abcd"), [])) == 4
+    assert alive == [1] * 4 and not any(ref() for ref in opened)

@@ -336,7 +336,9 @@ def test_calibration_changes_the_latents_and_not_the_pictures(material: Material
     vae = build_vae(SIZES["tiny"].vae).eval()
     out = calibrated(vae, material.rgb, "cpu", noise=0.05)
     latents = encode_all(out, material.rgb, "cpu") * out.config.scaling_factor
-    assert latents.std().item() == pytest.approx(1, abs=0.05) and latents.mean((0, 2, 3)).abs().max() < 1e-3
+    assert (
+        latents.std().item() == pytest.approx(1, abs=0.05) and latents.mean((0, 2, 3)).abs().max() < 1e-2
+    )  # bf16 where it pays
     images = normalised(material.rgb[:4])
     with torch.no_grad():
         before = vae.decode(vae.encode(images).latent_dist.mean).sample

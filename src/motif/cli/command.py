@@ -13,6 +13,10 @@ import click
 from motif import methods
 from motif.cli.voice import Voice
 from motif.errors import InputError
+from motif.files import read_text
+
+DEBUG = "motif.debug"
+"""Where a command tells `main` that --debug was asked for, in words or in a file."""
 
 WIDTH = {"max_content_width": 110, "help_option_names": ["-h", "--help"]}
 
@@ -30,6 +34,7 @@ class Command(click.Command):
         """Run the command's function with its voice, its log on stderr."""
         flags = {name: bool(ctx.params.pop(name, False)) for name in ("json", "quiet", "debug")}
         voice = ctx.params["voice"] = Voice(**flags)
+        ctx.meta[DEBUG] = voice.debug
         with voice.logging():
             return super().invoke(ctx)
 
@@ -50,10 +55,8 @@ def _read(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not TOML: {error}") from None
     known = {
         parameter.name or "": parameter for parameter in ctx.command.params if parameter.name != "config"
@@ -66,7 +69,8 @@ def _read(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
         name = key if key in known else spelled[key]
         if isinstance(value, dict):
             raise InputError(f"{path}: {key} is a table: write settings as name = value, without [sections]")
-        found[name] = _words(value)
+        several = known[name].multiple or known[name].nargs != 1
+        found[name] = _words([value] if several and not isinstance(value, list) else value)
     ctx.default_map = found
 
 

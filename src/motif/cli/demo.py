@@ -21,7 +21,9 @@ METRICS = ("clip-i", "dino-i", "clip-t")
 @click.option(
     "--steps", type=click.IntRange(min=1), help="Training steps; the default is pocket's own advice."
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of training.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of training, 0 or more."
+)
 def demo(voice: Voice, output: Path, concept: str, steps: int | None, seed: int) -> None:
     """Learn a concept on the embedded base, draw it in new places, score it, and write a report page.
 

@@ -101,8 +101,9 @@ def concept_bytes(base: Base, values: Mapping[str, Any]) -> int:
 
 def run_bytes(base: Base, values: Mapping[str, Any], advice: Mapping[str, Any]) -> int:
     """About what a run writes: the concept, its state (values and two moments), and a concept per checkpoint."""
-    steps = int(values.get("steps") or advice.get("steps") or STEPS)
-    checkpoints = math.ceil(steps / max(int(values.get("checkpoint_every") or steps), 1))
+    steps = next(int(n) for n in (values.get("steps"), advice.get("steps"), STEPS) if n is not None)
+    every = values.get("checkpoint_every")
+    checkpoints = math.ceil(steps / max(int(steps if every is None else every), 1))
     return concept_bytes(base, values) * (1 + 3 + max(checkpoints, 1))
 
 

@@ -6,7 +6,8 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import click
 from motif import methods as tables
 from motif.cli.command import Command
 from motif.cli.voice import Voice, aligned, tree
-from motif.errors import MotifError
+from motif.errors import InputError, MotifError
 
 if TYPE_CHECKING:
     from motif.learn.survey import Survey
@@ -32,21 +33,43 @@ if TYPE_CHECKING:
 def check(voice: Voice, photos: str, prompt: str | None, resolution: int | None) -> None:
     """Look at photos before learning: every file, its fate, and why.
 
-    With a PROMPT, that and the captions are checked too. Exits 2 where nothing is usable.
+    With a PROMPT, that and the captions are checked too. Exits 2 where no photo is usable, or the prompt or
+    a caption is not.
     """
-    from motif.learn.examples import Examples
     from motif.learn.survey import survey
 
     looked = survey(photos, resolution=resolution)
-    rows = {"place": looked.place, "used": len(looked.used), "notices": looked.notices}
-    voice.result({**rows, "files": [file.row() for file in looked.files]}, _survey_text(looked))
+    faults = [] if prompt is None else prompt_faults(looked, prompt)
+    rows = {"place": looked.place, "used": len(looked.used), "notices": looked.notices, "problems": faults}
+    voice.result({**rows, "files": [file.row() for file in looked.files]}, _survey_text(looked, faults))
     sys.stdout.flush()
     looked.require_used()
-    if prompt is not None:
-        Examples(photos, prompt)
+    if faults:
+        more = f" (and {len(faults) - 1} more, listed above)" if len(faults) > 1 else ""
+        raise InputError(f"{faults[0]}{more}")
 
 
-def _survey_text(looked: Survey) -> str:
+def prompt_faults(looked: Survey, prompt: str) -> list[str]:
+    """What is wrong with the prompt; where nothing is, what is wrong with each caption."""
+    from motif.learn.examples import Examples
+    from motif.learn.survey import File
+
+    def fault(file: File) -> str:
+        try:
+            Examples(replace(looked, files=(file,), notices=()), prompt)
+        except InputError as error:
+            return str(error)
+        return ""
+
+    if own := fault(
+        File(Path(looked.place), "used")
+    ):  # a photo without a caption: the prompt alone is looked at
+        return [own]
+    found = [(f"the caption of {file.path}", text) for file in looked.used if (text := fault(file))]
+    return [text if text.startswith(where) else f"{where}: {text}" for where, text in found]
+
+
+def _survey_text(looked: Survey, faults: Sequence[str]) -> str:
     lines: list[str] = list(looked.notices)
     width = max((len(file.path.name) for file in looked.files), default=0)
     for file in looked.files:
@@ -56,6 +79,7 @@ def _survey_text(looked: Survey) -> str:
         lines += [f"{'':8}   {note}" for note in file.notes]
         lines += [f'{"":8}   "{file.caption}"'] if file.caption else []
     counts = {fate: len(looked.of(fate)) for fate in ("used", "refused", "skipped")}
+    lines += [f"problem: {fault}" for fault in faults]
     return "\n".join([*lines, ", ".join(f"{n} {fate}" for fate, n in counts.items()) + f": {looked.place}"])
 
 

@@ -11,10 +11,12 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from motif.cli.app import app
+from motif.cli.command import DEBUG
 from motif.errors import MotifError
 from motif.files import reason, tells_full_disk
 
@@ -25,19 +27,20 @@ NOT_OURS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; nothing is raised."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in arguments
+    debug, told = "--debug" in arguments, dict[str, Any]()
     try:
         with warnings.catch_warnings():
             if not debug:
                 warnings.simplefilter("ignore")  # libraries' remarks to their own users
             with app.make_context("motif", arguments) as context:
+                told = context.meta
                 app.invoke(context)
             sys.stdout.flush()
         return 0
     except BrokenPipeError:
         return _pipe_closed()
     except BaseException as error:
-        if debug and not isinstance(error, click.exceptions.Exit | SystemExit):
+        if (debug or told.get(DEBUG)) and not isinstance(error, click.exceptions.Exit | SystemExit):
             traceback.print_exc()
         return _explain(error)
 

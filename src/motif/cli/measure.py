@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from motif.cli.sample import RECORD
 from motif.cli.voice import Voice, aligned, tree
 from motif.errors import InputError
 from motif.features.pictures import gather
+from motif.files import read_json, read_text
 from motif.images import open_picture
 from motif.methods import Method
 
@@ -64,8 +64,8 @@ def record_of(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return read_json(path)
+    except InputError:
         raise InputError(
             f"{path}: not a record of `motif sample`: remove it to score every picture beside it"
         ) from None
@@ -125,7 +125,7 @@ def prompts_of(given_prompts: str | None, images: Path) -> str | list[str]:
     if path.suffix == ".txt":
         if not path.is_file():
             raise InputError(f"{path}: no such file of prompts")
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in read_text(path).splitlines() if line.strip()]
     return given_prompts
 
 

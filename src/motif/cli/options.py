@@ -51,6 +51,9 @@ ALWAYS = {
 }
 """Help for parameters that mean the same everywhere, where a docstring does not say."""
 
+BOUNDED: Mapping[str, dict[str, Any]] = {"seed": {"type": click.IntRange(min=0)}}
+"""click's keywords for parameters whose name says more than their type."""
+
 SIMPLE: Mapping[Any, Any] = {
     int: click.INT,
     float: Number(),
@@ -70,7 +73,7 @@ def options(function: Callable[..., Any], *, hidden: Iterable[str] = ()) -> list
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name in out:
             continue
-        kind = option_type(annotation(function, parameter))
+        kind = BOUNDED.get(parameter.name) or option_type(annotation(function, parameter))
         if kind is not None:
             found.append(
                 _option(parameter, kind, documented.get(parameter.name) or ALWAYS.get(parameter.name, ""))

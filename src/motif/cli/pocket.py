@@ -48,7 +48,7 @@ def pocket() -> None:
 @click.option(
     "--count", default=20000, show_default=True, type=click.IntRange(min=1), help="How many pictures."
 )
-@click.option("--seed", default=0, show_default=True, help="Which world.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Which world.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; the default is one per core.")
 @click.option("--samples", default=16, show_default=True, type=click.IntRange(min=1), help="Rays per pixel.")
 def render(voice: Voice, shards: Path, count: int, seed: int, workers: int | None, samples: int) -> None:

@@ -46,6 +46,9 @@ def sampler(name: str, method: Method) -> Command:
         (prepare if single else prepare_folder)(output, needs=needed(base, chosen))
         if sheet:
             prepare(sheet, needs=needed(base, chosen))
+        chosen |= {
+            side: value for side, value in defaults(base).items() if side in names and side not in chosen
+        }
         images = function(base, prompt, **chosen)
         first = int(chosen.get("seed", 0))
         files = [output] if single else [output / f"{first + i:04d}.png" for i in range(len(images))]
@@ -59,6 +62,7 @@ def sampler(name: str, method: Method) -> Command:
             "base": base.name,
             "wear": list(values["wear"]),
             "settings": chosen,
+            **made_with(base),
             "pictures": [{"file": path.name, "seed": first + i} for i, path in enumerate(files)],
         }
         if not single:
@@ -79,9 +83,32 @@ def sampler(name: str, method: Method) -> Command:
     return Command(name, callback=run, params=parameters, help=text, short_help=method.summary)
 
 
+def defaults(base: Base) -> dict[str, Any]:
+    """What a base says where the user does not."""
+    return {"guidance": base.guidance, "height": base.size, "width": base.size}
+
+
+def made_with(base: Base) -> dict[str, Any]:
+    """What a record needs beside the settings, so that the same pictures can be drawn again."""
+    from motif.loading import precision_of
+    from motif.versions import versions
+
+    worn = [
+        {"tokens": list(c.tokens), "method": c.record.method, "fingerprint": c.fingerprint}
+        for c in base.concepts
+    ]
+    return {
+        "precision": precision_of(base.dtype),
+        "device": str(base.device),
+        "base_fingerprint": base.origin.fingerprint,
+        "concepts": worn,
+        "versions": versions(),
+    }
+
+
 def needed(base: Base, chosen: Mapping[str, Any]) -> int:
     """Bytes that the pictures take at most: a PNG of noise is as large as its pixels."""
-    height, width = (int(chosen.get(side) or base.size) for side in ("height", "width"))
+    height, width = (int(chosen.get(side, base.size)) for side in ("height", "width"))
     return max(LEAST, int(chosen.get("n", 1)) * height * width * 3)
 
 

@@ -109,8 +109,10 @@ def load_model(files: Files, kind: str, device: str) -> Any:
     try:
         with quiet():
             model, report = reader.from_pretrained(
-                files.folder, local_files_only=True, dtype=torch.float32, output_loading_info=True, **extra
-            )
+                files.folder, local_files_only=True, dtype=torch.float32, output_loading_info=True,
+                weights_only=True,  # a .bin (the paper's CLIP has no other file) is read as tensors and nothing else
+                **extra,
+            )  # fmt: skip
     except Exception as error:  # each of transformers, safetensors and torch has its own way to say so
         raise MissingModel(
             f"{files.folder}: cannot be read ({str(error).strip().splitlines()[0]}); {files.fetch}"

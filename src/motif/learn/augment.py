@@ -6,20 +6,30 @@ Card 1.5; Kumari et al. 2023, appendix. With S the picture's side and r a drawn 
     2/3 of the draws: r in [S/3, S]
         r < 0.6 S     paste r x r on a grey S x S canvas               "a far away " | "very small "   mask: the box
         else          the whole picture                                                                mask: all ones
+
+Ours beyond the card: where a photo has a mask of its subject, a placement that misses the subject is drawn anew.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image, Resampling
 
 ZOOMED = ("zoomed in ", "close up ")
 SMALL = ("a far away ", "very small ")
+LARGEST = 1.4
+"""The largest zoom, in sides of the canvas."""
+
+IN_VIEW = 0.25
+"""The least share of a photo's subject, by area, that counts in a placement of it."""
+
+TRIES = 16
 
 
 @dataclass(frozen=True)
@@ -57,12 +67,15 @@ class Resizing:
     flip: float = 0.5
 
     def draw(self, side: int, rng: np.random.Generator) -> Placement:
-        """One placement on a canvas of that side."""
+        """One placement on a canvas of that side.
+
+        Corners are drawn where the card draws centres: the same for even sizes, and odd ones stay on the canvas.
+        """
         if rng.random() < self.zoom:
-            size = self._round(int(rng.integers(int(1.2 * side), int(1.4 * side))))
+            size = self._round(int(rng.integers(int(1.2 * side), int(LARGEST * side))))
             prefix = ZOOMED[int(rng.integers(2))]
-            row, column = (int(x) for x in rng.integers(side // 2, size - side // 2 + 1, 2))
-            top, left, boxed = side // 2 - row, side // 2 - column, False
+            top, left = (-int(x) for x in rng.integers(0, size - side + 1, 2))
+            boxed = False
         else:
             size = min(self._round(int(rng.integers(side // 3, side + 1))), side)
             small = size < 0.6 * side
@@ -70,14 +83,47 @@ class Resizing:
             boxed = small or (self.shrink_middle and size < side)
             if not boxed:
                 size = side
-            row, column = (int(x) for x in rng.integers(size // 2, side - size // 2 + 1, 2))
-            top, left = row - size // 2, column - size // 2
-            if not boxed:
-                top = left = 0
+            top, left = (int(x) for x in rng.integers(0, side - size + 1, 2))
         return Placement(size, top, left, bool(rng.random() < self.flip), prefix, boxed)
 
     def _round(self, size: int) -> int:
         return size + size % 2 if self.even else size
+
+
+def look(
+    resizing: Resizing,
+    side: int,
+    factor: int,
+    rng: np.random.Generator,
+    *,
+    augment: bool = True,
+    border: bool = False,
+    mask: Image | None = None,
+) -> tuple[Placement, np.ndarray]:
+    """How a step sees one photo, and the latent cells of it that count (`valid`).
+
+    Where the photo has a mask, the placement is drawn anew until IN_VIEW of the subject counts; after TRIES it is the
+    whole picture.
+    """
+    plain = Placement(side, flip=bool(rng.random() < resizing.flip))
+    subject = 0.0 if mask is None else float(np.asarray(mask.convert("L")).mean()) / 255  # share of the photo
+    for _ in range(TRIES if augment else 0):
+        placement = resizing.draw(side, rng)
+        cells = valid(placement, side, factor, border=border, mask=mask)
+        if mask is None or cells.sum() * factor**2 >= IN_VIEW * subject * placement.size**2:
+            return placement, cells
+    return plain, valid(plain, side, factor, border=border, mask=mask)
+
+
+def fitted(photo: Image, side: int, *, crop: bool, bilinear: bool = False) -> Image:
+    """What placements are made from: the centre square of a photo, or all of it, to be squashed; no larger than the
+    largest zoom, and never enlarged."""
+    width, height, cap = *photo.size, math.ceil(LARGEST * side)
+    edge = min(width, height)
+    left, top = ((width - edge) // 2, (height - edge) // 2) if crop else (0, 0)
+    right, bottom = (left + edge, top + edge) if crop else (width, height)
+    size = min(right - left, cap), min(bottom - top, cap)
+    return photo.resize(size, _filter(bilinear), box=(left, top, right, bottom))
 
 
 def place(photo: Image, placement: Placement, side: int, *, bilinear: bool = False) -> np.ndarray:
@@ -91,8 +137,9 @@ def valid(
     """The mask [side / factor, side / factor] of latent cells that count.
 
     Those that the photo fills: a box loses about one cell on every side; `border` trims the whole picture by a cell too
-    ([HF]; never a zoom). With the photo's own `mask` (white is the subject), a cell counts by the share of it that the
-    subject covers. It never becomes empty: a far away object on a small canvas would divide by zero.
+    ([HF]; never a zoom). They never become none: a far away object on a small canvas would divide by zero. With the
+    photo's own `mask` (white is the subject), a cell counts by the share of it that the subject covers, and none does
+    where the placement misses the subject.
     """
     cells = side // factor
     filled = np.ones((cells, cells), dtype=np.float32)
@@ -107,24 +154,27 @@ def valid(
     if mask is None:
         return filled
     subject = _placed(mask.convert("RGB"), placement, side, outside=0.0)[..., 0] / 255
-    covered = filled * subject[: cells * factor, : cells * factor].reshape(cells, factor, cells, factor).mean(
-        (1, 3)
-    )
-    return covered if covered.sum() >= 1 else filled
+    subject = subject[: cells * factor, : cells * factor].reshape(cells, factor, cells, factor)
+    return filled * subject.mean((1, 3))
 
 
 def _placed(
     photo: Image, placement: Placement, side: int, *, outside: float = 127.5, bilinear: bool = False
 ) -> np.ndarray:
     """The canvas [side, side, 3] in 0..255."""
-    from PIL import Image as pillow
     from PIL import ImageOps
 
     photo = ImageOps.mirror(photo) if placement.flip else photo
-    method = pillow.Resampling.BILINEAR if bilinear else pillow.Resampling.BICUBIC
-    pixels = np.asarray(photo.resize((placement.size, placement.size), method), dtype=np.float32)
+    resized = photo.resize((placement.size, placement.size), _filter(bilinear))
+    pixels = np.asarray(resized, dtype=np.float32)
     canvas = np.full((side, side, 3), outside, dtype=np.float32)
     top, left = max(placement.top, 0), max(placement.left, 0)
     cut = pixels[max(-placement.top, 0) :, max(-placement.left, 0) :][: side - top, : side - left]
     canvas[top : top + cut.shape[0], left : left + cut.shape[1]] = cut
     return canvas
+
+
+def _filter(bilinear: bool) -> Resampling:
+    from PIL.Image import Resampling
+
+    return Resampling.BILINEAR if bilinear else Resampling.BICUBIC

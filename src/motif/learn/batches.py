@@ -8,6 +8,7 @@ once; equal captions of a batch are encoded once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,25 +19,17 @@ from torch import Tensor
 
 from motif.attention import Call, Control, Row, Site
 from motif.base import Base
-from motif.learn.augment import Placement, Resizing, place, valid
+from motif.errors import InputError
+from motif.learn.augment import Placement, fitted, look, place, valid
 from motif.learn.examples import Examples
 from motif.learn.prior import Prior
+from motif.learn.recipes import Recipe
 from motif.text import Text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """What differs between the three published codes (card 1.9)."""
-
-    resizing: Resizing
-    crop: bool  # centre square crop of the photos; else they are squashed
-    border: bool  # the mask of a whole picture loses a cell all around
-    bilinear: bool  # the filter that resizes photos; else bicubic
-    target_weight: float  # of the photos' term against the prior's, per element
-    max_norm: float | None
+log = logging.getLogger("motif")
 
 
 class StartDetached(Control):
@@ -46,6 +39,41 @@ class StartDetached(Control):
         if site.kind != "cross":
             return k, v
         return torch.cat([k[:, :1].detach(), k[:, 1:]], 1), torch.cat([v[:, :1].detach(), v[:, 1:]], 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A photo as a run keeps it: no larger than its largest zoom, with its mask where only the subject is learned."""
+
+    image: Image
+    mask: Image | None
+    caption: str
+
+    @staticmethod
+    def all(base: Base, examples: Examples, recipe: Recipe, side: int, *, masked: bool) -> tuple[Shown, ...]:
+        """The photos, each opened once. InputError where a mask marks nothing of what is learned.
+
+        Args:
+            side: Of the square pictures to train on, in pixels.
+            masked: Where a photo has a mask, only its subject counts.
+        """
+        found, unused = list[Shown](), False
+        for photo in examples.photos:
+            picture = photo.picture
+            image = fitted(picture.image, side, crop=recipe.crop, bilinear=recipe.bilinear)
+            mask = fitted(picture.mask, side, crop=recipe.crop) if masked and picture.mask else None
+            if not valid(Placement(side), side, base.latent_factor, border=recipe.border, mask=mask).any():
+                raise InputError(
+                    f"{photo.path}: its mask marks nothing in the square that is learned: crop the photo around its "
+                    "subject, or learn whole photos (--no-masked)"
+                )
+            found.append(Shown(image, mask, photo.caption))
+            unused |= picture.mask is not None and not masked
+        if unused:
+            log.info(
+                "some photos have masks, and whole photos are learned: --masked learns the subjects alone"
+            )
+        return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +90,7 @@ class Batches:
     def __init__(
         self,
         base: Base,
-        examples: Examples,
+        photos: Sequence[Shown],
         prior: Prior,
         recipe: Recipe,
         *,
@@ -70,15 +98,14 @@ class Batches:
         seed: int,
         side: int,
         augment: bool,
-        masked: bool,
     ) -> None:
         """Everything that does not change over the run is computed here: the prior's latents, both ways round, and the
         text of its captions.
 
         Args:
             side: Of the square pictures to train on, in pixels.
-            masked: Where a photo has a mask, only its subject counts.
         """
+        self.photos, self.factor = tuple(photos), base.latent_factor
         self.recipe, self.batch_size, self.seed, self.side, self.augment = (
             recipe,
             batch_size,
@@ -86,10 +113,6 @@ class Batches:
             side,
             augment,
         )
-        self.photos = [_fitted(photo.image, side, crop=recipe.crop) for photo in examples.photos]
-        masks = [photo.mask if masked else None for photo in examples.photos]
-        self.masks = [mask and _fitted(mask, side, crop=recipe.crop) for mask in masks]
-        self.captions = [photo.caption for photo in examples.photos]
         self.prior_captions = prior.captions
         whole = [(Placement(side), Placement(side, flip=True))] * len(prior)
         self.prior_latents = [
@@ -112,8 +135,9 @@ class Batches:
         n, count = self.batch_size, len(self.prior_captions)
         photos = rng.choice(len(self.photos), n, replace=n > len(self.photos))
         priors = rng.choice(count, n, replace=n > count) if count else np.zeros(0, dtype=int)
-        views = [(int(i), self._drawn(rng)) for i in photos]
-        captions = [how.prefix + self.captions[i] for i, how in views]
+        looks = [self._look(int(i), rng) for i in photos]
+        views = [(int(i), how) for i, (how, _) in zip(photos, looks, strict=True)]
+        captions = [how.prefix + self.photos[i].caption for i, how in views]
         flips = rng.random(len(priors)) < 0.5
         latents = self._encoded(dressed, views)
         latents += [self.prior_latents[int(i)][int(flip)] for i, flip in zip(priors, flips, strict=True)]
@@ -131,25 +155,20 @@ class Batches:
         x_t = dressed.schedule.noise(x0, eps, t)
         out = dressed.predict(x_t.to(dressed.dtype), t.to(x_t.device), states, pooled, call)
         error = (out.float() - dressed.schedule.target(x0, eps, t)).square()
-        mask = torch.stack([torch.from_numpy(self._mask(i, how, dressed)) for i, how in views]).to(x0)[
-            :, None
-        ]
+        mask = torch.from_numpy(np.stack([cells for _, cells in looks])).to(x0)[:, None]
         target = (error[:n] * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)) / x0.shape[1]
         kept = prior_weight * error[n:].mean() if count else 0.0
         return self.recipe.target_weight * target.mean() + kept
 
-    def _drawn(self, rng: np.random.Generator) -> Placement:
-        """How a step sees one photo."""
-        resizing = self.recipe.resizing
-        plain = Placement(self.side, flip=bool(rng.random() < resizing.flip))
-        return resizing.draw(self.side, rng) if self.augment else plain
-
-    def _mask(self, index: int, how: Placement, base: Base) -> np.ndarray:
-        """The latent cells of a placed photo that count."""
-        return valid(how, self.side, base.latent_factor, border=self.recipe.border, mask=self.masks[index])
+    def _look(self, index: int, rng: np.random.Generator) -> tuple[Placement, np.ndarray]:
+        """How a step sees one photo, and the latent cells of it that count."""
+        return look(
+            self.recipe.resizing, self.side, self.factor, rng,
+            augment=self.augment, border=self.recipe.border, mask=self.photos[index].mask,
+        )  # fmt: skip
 
     def _canvas(self, index: int, how: Placement) -> np.ndarray:
-        return place(self.photos[index], how, self.side, bilinear=self.recipe.bilinear)
+        return place(self.photos[index].image, how, self.side, bilinear=self.recipe.bilinear)
 
     def _encoded(self, base: Base, views: Sequence[tuple[int, Placement]]) -> list[Latents]:
         """The latents of photos as placed: those of whole photos are there, the others go through the VAE together."""
@@ -168,14 +187,6 @@ class Batches:
         return states, torch.cat(
             [text.pooled[photos], *(pooled[None] for _, pooled in kept if pooled is not None)]
         )
-
-
-def _fitted(photo: Image, side: int, *, crop: bool) -> Image:
-    """The largest centred square of a photo, or the whole squashed; augmentation resizes it from here."""
-    from PIL import ImageOps
-
-    edge = max(side, min(photo.size))
-    return ImageOps.fit(photo, (edge, edge)) if crop else photo.resize((edge, edge))
 
 
 def _posteriors(base: Base, canvases: Sequence[np.ndarray]) -> list[Latents]:

@@ -13,6 +13,7 @@ prior captions are computed once, and equal captions of a batch are encoded once
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,13 +27,14 @@ from motif.concept import Concept, Record
 from motif.errors import InputError
 from motif.images import grid
 from motif.lanes import draw
-from motif.learn.augment import Resizing
-from motif.learn.batches import Batches, Recipe
+from motif.learn.batches import Batches, Shown
 from motif.learn.examples import Examples, check_token
 from motif.learn.fit import Progress, advised, fit
-from motif.learn.prior import Prior, gather
+from motif.learn.prior import Prior, Source, find, gather
+from motif.learn.recipes import RECIPES
 from motif.learn.run import Run
 from motif.learn.trained import Trained
+from motif.tokens import TOKEN
 from motif.versions import versions
 from motif.weights import is_cross, is_cross_kv, select
 
@@ -50,24 +52,6 @@ HANDLED = ("base", "examples", "folder", "resume", "on_progress", "on_picture")
 TRAINABLE = {"crossattn_kv": is_cross_kv, "crossattn": is_cross}
 
 
-RECIPES = {
-    "compvis": Recipe(Resizing(), crop=True, border=False, bilinear=False, target_weight=1.0, max_norm=None),
-    "adobe-diffusers": Recipe(
-        Resizing(flip=0.0), crop=False, border=False, bilinear=True, target_weight=4.0, max_norm=1.0
-    ),
-    "diffusers": Recipe(
-        Resizing(zoom=0.34, shrink_middle=True, even=False, flip=0.0),
-        crop=False,
-        border=True,
-        bilinear=True,
-        target_weight=4.0,
-        max_norm=1.0,
-    ),
-}
-"""[CV] gave the paper's numbers; [OD] and [HF] weigh the photos four times the prior (their masked sum is not
-divided by the latent's channels)."""
-
-
 def custom_diffusion(
     base: Base,
     examples: Examples,
@@ -81,6 +65,7 @@ def custom_diffusion(
     prior_count: int | None = None,
     prior_steps: int | None = None,
     prior_weight: float = 1.0,
+    class_prompt: Sequence[str] = (),
     retrieve: bool = False,
     retrieve_threshold: float = 0.85,
     retrieve_encoder: str = "",
@@ -106,13 +91,16 @@ def custom_diffusion(
     Args:
         steps: Training steps (paper: 250 for one concept).
         batch_size: Photos per step; as many prior pictures come with them (paper: 4 + 4).
-        lr: Base learning rate (paper: 1e-5).
-        token_lr: The new token's base learning rate (paper: the same as lr).
+        lr: Base learning rate (paper: 1e-5); 0 learns the token alone.
+        token_lr: The new token's base learning rate (paper: the same as lr); 0 leaves it as it starts.
         scale_lr: Multiply rates by the total batch, prior included (paper: 1e-5 x 8 = 8e-5).
         prior: none, generate, a folder of pictures, or a .txt file of captions.
         prior_count: How many prior pictures (paper: 200).
         prior_steps: Denoising steps of a generated prior picture (paper: 50).
         prior_weight: Weight of the prior's term.
+        class_prompt: What the prior shows: drawn by it, retrieved by it, the caption of pictures without one. The
+            default is the recipe's for every class word: "photo of a NOUN" (compvis), the bare word elsewhere and
+            for a style.
         retrieve: Take from the prior folder only what CLIP finds nearest to the class prompt.
         retrieve_threshold: The least cosine of a retrieved caption with the class prompt (paper: 0.85).
         retrieve_encoder: The CLIP that retrieves: pocket, paper (ViT-B/32), a transformers folder or a hub id; the
@@ -136,32 +124,32 @@ def custom_diffusion(
     given = {k: v for k, v in locals().items() if k not in HANDLED}
     settings = advised(base, "custom-diffusion", PAPER, given)
     use: Any = SimpleNamespace(**settings)
-    use.token_lr = settings["token_lr"] = use.token_lr or use.lr
-    side = use.resolution or base.size
-    nouns = dict(examples.nouns)
+    use.token_lr = settings["token_lr"] = use.lr if use.token_lr is None else use.token_lr
+    use.class_prompt = settings["class_prompt"] = _class_prompts(use, examples)
+    side, chosen = use.resolution or base.size, RECIPES[recipe]
     shown = [*previews] or [examples.prompt]
     run = _run(use, folder, resume, shown, side)
     values = _checked(base, examples, use, side)
     values.on(base).read(shown)  # a preview prompt with an unknown token fails here, not at step 50
-    settings["photos"] = examples.record()
-    record = Record("custom-diffusion", base.origin, nouns, examples.prompt, settings, versions())
-    run.check(record)
-    pictures = _prior(base, use, list(dict.fromkeys(filter(None, nouns.values()))), folder, on_picture)
-    chosen = RECIPES[recipe]
+    source = find(use.prior, use.class_prompt, count=use.prior_count, retrieve=retrieve)
+    settings |= {"photos": examples.record(), "prior_content": source.content()}
+    settings |= {"masks": examples.masks()} if masked else {}
+    record = Record(
+        "custom-diffusion", base.origin, dict(examples.nouns), examples.prompt, settings, versions()
+    )
+    run.check(record, use.steps)
+    photos = Shown.all(base, examples, chosen, side, masked=masked)
     batches = Batches(
         base,
-        examples,
-        pictures,
+        photos,
+        _prior(base, source, use, folder, on_picture),
         chosen,
         batch_size=use.batch_size,
         seed=seed,
         side=side,
         augment=augment,
-        masked=masked,
     )
-    if not masked and any(photo.mask for photo in examples.photos):
-        log.info("some photos have masks, and whole photos are learned: --masked learns the subjects alone")
-    total = use.batch_size * (2 if len(pictures) else 1) if scale_lr else 1
+    total = use.batch_size * (2 if batches.prior_captions else 1) if scale_lr else 1
     log.info("learning rate %.3g, the token's %.3g (x %d)", use.lr * total, use.token_lr * total, total)
     for progress in fit(
         base,
@@ -188,34 +176,48 @@ def _run(use: Any, folder: Path | None, resume: bool, shown: Sequence[str], side
 
 def _checked(base: Base, examples: Examples, use: Any, side: int) -> Trained:
     """The values to train, once everything that can be wrong with the settings has been looked at."""
-    if min(use.steps, use.batch_size, use.lr, use.token_lr) <= 0:
-        numbers = ", ".join(
-            f"{name} {getattr(use, name)}" for name in ("steps", "batch_size", "lr", "token_lr")
+    if min(use.steps, use.batch_size) < 1:
+        raise InputError(f"steps {use.steps}, batch_size {use.batch_size}: both must be positive")
+    if min(use.lr, use.token_lr) < 0 or not (use.lr or (use.token_lr and examples.tokens)):
+        raise InputError(
+            f"lr {use.lr}, token_lr {use.token_lr}: none may be negative, and one must be positive"
         )
-        raise InputError(f"{numbers}: all must be positive")
+    if use.prior_weight < 0:
+        raise InputError(f"prior_weight {use.prior_weight}: 0 or more (--prior none leaves the prior out)")
+    if not 0 <= use.seed < 2**63:
+        raise InputError(f"seed {use.seed}: a seed is 0 or more, and less than 2^63")
     if base.dtype == torch.float16:
         raise InputError("training in fp16 loses small gradients: use --precision bf16 or fp32")
     base.latent_shape((side, side))
     for token in examples.tokens:
         check_token(base.models.readers[0].tokenizer, token)
     rare = _rare(base, examples.tokens, use.rare_tokens)
-    return Trained.start(base, _names(base, use.trained), rare, examples.nouns)
+    return Trained.start(base, _names(base, use.trained) if use.lr else [], rare, examples.nouns)
+
+
+def _class_prompts(use: Any, examples: Examples) -> list[str]:
+    """What the prior shows, as given, or of each class word: the recipe's prompt; the word alone where its token is a
+    style's ("painting in the style of <new1> art": captions similar to "art"; card 1.4, 1.7)."""
+    if given := use.class_prompt:
+        return [given] if isinstance(given, str) else [*given]
+    styles = re.findall(rf"\bstyle of (?:an? |the )?({TOKEN.pattern})", examples.prompt)
+    prompt = RECIPES[use.recipe].class_prompt
+    found = [("{}" if t in styles else prompt).format(noun) for t, noun in examples.nouns.items() if noun]
+    return list(dict.fromkeys(found))
 
 
 def _prior(
     base: Base,
+    source: Source,
     use: Any,
-    nouns: Sequence[str],
     folder: Path | None,
     on_picture: Callable[[int, int], None] | None,
 ) -> Prior:
-    """The pictures of the class that `prior` names; kept in the run's folder where the base draws them."""
+    """The pictures of the prior; kept in the run's folder where the base draws them."""
     encoder = use.retrieve_encoder or ("pocket" if base.name == "pocket" else "paper")
-    pictures = gather(
+    return gather(
         base,
-        use.prior,
-        nouns,
-        count=use.prior_count,
+        source,
         steps=use.prior_steps,
         seed=use.seed,
         side=use.resolution,
@@ -225,9 +227,6 @@ def _prior(
         cache=folder,
         on_picture=on_picture,
     )
-    if len(pictures) == 0 and use.prior != "none":
-        raise InputError(f"prior {use.prior!r} has no pictures: ask for at least one, or use --prior none")
-    return pictures
 
 
 def _names(base: Base, trained: str) -> list[str]:

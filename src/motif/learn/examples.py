@@ -16,14 +16,13 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from motif.errors import InputError
-from motif.images import Picture, open_picture
+from motif.images import Picture, mask_path, open_picture
 from motif.learn.survey import File, Survey, survey
 from motif.tokens import TOKEN
 
@@ -42,12 +41,13 @@ BEHIND_NOUNS = frozenset(
 
 @dataclass(frozen=True)
 class Photo:
-    """One example: a file, and the caption that it is learned with. It is read when it is first looked at."""
+    """One example: a file, and the caption that it is learned with. It is read when it is looked at, and not kept."""
 
     path: Path
     caption: str
+    captioned: bool = True  # the caption is the photo's own; else the prompt stands in for it
 
-    @cached_property
+    @property
     def picture(self) -> Picture:
         """Opened: RGB, upright, with its mask and notes. InputError where that is no longer possible."""
         return open_picture(self.path)
@@ -61,13 +61,17 @@ class Photo:
         """White is the subject; None where there is no mask."""
         return self.picture.mask
 
+    def record(self) -> list[str]:
+        """Name, content and caption."""
+        return [self.path.name, _digest(self.path), self.caption]
+
 
 @dataclass(frozen=True)
 class Examples:
     """Photos with prompts.
 
     Args:
-        place: A folder, one picture, or a list of pictures.
+        place: A folder, one picture, a list of pictures, or a survey of them whose remarks were told already.
         prompt: What they show, with the new word in angle brackets: "photo of a <new1> cat".
         token: The new word. The default is the first <word> of the prompt, and an error where there is none; None
             is for pictures that teach no word, such as a prior's.
@@ -76,7 +80,7 @@ class Examples:
         InputError: no usable photo; a prompt or a caption without its token; a token not written as <name>.
     """
 
-    place: str | Path | Sequence[str | Path]
+    place: str | Path | Sequence[str | Path] | Survey
     prompt: str
     _: KW_ONLY
     token: str | None = ""
@@ -93,11 +97,13 @@ class Examples:
             _require_token(_bracketed(token), self.prompt, "the prompt")
         object.__setattr__(self, "token", token)
         object.__setattr__(self, "noun", self.noun or find_nouns(self.prompt).get(token or "", ""))
-        looked = survey(self.place)
-        for line in (*looked.notices, *looked.problems):
+        looked = self.place if isinstance(self.place, Survey) else survey(self.place)
+        for line in (*looked.notices, *looked.problems) if looked is not self.place else ():
             log.warning("%s", line)
         object.__setattr__(
-            self, "photos", tuple(Photo(f.path, self._caption(f)) for f in looked.require_used())
+            self,
+            "photos",
+            tuple(Photo(f.path, self._caption(f), f.caption is not None) for f in looked.require_used()),
         )
 
     def __len__(self) -> int:
@@ -116,10 +122,12 @@ class Examples:
 
     def record(self) -> list[list[str]]:
         """What a run remembers of its photos: name, content and caption of each."""
-        return [
-            [photo.path.name, hashlib.sha256(photo.path.read_bytes()).hexdigest()[:16], photo.caption]
-            for photo in self.photos
-        ]
+        return [photo.record() for photo in self.photos]
+
+    def masks(self) -> list[str]:
+        """What a run remembers of its photos' mask files: the content of each, "" where there is none."""
+        files = [mask_path(photo.path) for photo in self.photos]
+        return [_digest(file) if file.is_file() else "" for file in files]
 
     @property
     def phrase(self) -> str:
@@ -184,6 +192,10 @@ def check_token(tokenizer: Any, token: str) -> None:
         raise InputError(
             f"{token} is already a word of this model's vocabulary: choose another name, such as <new1>"
         )
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _bracketed(token: str) -> str:

@@ -6,28 +6,41 @@ LAION, whose service is gone. Here a prior is one of
     none          photos alone
     generate      the base draws its own class pictures ("photo of a cat"; DDIM, 50 steps, η 1, guidance 6)
     FOLDER        your pictures, with captions in sidecar files, or the class prompt for all; with `retrieve`, only
-                  those nearest to the class prompt: captions whose CLIP text cosine is at least 0.85 (the
+                  those nearest to the class prompts: captions whose CLIP text cosine is at least 0.85 (the
                   paper's rule), or, where no picture has a caption, the pictures that CLIP finds nearest
     FILE.txt      captions, one per line; the base draws a picture of each
+
+`find` looks at it before any work, `gather` brings the pictures.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle, islice, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL.Image import Image
 
 from motif.base import Base
 from motif.errors import InputError
 from motif.features.extractors import ClipEncoder, cosines
+from motif.files import read_text
 from motif.images import open_picture, save_image, square
 from motif.lanes import draw
 from motif.learn.examples import Examples, Photo
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger("motif")
+
+WORDS = ("none", "generate")
+"""Priors that are no place: a folder of such a name is ./none or ./generate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +54,54 @@ class Prior:
         return len(self.images)
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a `--prior` word names: captions to draw, or a folder's pictures."""
+
+    prompts: tuple[str, ...]  # of the classes
+    count: int  # pictures asked for
+    captions: tuple[str, ...] = ()
+    photos: tuple[Photo, ...] = ()
+
+    def content(self) -> str:
+        """A digest of its captions and pictures, for a run to know them by; "" for none."""
+        what = [*self.captions, *(photo.record() for photo in self.photos)]
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16] if what else ""
+
+
+def find(source: str, prompts: Sequence[str], *, count: int = 200, retrieve: bool = False) -> Source:
+    """Look at the prior that a `--prior` word names, before any work.
+
+    Args:
+        prompts: What pictures of the classes show ("photo of a cat"); a drawn prior is shared out among them.
+        count: How many pictures, at most.
+        retrieve: Whether pictures are to be picked from a folder.
+    Raises:
+        InputError: no such folder or file, an empty one, or a class word missing where a caption needs it.
+    """
+    path, classes = Path(source).expanduser(), tuple(prompts)
+    if count < 0 or (count == 0 and source != "none"):
+        raise InputError(f"prior_count is {count}: ask for at least one picture, or use --prior none")
+    folder = source not in WORDS and path.is_dir()
+    if retrieve and not folder:
+        raise InputError(f"retrieval picks from a folder of pictures, and the prior is {source!r}")
+    if source == "none":
+        return Source(classes, 0)
+    if folder:
+        photos = Examples(path, classes[0] if classes else "", token=None).photos
+        if retrieve or not all(photo.captioned for photo in photos):
+            _require(classes)
+        return Source(classes, count, photos=photos if retrieve else photos[:count])
+    if source == "generate":
+        _require(classes)
+        return Source(classes, count, tuple(islice(cycle(classes), count)))
+    return Source(classes, count, _captions(path, source)[:count])
+
+
 def gather(
     base: Base,
-    source: str,
-    nouns: Sequence[str],
+    source: Source,
     *,
-    count: int = 200,
     steps: int = 50,
     guidance: float = 6.0,
     seed: int = 0,
@@ -57,86 +112,89 @@ def gather(
     cache: Path | None = None,
     on_picture: Callable[[int, int], None] | None = None,
 ) -> Prior:
-    """The prior that a `--prior` word names.
+    """Bring the pictures of a prior.
 
     Drawn pictures are kept in `cache` under a name made of everything they depend on, and drawn once.
 
     Args:
-        nouns: The class words; a drawn prior is shared out among them.
         side: Of the square pictures, in pixels; the default is the base's size.
         batch_size: Pictures drawn at a time.
-        retrieve: Take from a folder only what this CLIP finds nearest to the class prompt: `pocket`, `paper`,
+        retrieve: Take from a folder only what this CLIP finds nearest to the class prompts: `pocket`, `paper`,
             a transformers folder or a hub id; empty takes the first pictures.
-        threshold: The least cosine of a caption with the class prompt.
+        threshold: The least cosine of a caption with a class prompt.
         on_picture: Told of every picture that is drawn: how many, of how many.
     Raises:
-        InputError: no such folder or file, an empty one, a class noun missing where a caption needs it, or nothing near
-            enough.
+        InputError: nothing near enough.
     """
-    side, path = side or base.size, Path(source)
-    if retrieve and not path.is_dir():
-        raise InputError(f"retrieval picks from a folder of pictures, and the prior is {source!r}")
-    if source == "none":
-        return Prior((), ())
-    if path.is_dir():
-        found = _collected(path, nouns, retrieve, threshold)[:count]
-        return Prior(
-            tuple(square(photo.image, side) for photo in found), tuple(photo.caption for photo in found)
-        )
-    captions = _captions(source, nouns, count)
-    how: dict[str, Any] = {"steps": steps, "guidance": guidance, "size": (side, side)}
-    images = _drawn(base, captions, seed, cache, on_picture, batch_size=batch_size, **how)
-    return Prior(tuple(images), tuple(captions))
+    side = side or base.size
+    if source.photos:
+        found = _nearest(source, retrieve, threshold) if retrieve else source.photos
+        captions = tuple(photo.caption for photo in found)
+        images = [square(photo.image, side) for photo in found]  # each is dropped as the next is opened
+    else:
+        captions = source.captions
+        how: dict[str, Any] = {"steps": steps, "guidance": guidance, "size": (side, side)}
+        images = _drawn(base, captions, seed, cache, on_picture, batch_size=batch_size, **how)
+    if len(images) < source.count:
+        log.info("the prior has %d pictures, and %d were asked for", len(images), source.count)
+    return Prior(tuple(images), captions)
 
 
-def _captions(source: str, nouns: Sequence[str], count: int) -> list[str]:
-    """What the base is to draw."""
-    path = Path(source)
-    if source == "generate":
-        _require(nouns)
-        return [f"photo of a {nouns[i % len(nouns)]}" for i in range(count)]
+def _captions(path: Path, source: str) -> tuple[str, ...]:
+    """The lines of a file of captions."""
     if not path.is_file() or path.suffix != ".txt":
         raise InputError(
             f"prior {source!r}: use none, generate, a folder of pictures, or a .txt file of captions"
         )
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    if captions := [line for line in lines if line][:count]:
+    lines = read_text(path).splitlines()
+    if captions := tuple(line.strip() for line in lines if line.strip()):
         return captions
     raise InputError(f"{path} holds no caption: write one per line")
 
 
-def _collected(folder: Path, nouns: Sequence[str], retrieve: str, threshold: float) -> list[Photo]:
-    """A folder's pictures; those without a caption are of the class."""
-    prompt = f"photo of a {nouns[0]}" if nouns else ""
-    photos = list(Examples(folder, prompt, token=None).photos)
-    if retrieve or any(photo.caption == prompt for photo in photos):
-        _require(nouns)
-    return _nearest(photos, prompt, retrieve, threshold) if retrieve else photos
-
-
-def _require(nouns: Sequence[str]) -> None:
-    if not nouns:
+def _require(prompts: Sequence[str]) -> None:
+    if not prompts:
         raise InputError(
-            'the prior is of the class word: write it behind the token ("photo of a <new1> cat")'
+            'the prior is of the class word: write it behind the token ("photo of a <new1> cat"), '
+            "or say what the prior shows (--class-prompt)"
         )
 
 
-def _nearest(photos: Sequence[Photo], prompt: str, encoder: str, threshold: float) -> list[Photo]:
-    """Photos by falling nearness to the class prompt: of their captions, above the threshold, or of the pictures."""
-    clip = ClipEncoder.load(encoder)
-    captioned = [photo for photo in photos if photo.caption != prompt]
+def _nearest(source: Source, encoder: str, threshold: float) -> list[Photo]:
+    """Photos by falling nearness to the class prompts, in turn: of their captions, from the threshold up; of the
+    pictures themselves where none has a caption of its own."""
+    clip, photos = ClipEncoder.load(encoder), source.photos
+    wanted, prompts = clip.texts(source.prompts), " or ".join(f'"{prompt}"' for prompt in source.prompts)
+    captioned = [photo for photo in photos if photo.captioned]
     if not captioned:
-        near = cosines(clip.images([photo.path for photo in photos]), clip.texts([prompt]))[:, 0]
-        return [photos[int(i)] for i in near.argsort(descending=True)]
-    near = cosines(clip.texts([photo.caption for photo in captioned]), clip.texts([prompt]))[:, 0]
-    found = [captioned[int(i)] for i in near.argsort(descending=True) if near[i] >= threshold]
+        near = cosines(clip.images([photo.path for photo in photos]), wanted)
+        best = near.argmax(1).tolist()
+        named = [replace(p, caption=source.prompts[i]) for p, i in zip(photos, best, strict=True)]
+        log.info("prior: none of %d pictures has a caption: they are taken by what they show", len(photos))
+        return [named[i] for i in _in_turn(near)][: source.count]
+    near = cosines(clip.texts([photo.caption for photo in captioned]), wanted)
+    nearest = near.max(1).values
+    found = [captioned[i] for i in _in_turn(near) if nearest[i] >= threshold]
     if not found:
-        best = captioned[int(near.argmax())].caption
+        best = captioned[int(nearest.argmax())].caption
         raise InputError(
-            f'no caption reaches {threshold} with "{prompt}"; the nearest, "{best}", has {float(near.max()):.2f}: '
+            f'no caption reaches {threshold} with {prompts}; the nearest, "{best}", has {float(near.max()):.2f}: '
             "lower the threshold, or bring pictures of the class"
         )
-    return found
+    log.info(
+        "prior: %d captions reach %g with %s, and %d are taken; %d are below, %d pictures have no caption",
+        len(found), threshold, prompts, min(len(found), source.count), len(captioned) - len(found),
+        len(photos) - len(captioned),
+    )  # fmt: skip
+    return found[: source.count]
+
+
+def _in_turn(near: Tensor) -> list[int]:
+    """Rows of cosines [picture, class] by falling nearness, the classes in turn; a row stands with its nearest."""
+    best, mine = near.max(1)
+    order = best.argsort(descending=True, stable=True).tolist()
+    queues = [[i for i in order if mine[i] == k] for k in range(near.shape[1])]
+    return [i for turn in zip_longest(*queues) for i in turn if i is not None]
 
 
 def _drawn(
@@ -150,7 +208,7 @@ def _drawn(
     **settings: Any,
 ) -> list[Image]:
     """The base's own pictures of these captions (DDPM steps), from the cache as far as they are there."""
-    what = [base.origin.shape, base.origin.norms, seed, sorted(settings.items())]
+    what = [base.origin.fingerprint, seed, sorted(settings.items())]
     folder = cache / f"prior-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]}" if cache else None
     paths = [folder / _file(i, caption) if folder else None for i, caption in enumerate(captions)]
     missing = [i for i, path in enumerate(paths) if path is None or not path.is_file()]

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +21,7 @@ import torch
 from motif.base import Base
 from motif.concept import Concept, Record
 from motif.errors import InputError
-from motif.files import written
+from motif.files import natural, written
 from motif.learn.trained import Trained
 
 if TYPE_CHECKING:
@@ -29,8 +30,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("motif")
 
 STATE, SUMMARY, METRICS = "state.pt", "state.json", "metrics.jsonl"
-FREE = ("steps", "checkpoint_every", "preview_every", "previews")
-"""Settings that may differ between stop and resume: how long and how loudly to train."""
+FREE = ("steps", "checkpoint_every", "preview_every", "previews", "prior")
+"""Settings that may differ between stop and resume: how long and how loudly to train, and where the prior lies
+(`prior_content` says what it is)."""
+
+CONTENT = {
+    "base": "another base",
+    "photos": "other photos",
+    "masks": "other masks",
+    "prior_content": "another prior (its pictures or captions)",
+}
+"""Parts of a key that are digests: what to say where one differs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +53,9 @@ class Run:
     preview_every: int = 0
     preview: Callable[[Base], Image] | None = None  # a sheet of fixed prompts and seeds, by the dressed base
 
-    def check(self, record: Record) -> None:
-        """Before any work: whether this run can begin, or go on, in its folder. InputError says what to do."""
+    def check(self, record: Record, steps: int) -> None:
+        """Before any work: whether this run can begin, or go on to `steps`, in its folder. InputError says what to
+        do."""
         if self.checkpoint_every < 1 or self.preview_every < 0:
             raise InputError(
                 f"checkpoint_every is {self.checkpoint_every} and preview_every {self.preview_every}: "
@@ -59,6 +70,7 @@ class Run:
             if not found or not (self.folder / STATE).is_file():
                 raise InputError(f"{self.folder} holds no state to resume from: start without --resume")
             _same(found["key"], _key(record), self.folder)
+            _reaches(self.folder, int(_state(self.folder / STATE, mmap=True)["step"]), steps)
         elif found and found["step"] < found["steps"]:
             raise InputError(
                 f"{self.folder} holds a run stopped after step {found['step']} of {found['steps']}: "
@@ -85,7 +97,7 @@ class Run:
         assert self.folder is not None
         names = (STATE, SUMMARY, METRICS)
         old = [self.folder / name for name in names if (self.folder / name).is_file()]
-        old += [*self.folder.glob("concept-[0-9]*.safetensors"), *self.folder.glob("preview-[0-9]*.png")]
+        old += [*_checkpoints(self.folder), *self.folder.glob("preview-[0-9]*.png")]
         if old:
             log.warning("%s: a finished run's traces are replaced", self.folder)
         for path in old:
@@ -121,12 +133,43 @@ class Run:
 
 
 def _restore(path: Path, trained: Trained, optimiser: torch.optim.Optimizer) -> int:
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    state = _state(path)
     with torch.no_grad():
         for name, value in trained.parameters().items():
             value.copy_(state["values"][name])
     optimiser.load_state_dict(state["optimiser"])
     return int(state["step"])
+
+
+def _state(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+    """What `save` wrote. InputError where the file is damaged."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError):
+        hint = f"; its last checkpoint is {last[-1]}" if (last := _checkpoints(path.parent)) else ""
+        raise InputError(
+            f"{path} is damaged or cut short, and this run cannot go on: choose another run folder{hint}"
+        ) from None
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("concept-[0-9]*.safetensors"), key=natural)
+
+
+def _reaches(folder: Path, done: int, steps: int) -> None:
+    """InputError where a run is already beyond the steps that it is to go on to."""
+    if done <= steps:
+        return
+    there = folder / f"concept-{steps:04d}.safetensors"
+    hint = (
+        f"the concept of step {steps} is {there}"
+        if there.is_file()
+        else f"it kept no concept of step {steps}"
+    )
+    raise InputError(
+        f"the run in {folder} has taken {done} steps, more than {steps}: {hint}; ask for at least {done}, "
+        "or choose another run folder"
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -139,10 +182,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _key(record: Record) -> dict[str, Any]:
     """What must not change between stop and resume: the base, the photos, and every setting but FREE."""
     settings = {name: value for name, value in record.settings.items() if name not in FREE}
-    base = [record.base.shape, *record.base.norms]
-    return json.loads(
-        json.dumps({"method": record.method, "prompt": record.prompt, "base": base, **settings})
-    )
+    key = {"method": record.method, "prompt": record.prompt, "base": record.base.fingerprint, **settings}
+    return json.loads(json.dumps(key))
 
 
 def _same(theirs: Mapping[str, Any], mine: Mapping[str, Any], folder: Path) -> None:
@@ -150,9 +191,9 @@ def _same(theirs: Mapping[str, Any], mine: Mapping[str, Any], folder: Path) -> N
     if not differing:
         return
     name = differing[0]
-    if name in ("base", "photos"):
+    if name in CONTENT:
         raise InputError(
-            f"the run in {folder} has other {name}: resume it with the same, or choose another run folder"
+            f"the run in {folder} has {CONTENT[name]}: resume it with the same, or choose another run folder"
         )
     raise InputError(
         f"the run in {folder} has {name} = {theirs.get(name)}, not {mine.get(name)}: resume with the same settings"

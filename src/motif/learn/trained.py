@@ -65,13 +65,16 @@ class Trained:
         return {**self.weights, **rows}
 
     def groups(self, lr: float, token_lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """The optimiser's groups: new token rows have their own rate and never decay."""
+        """The optimiser's groups: new token rows have their own rate and never decay. What has rate 0 is frozen."""
         rows = [part for parts in self.vectors.values() for part in parts]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": list(self.weights.values()), "lr": lr, "weight_decay": weight_decay},
             {"params": rows, "lr": token_lr, "weight_decay": 0.0},
         ]
-        return [group for group in groups if group["params"]]
+        for group in groups:
+            for value in group["params"]:
+                value.requires_grad_(group["lr"] > 0)
+        return [group for group in groups if group["params"] and group["lr"] > 0]
 
     def concept(self, base: Base, record: Record) -> Concept:
         """What was learned so far: W − W₀ in float32, and the token rows."""

@@ -36,7 +36,7 @@ def plain(
 
     Args:
         n: How many pictures.
-        seed: The first picture's seed; picture i uses seed + i.
+        seed: The first picture's seed, 0 or more; picture i uses seed + i.
         steps: Denoising steps, 1 to 1000.
         guidance: Guidance scale; 1 is none. The default is the base's own.
         eta: 0 is DDIM, 1 the DDPM sampler (the papers' 200-step samples).
@@ -46,11 +46,11 @@ def plain(
         batch_size: Pictures per pass; it changes memory, not the pictures.
         controls: Interventions in attention.
     Raises:
-        InputError: a `<token>` in the prompt that no worn concept knows; a size that does not divide.
+        InputError: a `<token>` in the prompt that no worn concept knows; a size that does not divide; a negative seed.
     """
     if n < 1:
         raise InputError(f"n is {n}: ask for at least one picture")
-    size = (height or base.size, width or base.size)
+    size = (base.size if height is None else height, base.size if width is None else width)
     return list(
         draw(
             base, [prompt] * n, seeds=range(seed, seed + n), steps=steps, guidance=guidance, eta=eta,
