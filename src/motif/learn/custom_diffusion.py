@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("motif")
 
-PAPER = {"steps": 250, "batch_size": 4, "lr": 1e-5, "prior_count": 200, "prior_steps": 50}
+PAPER = {"steps": 250, "batch_size": 4, "lr": 1e-5, "prior_count": 200, "prior_steps": 50, "augment": True}
 """The paper's numbers (card 1.8)."""
 
 HANDLED = ("base", "examples", "folder", "resume", "on_progress", "on_picture")
@@ -74,7 +74,7 @@ def custom_diffusion(
     trained: Literal["crossattn_kv", "crossattn"] = "crossattn_kv",
     rare_tokens: Sequence[str] = ("ktn", "pll", "ucd"),
     recipe: Literal["compvis", "adobe-diffusers", "diffusers"] = "compvis",
-    augment: bool = True,
+    augment: bool | None = None,
     seed: int = 23,
     checkpoint_every: int = 50,
     preview_every: int | None = None,
@@ -111,7 +111,7 @@ def custom_diffusion(
         rare_tokens: The vocabulary entries that new tokens start from, in order (paper: ktn, id 42170; pll, 47629).
         recipe: compvis (gave the paper's numbers), adobe-diffusers or diffusers: augmentation, mask and weights of
             each.
-        augment: Resize the photos and say so in the prompt.
+        augment: Resize the photos and say so in the prompt (paper: yes).
         seed: Seed of every random choice.
         checkpoint_every: Save a checkpoint every so many steps.
         preview_every: Draw the preview prompts every so many steps, and before the first; 0 is never. The default is
@@ -147,7 +147,7 @@ def custom_diffusion(
         batch_size=use.batch_size,
         seed=seed,
         side=side,
-        augment=augment,
+        augment=use.augment,
     )
     total = use.batch_size * (2 if batches.prior_captions else 1) if scale_lr else 1
     log.info("learning rate %.3g, the token's %.3g (x %d)", use.lr * total, use.token_lr * total, total)
