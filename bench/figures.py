@@ -28,7 +28,7 @@ PARTS = (
     ),
     (
         "The same on Stable Diffusion 1.5's shapes",
-        "`python bench/speed.py --base sd15 --size 256 --steps 6 --turns 1`",
+        "`python bench/speed.py --base sd15 --size 256 --steps 4 --turns 1`",
         "speed-sd15.md",
     ),
 )
