@@ -50,6 +50,7 @@ def measure(side: str, folder: str, batch_size: int, steps: int, precision: str)
             batch_size=batch_size,
             lr=1e-6,
             prior=prior,
+            augment=True,
             on_progress=lambda _: ticks.append(time.perf_counter()),
         )
         seconds = [after - before for before, after in pairwise(ticks[1:])]
