@@ -52,9 +52,9 @@ def device_of(device: str | None) -> str:
     last = torch.cuda.device_count() - 1 if found.type == "cuda" else 0
     if (found.index or 0) > last:
         raise InputError(f"device {device!r}: the last one here is {found.type}:{last}")
+    if found.type == "meta":
+        raise InputError(f"device {device!r}: it computes nothing; use {best}")
     try:
-        if found.type == "meta":
-            raise NotImplementedError("it computes nothing")
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, ImportError) as error:
         raise InputError(

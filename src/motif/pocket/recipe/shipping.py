@@ -112,33 +112,38 @@ def assemble(run: Path, out: Path) -> dict[str, int]:
     return sizes
 
 
-def unpack(shipped: Path, run: Path) -> None:
+def unpack(shipped: Path, run: Path) -> list[str]:
     """The reverse of `assemble`: lays a shipped folder's parts into a run's, for stages to go on from.
 
-    Parts that the run has already stay. Two things do not come back: what float16 rounded off, and the conditioning
-    CLIP's text projection and scale, which only its own training needs. Raises InputError without a pipeline.
+    Parts that the run has already stay; the names of those laid out are returned. Two things do not come back: what
+    float16 rounded off, and the conditioning CLIP's text projection and scale, which only its own training needs.
+    Raises InputError without a pipeline.
     """
     if not (shipped / "pipeline" / "unet").exists():
         raise InputError(f"{shipped} is no shipped folder of pocket: it has no pipeline/unet")
     pipeline: Any = Pipeline.from_pretrained(shipped / "pipeline", dtype=torch.float32, safety_checker=None)
-    _lay(run / "tokenizer", pipeline.tokenizer.save_pretrained)
-    _lay(run / "vae" / "vae", pipeline.vae.save_pretrained)
-    _lay(run / "unet" / "unet", pipeline.unet.save_pretrained)
-    _lay(run / "condition-clip" / "clip", lambda folder: _save_condition(pipeline, shipped, folder))
+    saves: dict[str, Callable[[Path], Any]] = {
+        "tokenizer": pipeline.tokenizer.save_pretrained,
+        "vae/vae": pipeline.vae.save_pretrained,
+        "unet/unet": pipeline.unet.save_pretrained,
+        "condition-clip/clip": lambda folder: _save_condition(pipeline, shipped, folder),
+    }
     for part in ("clip", "dino", "judge"):
         if (shipped / part).exists():
-            _lay(run / part / part, lambda folder, part=part: shutil.copytree(shipped / part, folder))
+            saves[f"{part}/{part}"] = lambda folder, part=part: shutil.copytree(shipped / part, folder)
+    return [name.split("/")[0] for name, save in saves.items() if _lay(run / name, save)]
 
 
-def _lay(folder: Path, save: Callable[[Path], Any]) -> None:
-    """Saves beside, then renames; nothing where the folder is there."""
+def _lay(folder: Path, save: Callable[[Path], Any]) -> bool:
+    """Saves beside, then renames; False, and nothing, where the folder is there."""
     if folder.exists():
-        return
+        return False
     beside = folder.with_name(folder.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.parent.mkdir(parents=True, exist_ok=True)
     save(beside)
     os.replace(beside, folder)
+    return True
 
 
 def _save_condition(pipeline: Any, shipped: Path, folder: Path) -> None:

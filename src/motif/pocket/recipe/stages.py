@@ -61,11 +61,16 @@ def train(
     if minutes is not None:
         settings = rescheduled(settings, lambda one: replace(one, minutes=minutes))
     torch.set_num_threads(threads)
+    say = report if rank_asked() == 0 else _silent
     if start is not None and rank_asked() == 0:
-        unpack(Path(start), Path(out))
+        laid = ", ".join(unpack(Path(start), Path(out)))
+        say(
+            f"from {start}: {laid}"
+            if laid
+            else f"{out} has every part already: nothing is taken from {start}"
+        )
     material, held_out = load_material(Path(shards))
     figures: dict[str, Any] = {}
-    say = report if rank_asked() == 0 else _silent
     with joined(device):
         wait()  # the first process has laid out what all start from
         settings = rescheduled(settings, lambda one: replace(one, batch=one.batch // count()))

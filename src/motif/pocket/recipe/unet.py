@@ -19,7 +19,7 @@ from torch import Tensor
 
 from motif.pocket.recipe.latents import Latents, text_states
 from motif.pocket.recipe.material import as_bytes, write_grid
-from motif.pocket.recipe.speed import autocast
+from motif.pocket.recipe.speed import autocast, precision
 from motif.pocket.recipe.training import Schedule, Stage, started, train_stage
 from motif.pocket.world import scene
 
@@ -163,8 +163,8 @@ def train_unet(
     unet = build_unet(settings, latent_channels=latents.latents.shape[2], text_width=latents.states.shape[2])
     unet = started(unet, folder / "unet", UNet.from_pretrained).to(device)
     unet = unet.to(memory_format=torch.channels_last)
-    if device == "cpu":  # plain attention: a third faster to train than the fused one, whose backward is slow
-        unet.set_attn_processor(AttnProcessor())
+    if device == "cpu" and precision(device) == torch.bfloat16:
+        unet.set_attn_processor(AttnProcessor())  # a third faster there: the fused one's backward is slow
     alpha_bar = build_scheduler().alphas_cumprod
     prompts = show_prompts()
     shown = text_states(text_encoder, tokenizer, prompts, device)
