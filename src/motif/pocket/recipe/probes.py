@@ -72,7 +72,8 @@ def come_back(
     again = finish(denoise(base, [lane], steps=steps, controls=[seen]))["main"]
     error = (base.decode(again) - base.decode(mean)).clamp(-2, 2).square().mean((1, 2, 3))
     assert seen.total is not None
-    inside = F.adaptive_avg_pool2d(masks, list(seen.total.shape[-2:]))[:, 0]
+    height, width = seen.total.shape[-2:]
+    inside = F.adaptive_avg_pool2d(masks, (height, width))[:, 0]
     levels = [(seen.total * share).sum((1, 2)) / share.sum((1, 2)) for share in (inside, 1 - inside)]
     return 10 * torch.log10(4 / error), levels[0] / levels[1]
 
