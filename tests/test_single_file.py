@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from safetensors.torch import save_file
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel
 
+from motif.base import Base
 from motif.errors import InputError
-from motif.single_file import ENCODERS, TEXT, Kind, _build, clip_tokenizer, config_folder, kind_of
+from motif.single_file import ENCODERS, TEXT, Kind, _build, _shapes, clip_tokenizer, config_folder, kind_of
 from original import original
 
 UNET = "model.diffusion_model.input_blocks."
@@ -153,7 +157,6 @@ def test_the_folder_is_made_once_and_is_whole(tmp_path):
 @pytest.mark.parametrize(("family", "millions"), [("sd1", 859.5), ("sd2", 865.9), ("sdxl", 2567.5)])
 def test_the_configuration_holds_the_published_shapes(tmp_path, family, millions):
     """Built on the meta device: diffusers' conversion of the original names fills every parameter, shape by shape."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 
     _build(Kind(family, "epsilon"), tmp_path / "f")
@@ -173,50 +176,123 @@ def test_the_configuration_holds_the_published_shapes(tmp_path, family, millions
     assert len(ENCODERS[family]) == len(texts)
 
 
+# -- whole files -----------------------------------------------------------------------------------------------------
+
+LAYER = dict(self_attn="attn", linear1="mlp.c_fc", linear2="mlp.c_proj", norm1="ln_1", norm2="ln_2")
+PROMPT, WORDS = "photo of a cat", [49406, 1125, 539, 320, 2368, 49407]
+
+
+class OpenClip(nn.Module):
+    """OpenCLIP's text tower by its own names, its layers by torch's (LAYER). ViT-H and ViT-bigG are sizes of it."""
+
+    def __init__(self, width: int, heads: int, layers: int) -> None:
+        super().__init__()
+        kind = {"activation": "gelu", "batch_first": True, "norm_first": True}
+        stack = [nn.TransformerEncoderLayer(width, heads, 4 * width, **kind) for _ in range(layers)]
+        self.token_embedding = nn.Embedding(49408, width)
+        self.positional_embedding = nn.Parameter(torch.empty(77, width))
+        self.transformer = nn.ModuleDict({"resblocks": nn.ModuleList(stack)})
+        self.ln_final = nn.LayerNorm(width)
+        self.text_projection = nn.Parameter(torch.empty(width, width))
+        self.logit_scale = nn.Parameter(torch.empty(()))
+
+    def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(what the last layer reads, the end of text projected)."""
+        later = torch.ones(77, 77, dtype=torch.bool).triu(1)
+        x = before = self.token_embedding(ids) + self.positional_embedding
+        for layer in self.transformer["resblocks"]:
+            before, x = x, layer(x, src_mask=later)
+        return before, self.ln_final(x)[:, len(WORDS) - 1] @ self.text_projection
+
+
+def towers_of(family: str) -> dict[str, Any]:
+    """A family's text encoders as published, with random values that float16 holds."""
+    clip = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+    towers: dict[str, Any] = {} if family == "sd2" else {"clip": CLIPTextModel(CLIPTextConfig(**clip))}
+    if family != "sd1":
+        towers["open"] = OpenClip(1024, 16, 24) if family == "sd2" else OpenClip(1280, 20, 32)
+    draw = torch.Generator().manual_seed(0)
+    for name, value in (named for tower in towers.values() for named in tower.named_parameters()):
+        value.data = _random(name, tuple(value.shape), draw).float()
+    return {name: tower.requires_grad_(False).eval() for name, tower in towers.items()}
+
+
+def published(family: str, towers: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What the UNet reads of PROMPT. SD1: the end of CLIP, padded with the end of text. SD2: what OpenCLIP's last layer
+    reads, normed, padded with 0. SDXL: what the last layers of both read, and the second's pooled words."""
+    by_end, by_0 = (torch.tensor([WORDS + [pad] * (77 - len(WORDS))]) for pad in (49407, 0))
+    if family == "sd1":
+        return towers["clip"](by_end).last_hidden_state, None
+    before, pooled = towers["open"](by_0)
+    if family == "sd2":
+        return towers["open"].ln_final(before), None
+    first = towers["clip"](by_end, output_hidden_states=True).hidden_states[-2]
+    return torch.cat([first, before], -1), pooled
+
+
+def random_file(path: Path, family: str, config: Path) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Random towers, UNet and VAE by their original names, and what else published files hold; tells `published`."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(config / "unet"))
+        vae = AutoencoderKL.from_config(AutoencoderKL.load_config(config / "vae"))
+    draw, towers = torch.Generator().manual_seed(0), towers_of(family)
+    first, second = (f"conditioner.embedders.{i}" if family == "sdxl" else "cond_stage_model" for i in (0, 1))
+    prefix = {"clip": f"{first}.transformer.text_model.", "open": f"{second}.model."}
+    named = {key: _random(key, tuple(t.shape), draw) for key, t in original(unet, vae).items()}
+    for kind, tower in towers.items():
+        for key, value in tower.state_dict().items():
+            for torchs, own in LAYER.items() if kind == "open" else ():
+                key = key.replace(torchs, own)
+            named[prefix[kind] + key] = value.half()
+    named |= {f"{prefix['clip']}embeddings.position_ids": torch.arange(77)[None]} if "clip" in towers else {}
+    save_file(named | {"alphas_cumprod": torch.ones(1000), "model_ema.decay": torch.ones(())}, path)
+    return published(family, towers)
+
+
+def by_diffusers(base: Base) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What the UNet reads of PROMPT, as diffusers' pipeline has it of the base's own encoders."""
+    first, second = base.models.readers[0], base.models.readers[-1]
+    parts: dict[str, Any] = {"tokenizer": first.tokenizer, "text_encoder": first.encoder}
+    parts |= dict.fromkeys(("vae", "unet", "scheduler", "feature_extractor"))
+    if first is second:
+        pipe = StableDiffusionPipeline(**parts, safety_checker=None, requires_safety_checker=False)
+        return pipe.encode_prompt(PROMPT, "cpu", 1, False)[0], None
+    pipe = StableDiffusionXLPipeline(**parts, tokenizer_2=second.tokenizer, text_encoder_2=second.encoder)
+    states, _, pooled, _ = pipe.encode_prompt(PROMPT, do_classifier_free_guidance=False)
+    return states, pooled
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_whole_sd15_checkpoint_is_loaded_and_predicts(tmp_path):
-    """Full size, random float16 weights, original names: 2 GB, deleted afterwards."""
-    from safetensors.torch import save_file
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    from motif.base import Base
-
-    path = tmp_path / "random-sd15.safetensors"
+@pytest.mark.parametrize(
+    ("family", "prediction", "side", "sites"),
+    [("sd1", "epsilon", 512, 32), ("sd2", "v_prediction", 768, 32), ("sdxl", "epsilon", 1024, 140)],
+)
+def test_a_whole_file_is_loaded_read_and_predicts(tmp_path, monkeypatch, family, prediction, side, sites):
+    """The words are those of the published computation, and those of diffusers. All is of full size but SDXL's UNet,
+    which has a tenth of its width: it would take 14 GB."""
+    thin = {"unet_sdxl": {"block_out_channels": [32, 64, 128], "attention_head_dim": [1, 2, 4]}}
+    monkeypatch.setattr("motif.single_file._shapes", lambda name: _shapes(name) | thin.get(name, {}))
+    monkeypatch.setenv("MOTIF_CACHE", str(tmp_path / "cache"))
+    _build(Kind(family, prediction), tmp_path / "f")
+    path = tmp_path / "random.safetensors"
     try:
-        save_file(_random_sd15(CLIPTextModel, CLIPTextConfig, tmp_path), path)
-        gc.collect()
+        wanted = random_file(path, family, tmp_path / "f")
         base = Base.load(str(path), device="cpu", precision="fp32")
-        assert base.size == 512 and base.schedule.prediction == "epsilon" and len(base.models.sites) == 32
-        assert not any(p.is_meta for p in base.models.unet.parameters())
-        with torch.no_grad():
-            text = base.read("photo of a cat")
-            x = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
-            out = base.predict(x, 500, text.states, text.pooled, None)
-        assert text.states.shape == (1, 77, 768) and out.shape == x.shape and torch.isfinite(out).all()
     finally:
         path.unlink(missing_ok=True)
-
-
-def _random_sd15(text_model: Any, text_config: Any, tmp_path: Path) -> dict[str, torch.Tensor]:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-
-    _build(Kind("sd1", "epsilon"), tmp_path / "f")
-    with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(tmp_path / "f" / "unet"))
-        vae = AutoencoderKL.from_config(AutoencoderKL.load_config(tmp_path / "f" / "vae"))
-        text = text_model(text_config.from_pretrained(tmp_path / "f" / "text_encoder"))
-    prefix = "cond_stage_model.transformer.text_model."
-    named = original(unet, vae) | {
-        prefix + n.removeprefix("text_model."): t for n, t in text.state_dict().items()
-    }
-    draw = torch.Generator().manual_seed(0)
-    return {key: _random(key, tuple(t.shape), draw) for key, t in named.items()}
+    assert (base.schedule.prediction, base.size, len(base.models.sites)) == (prediction, side, sites)
+    with torch.no_grad():
+        text = base.read(PROMPT)
+        out = base.predict(torch.ones(1, 4, 16, 16), 500, text.states, text.pooled, None)
+        for states, pooled in (wanted, by_diffusers(base)):
+            torch.testing.assert_close((text.states, text.pooled), (states, pooled), rtol=0, atol=1e-4)
+    assert out.shape == (1, 4, 16, 16) and torch.isfinite(out).all()
 
 
 def _random(key: str, shape: tuple[int, ...], draw: torch.Generator) -> torch.Tensor:
-    if len(shape) == 1:
-        return (torch.ones if key.endswith("weight") else torch.zeros)(shape, dtype=torch.float16)
-    size, fan_in = torch.Size(shape).numel(), torch.Size(shape[1:]).numel()
-    noise = (torch.randn(min(size, 2**18), generator=draw) / fan_in**0.5).half()
-    return noise.repeat(-(-size // len(noise)))[:size].view(shape)
+    """Weights that keep a unit variance; a prime many of them, again and again: no two rows or slices are alike."""
+    size, prime = torch.Size(shape).numel(), 300_007
+    noise = torch.randn(min(size, prime), generator=draw).repeat(-(-size // prime))[:size].view(shape)
+    level = 0.0 if key.endswith("bias") else 1.0
+    return (noise / torch.Size(shape[1:]).numel() ** 0.5 if len(shape) > 1 else level + noise / 10).half()
