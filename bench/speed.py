@@ -140,7 +140,7 @@ def main() -> None:
     lines = [
         f"Base {name}, {asked.batch_size} photos + {asked.batch_size} prior pictures a step, "
         f"2 threads, {asked.precision}, {asked.turns} turns of {asked.steps} steps each, "
-        f"{processor()}, {date.today()}.",
+        f"{processor()}, {date.today()}. Both sides with the resize augmentation (`augment=True`).",
         "",
         "| | steps/s | peak memory, MB |",
         "|---|---|---|",

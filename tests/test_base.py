@@ -392,3 +392,37 @@ def test_advice_of_the_makers_is_kept():
         scheduler=pipe.scheduler.config, advice={"guidance": 4, "learn": {"custom-diffusion": {"lr": 1e-4}}},
     )  # fmt: skip
     assert base.guidance == 4.0 and base.advice["custom-diffusion"]["lr"] == 1e-4
+
+
+def test_a_picture_does_not_depend_on_its_neighbours_in_the_vae(model):
+    base, latents = model.base, model.noise(3)
+    assert torch.equal(base.decode(latents), torch.cat([base.decode(latents[i : i + 1]) for i in range(3)]))
+    pictures = torch.rand(3, 3, base.size, base.size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for whole, parts in zip(
+        base.posterior(pictures),
+        zip(*(base.posterior(pictures[i : i + 1]) for i in range(3)), strict=True),
+        strict=True,
+    ):
+        assert torch.equal(whole, torch.cat(parts))
+
+
+def test_a_base_is_known_by_its_prediction_and_its_vae_too():
+    """The same UNet read as another prediction draws other pictures: cached priors and states must not be shared."""
+    import tiny
+    from motif.errors import WrongBase
+
+    pipe = tiny.pipeline("sd1")
+    first = tiny.base_of(pipe)
+    pipe = tiny.pipeline("sd1")
+    pipe.scheduler.register_to_config(prediction_type="v_prediction")
+    second = tiny.base_of(pipe)
+    pipe = tiny.pipeline("sd1")
+    with torch.no_grad():
+        next(pipe.vae.parameters()).mul_(1.5)
+    third = tiny.base_of(pipe)
+    assert len({base.origin.fingerprint for base in (first, second, third)}) == 3
+    concept = concept_of(first)
+    third.wear(concept)  # another VAE only decodes
+    with pytest.raises(WrongBase, match="predicts v_prediction"):
+        second.wear(concept)
+    second.wear(concept, other_base=True)

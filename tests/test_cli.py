@@ -6,7 +6,10 @@ import errno
 import inspect
 import json
 import os
+import re
+import shlex
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,6 +29,7 @@ from motif.cli.outputs import concept_path, prepare
 from motif.cli.reference import commands, reference
 from motif.cli.voice import aligned, duration
 from motif.errors import InputError
+from motif.files import written
 
 ROOT = Path(__file__).parents[1]
 DUCKS = ROOT / "examples" / "duck_toy"
@@ -95,6 +99,7 @@ def cat(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_learning_leaves_a_concept_and_a_run(motif: Callable[..., Ran], cat: Path, base: Path) -> None:
     assert (cat.with_suffix(".run") / "metrics.jsonl").read_text().count("\n") == 3
+    assert cat.stat().st_mode == (cat.with_suffix(".run") / "metrics.jsonl").stat().st_mode
     shown = json.loads(motif("show", cat, "--json").out)
     assert shown["nouns"] == {"<new1>": "cat"} and shown["method"] == "custom-diffusion"
     assert shown["settings"]["steps"] == 3 and shown["prompt"] == PROMPT
@@ -130,6 +135,18 @@ def test_a_learned_concept_is_drawn(motif: Callable[..., Ran], cat: Path, base: 
     assert Image.open(one).tobytes() == Image.open(tmp_path / "out" / "0005.png").tobytes()
 
 
+def test_the_hint_after_learning_is_a_command_that_draws(
+    motif: Callable[..., Ran], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["learn", "custom-diffusion", DUCKS, PROMPT, "--base", base, "--prior", "none", "--batch-size", 1]
+    done = motif(*words, "--steps", 1, "-o", tmp_path / "my cat's")
+    hint = next(line for line in done.err.splitlines() if line.startswith("draw it: "))
+    monkeypatch.chdir(tmp_path)
+    command = shlex.split(hint.removeprefix("draw it: "))
+    assert command[0] == "motif" and motif(*command[1:], "--steps", 1).code == 0
+    assert recorded(tmp_path / "pictures") == ["0000.png a <new1> cat on the beach"]
+
+
 def test_results_are_on_stdout_and_json_is_json(
     motif: Callable[..., Ran], cat: Path, base: Path, tmp_path: Path
 ) -> None:
@@ -151,6 +168,88 @@ def test_results_are_on_stdout_and_json_is_json(
     assert (settings["n"], settings["seed"], settings["steps"]) == (1, 0, 1)
     assert "loading" in done.err
     assert motif(*words, "--json", "--quiet").err == ""
+
+
+def recorded(folder: Path) -> list[str]:
+    """The pictures that a folder's record lists, each of which must be there."""
+    found = json.loads((folder / "pictures.json").read_text())
+    names = [picture["file"] for picture in found["pictures"]]
+    assert all((folder / name).is_file() for name in names)
+    return [f"{name} {found['prompt']}" for name in names]
+
+
+@pytest.fixture
+def draws(base: Path, tmp_path: Path, motif: Callable[..., Ran]) -> Callable[..., Ran]:
+    """Draw into tmp_path/out, one picture at a time."""
+    words = ["sample", "plain", "--base", base, "--steps", 1, "--batch-size", 1, "-o", tmp_path / "out"]
+    return lambda prompt, *more: motif(*words, prompt, *more)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [(KeyboardInterrupt(), 130, "1 of 3 pictures"), (OSError(errno.ENOSPC, "full"), 2, "disk is full")],
+)
+def test_a_record_describes_what_lies_there_however_a_draw_ends(
+    draws: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    error: BaseException, code: int, said: str,
+) -> None:  # fmt: skip
+    assert draws("a cat", "-n", 2).code == 0
+    assert recorded(tmp_path / "out") == ["0000.png a cat", "0001.png a cat"]
+    save = Image.Image.save
+
+    def fail(self: Image.Image, path: Path, *rest: Any, **how: Any) -> None:
+        save(self, path, *rest, **how)
+        if "0001" in Path(path).name:
+            raise error
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    assert draws("a dog", "-n", 3).failed(code, said)
+    assert recorded(tmp_path / "out") == ["0000.png a dog"]
+    monkeypatch.undo()
+    assert sorted(os.listdir(tmp_path / "out")) == ["0000.png", "0001.png", "pictures.json"]
+    assert draws("a dog", "-n", 1, "--height", 13).code == 2
+    assert recorded(tmp_path / "out") == ["0000.png a dog"], "what was refused changed nothing"
+
+
+def test_a_sheet_that_cannot_be_written_is_refused_before_anything_is_drawn(
+    draws: Callable[..., Ran], tmp_path: Path, motif: Callable[..., Ran]
+) -> None:
+    out = tmp_path / "out"
+    nowhere = ["--base", "nowhere/at-all"]
+    for grid, words in {
+        tmp_path / "sheet.gif": ["sheet.gif", ".png"],
+        tmp_path / "sheet": ["sheet", ".png"],
+        out / "0001.png": ["0001.png", "another file"],
+        tmp_path / "x" / ".." / "out" / "0000.png": ["0000.png", "another file"],
+    }.items():
+        assert draws("a cat", "-n", 2, "--grid", grid, *nowhere).failed(2, *words)
+    one = tmp_path / "one.png"
+    assert draws("a cat", "-o", one, "--grid", one, *nowhere).failed(2, "one.png", "another file")
+    assert os.listdir(tmp_path) == []
+    assert draws("a cat", "-n", 2, "--grid", out / "0002.png").code == 0
+    assert draws("a dog", "-o", out / "0001.png", *nowhere).failed(2, "0001.png", "pictures.json says")
+    assert draws("a dog", "--grid", out / "0001.png", *nowhere).failed(2, "0001.png", "pictures.json says")
+
+
+@pytest.mark.parametrize("name", ["x.gif", "x.TIFF", "a/x.heic"])
+def test_a_kind_of_picture_that_is_not_written_is_no_folder(
+    draws: Callable[..., Ran], tmp_path: Path, name: str
+) -> None:
+    done = draws("a cat", "-o", tmp_path / name, "--base", "nowhere/at-all")
+    assert done.failed(2, Path(name).name, "name it x.png") and os.listdir(tmp_path) == []
+    assert draws("a cat", "-o", tmp_path / "v1.5").code == 0 and (tmp_path / "v1.5").is_dir()
+
+
+def test_progress_of_drawing_is_told_and_changes_no_picture(
+    draws: Callable[..., Ran], tmp_path: Path
+) -> None:
+    loud, quiet = (
+        draws("a cat", "-n", 2, "--steps", 3),
+        draws("a cat", "-n", 2, "--steps", 3, "--quiet", "-o", tmp_path / "quiet"),
+    )
+    assert "drawing: step 6/6  " in loud.err and "loss" not in loud.err and quiet.err == ""
+    for name in ("0000.png", "0001.png"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "quiet" / name).read_bytes()
 
 
 @pytest.mark.parametrize("prompt", ["a cat on the beach", "a <new2> cat"])
@@ -186,8 +285,13 @@ def test_a_worn_concept_answers_to_another_name(
     assert plain.code == named.code == 0, named.err
     assert Image.open(tmp_path / "a.png").tobytes() == Image.open(tmp_path / "b.png").tobytes()
     both = ["a <new1> cat and a <tom> cat", "--wear", cat, "-o", tmp_path / "c.png", "--wear"]
+    assert "does not name" not in motif(*words, *both, f"{cat}=<tom>").err
+    left_out = motif(*words, "a <tom> cat", *both[1:], f"{cat}=<tom>", "--quiet")
+    assert (
+        left_out.code == 0
+        and left_out.err.count("does not name") == left_out.err.count("<new1> is worn") == 1
+    )
     assert motif(*words, *both, cat).failed(2, "two concepts use the token <new1>", "--wear FILE=<new2>")
-    assert motif(*words, *both, f"{cat}=<tom>").code == 0
     assert motif(*words, *both, f"{cat}=tom").failed(2, f"{cat}=tom", "FILE=<new2>")
     assert motif(*words, *both, f"{cat}=<a>,<b>").failed(2, "has 1 tokens (<new1>), and 2 are named")
 
@@ -425,9 +529,37 @@ def test_usage_errors(motif: Callable[..., Ran], words: list[str], message: list
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("words", [[], ["measure"], ["learn"], ["pocket"]])
+def test_without_arguments_the_help_is_shown_as_it_is(motif: Callable[..., Ran], words: list[str]) -> None:
+    done, asked = motif(*words), motif(*words, "--help")
+    assert asked.code == 0 and asked.out.startswith("Usage: motif")
+    assert (done.code, done.out, done.err) == (2, "", asked.out)
+
+
+def test_a_folder_to_measure_is_not_made(motif: Callable[..., Ran], tmp_path: Path) -> None:
+    words = ["pocket", "card", "--shards", tmp_path, "--folder"]
+    assert motif(*words, tmp_path / "none").failed(2, "none: no such folder")
+    (tmp_path / "empty").mkdir()
+    assert motif(*words, tmp_path / "empty").failed(2, "empty: it has no pipeline")
+    assert os.listdir(tmp_path) == ["empty"] and os.listdir(tmp_path / "empty") == []
+
+
+def test_a_refused_command_leaves_no_folder(motif: Callable[..., Ran], base: Path, tmp_path: Path) -> None:
+    assert motif("demo", "--concept", "nothing", "-o", tmp_path / "dd").failed(2, "nothing", "boat")
+    words = ["--base", base, "-o"]
+    assert motif("sample", "plain", "a <new9> cat", *words, tmp_path / "s1").failed(2, "<new9>")
+    assert motif("learn", "custom-diffusion", DUCKS, PROMPT, "--lr", -1, *words, tmp_path / "x1").failed(
+        2, "lr"
+    )
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_model_that_is_not_here_exits_3(motif: Callable[..., Ran], tmp_path: Path) -> None:
     done = motif("sample", "plain", "a cat", "--base", "nobody/nothing", "-o", tmp_path / "o")
     assert done.failed(3, "nobody/nothing")
+    for name in ("nobody/nothing", "nothing", tmp_path / "nothing"):
+        assert motif("measure", "clip-i", DUCKS, DUCKS, "--encoder", name).failed(3, str(name))
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(
@@ -477,10 +609,11 @@ def test_work_that_would_not_fit_is_refused_before_it_begins(
     words = ["custom-diffusion", DUCKS, PROMPT, "--base", base, "--prior", "none", "-o", tmp_path / "c"]
     many = ["--steps", 1000, "--checkpoint-every", 1]
     assert motif("learn", *words, *many).failed(2, "3000 kB are free there", "are needed")
-    assert os.listdir(tmp_path) == ["c.run"] and os.listdir(tmp_path / "c.run") == []
+    assert os.listdir(tmp_path) == []
     words = ["a cat", "--base", base, "--steps", 1, "-n", 2000, "--height", 32, "--width", 32]
     assert motif("sample", "plain", *words, "-o", tmp_path / "out").failed(2, "6144 kB are needed")
-    assert os.listdir(tmp_path / "out") == []
+    assert motif("demo", "-o", tmp_path / "demo").failed(2, "3000 kB are free there", "are needed")
+    assert os.listdir(tmp_path) == []
 
 
 def test_what_a_run_needs_grows_with_its_checkpoints(base: Path, cat: Path) -> None:
@@ -517,7 +650,7 @@ def test_a_disk_that_fills_up_while_writing_leaves_nothing_half_written(
     monkeypatch.setattr(Image.Image, "save", fail)
     words = ["sample", "plain", "a cat", "--base", base, "--steps", 1, "-o", tmp_path / "out"]
     assert motif(*words).failed(2, "0000.png", "disk is full")
-    assert os.listdir(tmp_path / "out") == []
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -569,6 +702,24 @@ def test_whatever_goes_wrong_is_one_line(
     if code == 1:
         done = motif("methods", "--debug")
         assert "Traceback" in done.err and "lost" in done.err and done.code == 1
+
+
+@pytest.mark.parametrize("module", ["motif.cli.exits", "click", "PIL.Image", "motif.cli.pocket"])
+def test_ctrl_c_while_motif_starts_shows_no_traceback(module: str) -> None:
+    code = f"""
+import sys
+
+class Interrupting:
+    def find_spec(self, name, *rest):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupting())
+from motif.cli import main
+sys.exit(main(["methods"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "motif: interrupted\n")
 
 
 def test_ctrl_c_saves_and_exits_130(
@@ -629,6 +780,7 @@ def test_the_demos_options_are_its_functions() -> None:
     from motif.demo import demo
 
     defaults = {option.name: option.default for option in options(demo, hidden=["say"])}
+    assert defaults.keys() == {"steps", "seed"}
     values = command.make_context("demo", []).params
     assert {name: values[name] for name in defaults} == defaults
 
@@ -772,11 +924,18 @@ def test_what_a_record_lists_is_scored_alone(
 
 
 @pytest.mark.parametrize(
-    ("side", "base_name", "warned"), [(64, "tiny", 0), (512, "tiny", 1), (512, "pocket", 0)]
+    ("side", "base_name", "references", "warned"),
+    [
+        (64, "tiny", 64, []),
+        (512, "tiny", 64, ["drawn"]),
+        (512, "pocket", 64, []),
+        (64, "pocket", 512, ["photos"]),
+        (512, "tiny", 512, ["drawn", "photos"]),
+    ],
 )
-def test_pockets_encoder_on_large_pictures_is_warned_of(
-    motif: Callable[..., Ran], drawn: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    side: int, base_name: str, warned: int,
+def test_pockets_encoder_is_warned_of_for_every_source_that_is_not_its_own_world(
+    motif: Callable[..., Ran], drawn: Path, photos: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    side: int, base_name: str, references: int, warned: list[str],
 ) -> None:  # fmt: skip
     weights = drawn.parent / "weights"
     weights.mkdir()
@@ -784,19 +943,78 @@ def test_pockets_encoder_on_large_pictures_is_warned_of(
     monkeypatch.setenv("MOTIF_POCKET_WEIGHTS", str(weights))
     record = json.loads((drawn / "pictures.json").read_text()) | {"base": base_name}
     (drawn / "pictures.json").write_text(json.dumps(record))
-    for name in ("0000.png", "0001.png"):
-        Image.open(DUCKS / "00.jpg").resize((side, side)).save(drawn / name)
-    done = motif("measure", "clip-i", drawn, DUCKS)
-    assert done.code == 0 and done.err.count("--encoder paper") == warned, done.err
-    assert "--encoder paper" not in motif("measure", "clip-i", drawn, DUCKS, "--encoder", clip_folder).err
+    for path, to in {
+        **dict.fromkeys(drawn.glob("*.png"), side),
+        **dict.fromkeys(photos.glob("*"), references),
+    }.items():
+        Image.open(DUCKS / "00.jpg").resize((to, to)).save(path)
+    done = motif("measure", "clip-i", drawn, photos)
+    warnings = [line for line in done.err.splitlines() if "--encoder paper" in line]
+    assert done.code == 0 and len(warnings) == len(warned), done.err
+    assert all(f"{name}: pictures of" in line for name, line in zip(warned, warnings, strict=True))
+    assert "--encoder paper" not in motif("measure", "clip-i", drawn, photos, "--encoder", clip_folder).err
+
+
+def test_one_picture_is_known_by_the_record_beside_it(
+    motif: Callable[..., Ran], drawn: Path, clip_folder: Path
+) -> None:
+    words = ["--encoder", clip_folder, "--device", "cpu", "--json"]
+    score = json.loads(motif("measure", "clip-t", drawn / "0000.png", *words).out)
+    assert score == json.loads(motif("measure", "clip-t", drawn / "0000.png", "a cat", *words).out)
+    assert motif("measure", "clip-t", drawn / "old.png", *words).failed(2, "old.png", "give PROMPTS")
+    (drawn / "pictures.json").write_text("[]")
+    assert motif("measure", "clip-i", drawn / "0000.png", DUCKS, *words).code == 0
+
+
+def test_no_help_speaks_of_what_a_command_line_cannot_give() -> None:
+    for name, command in commands(app, ("motif",)):
+        told = [parameter.help or "" for parameter in command.params if isinstance(parameter, click.Option)]
+        assert not re.search(r"loaded|PIL|[a-z]Encoder", " ".join([command.help or "", *told])), name
 
 
 def test_outputs_are_checked_without_leaving_a_trace(tmp_path: Path) -> None:
-    assert prepare(tmp_path / "a" / "b.png") == tmp_path / "a" / "b.png"
-    assert os.listdir(tmp_path / "a") == []
-    assert concept_path("cat") == Path("cat.safetensors") == concept_path("cat.safetensors")
+    (tmp_path / "here").mkdir()
+    for place in ("a/b/c.png", "here/c.png", "here/a/c.png"):
+        assert prepare(tmp_path / place) == tmp_path / place
     with pytest.raises(InputError, match="needed"):
-        prepare(tmp_path / "c", needs=1 << 62)
+        prepare(tmp_path / "c" / "d", needs=1 << 62)
+    assert os.listdir(tmp_path) == ["here"] and os.listdir(tmp_path / "here") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "advised"),
+    [("v1.5", "v1.5.safetensors"), ("cat.ckpt", "cat.safetensors"), ("a.b/cat.v2", "cat.v2.safetensors")],
+)
+def test_an_advised_name_is_taken_and_loses_nothing(name: str, advised: str) -> None:
+    assert concept_path("cat") == Path("cat.safetensors") == concept_path("cat.safetensors")
+    with pytest.raises(InputError, match=f"name it {advised}$"):
+        concept_path(name)
+    assert concept_path(advised) == Path(advised)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_written_file_has_the_mode_of_a_new_one_whatever_its_writer_made_it(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        for writers in (0o600, 0o644, 0o666):
+            with written(tmp_path / "file") as part:
+                part.touch(writers)
+                part.chmod(writers)
+            assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
+    finally:
+        os.umask(before)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_write_that_fails_takes_the_folders_with_it_that_it_made(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    for place in ("here/file", "here/a/b/file", "c/file"):
+        with pytest.raises(KeyError), written(tmp_path / place) as part:
+            part.write_text("half")
+            raise KeyError
+    assert os.listdir(tmp_path) == ["here"] and os.listdir(tmp_path / "here") == []
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import tiny
+from motif.concept import Concept
 from motif.errors import InputError
+from motif.images import MASKS
+from motif.learn import custom_diffusion
 from motif.learn.examples import Examples, check_token, find_nouns, find_tokens
 from motif.learn.survey import survey
+from motif.weights import is_cross_kv, select
 
 DUCKS = Path(__file__).parents[1] / "examples" / "duck_toy"
 PROMPT = "photo of a <new1> toy"
@@ -164,6 +170,33 @@ def test_captions_come_from_files_beside_and_from_metadata(ducks: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("photo", "beside"),
+    [
+        ("IMG_1.JPG", "IMG_1.TXT"),
+        ("IMG_1.JPG", "IMG_1.Caption"),
+        ("IMG_1.JPG", "img_1.txt"),
+        ("img_1.jpg", "IMG_1.TXT"),
+        ("a.b.jpg", "a.b.txt"),
+    ],
+)
+def test_what_is_called_a_caption_is_the_caption(tmp_path: Path, photo: str, beside: str) -> None:
+    shutil.copy(DUCKS / "00.jpg", tmp_path / photo)
+    (tmp_path / beside).write_text("a {concept} on a bench")
+    assert fates(tmp_path) == {photo: "used", beside: "caption"}
+    assert [p.caption for p in Examples(tmp_path, PROMPT).photos] == ["a <new1> toy on a bench"]
+
+
+def test_a_caption_belongs_to_the_photo_of_its_very_name_first(tmp_path: Path) -> None:
+    for name in ("a.jpg", "A.jpg", "b.jpg"):
+        shutil.copy(DUCKS / "00.jpg", tmp_path / name)
+    for name in ("a.txt", "b.TXT", "b.txt", "b.caption"):
+        (tmp_path / name).write_text(f"{{concept}} by {name}")
+    captions = {p.path.name: p.caption for p in Examples(tmp_path, PROMPT).photos}
+    assert captions == {"a.jpg": "<new1> toy by a.txt", "A.jpg": PROMPT, "b.jpg": "<new1> toy by b.txt"}
+    assert {name for name, fate in fates(tmp_path).items() if fate == "caption"} == {"a.txt", "b.txt"}
+
+
 def test_a_caption_without_the_token_is_named(ducks: Path) -> None:
     (ducks / "00.txt").write_text("a toy on a bench")
     with pytest.raises(InputError, match=r"00\.jpg.*does not name <new1>"):
@@ -176,10 +209,22 @@ def test_a_caption_without_the_token_is_named(ducks: Path) -> None:
 def test_a_broken_metadata_line_is_named_and_missing_files_are_noticed(ducks: Path) -> None:
     (ducks / "metadata.jsonl").write_text('{"file_name": "gone.jpg", "text": "x"}\n')
     assert "gone.jpg is not there" in survey(ducks).notices[0]
-    for line in ("{", '{"file_name": "a"}', "[]", "3"):
+    assert survey(ducks / "00.jpg").notices == survey(ducks).notices, (
+        "a file that is there, but not asked for"
+    )
+    wrong = [json.dumps({"file_name": "00.jpg", "text": text}) for text in (3, True, ["x"], {"en": "x"})]
+    for line in ("{", '{"file_name": "a"}', "[]", "3", '{"file_name": 1, "text": "x"}', *wrong):
         (ducks / "metadata.jsonl").write_text('{"file_name": "00.jpg", "text": "x"}\n' + line)
         with pytest.raises(InputError, match=r"metadata\.jsonl, line 2"):
             survey(ducks)
+
+
+@pytest.mark.parametrize("text", [None, "", "  "])
+def test_an_empty_metadata_text_is_no_caption(ducks: Path, text: str | None) -> None:
+    (ducks / "metadata.jsonl").write_text(json.dumps({"file_name": "00.jpg", "text": text}))
+    photo = Examples(ducks, PROMPT).photos[0]
+    assert (photo.caption, photo.captioned) == (PROMPT, False)
+    assert survey(ducks).used[0].caption is None
 
 
 def test_a_caption_that_is_no_text_refuses_its_photo(ducks: Path) -> None:
@@ -193,6 +238,50 @@ def test_masks_are_found_beside_photos(ducks: Path) -> None:
     assert fates(ducks)["00-mask.png"] == "mask" and fates(ducks)["else-mask.png"] == "skipped"
     photos = Examples(ducks, PROMPT).photos
     assert photos[0].mask is not None and photos[1].mask is None
+
+
+@pytest.mark.parametrize("ending", MASKS)
+def test_a_mask_is_a_mask_in_capitals_too(ducks: Path, ending: str) -> None:
+    Image.new("L", (512, 512), 255).save(ducks / f"00{ending}", "PNG")
+    assert fates(ducks)[f"00{ending}"] == "mask"
+    examples = Examples(ducks, PROMPT)
+    assert [photo.mask is not None for photo in examples.photos] == [True, False, False, False]
+    assert [mask != "" for mask in examples.masks()] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("name", ["00-mask.jpg", "00-Mask.webp", "00-mAsK.png", "00-mask.dat", "00-mask.JPG"])
+def test_a_mask_of_another_kind_is_no_photo(ducks: Path, name: str) -> None:
+    Image.new("L", (512, 512), 255).save(ducks / name, "JPEG")
+    (file,) = (file for file in survey(ducks).files if file.path.name == name)
+    assert (file.fate, file.why) == ("skipped", "a mask must be a PNG: save it as 00-mask.png")
+    assert len(Examples(ducks, PROMPT)) == 4 and Examples(ducks, PROMPT).photos[0].mask is None
+
+
+def test_one_photo_has_one_mask_and_a_name_alone_makes_none(ducks: Path) -> None:
+    for name in ("00-mask.png", "00-MASK.PNG"):
+        Image.new("L", (512, 512), 255).save(ducks / name)
+    shutil.copy(ducks / "01.jpg", ducks / "carnival-mask.jpg")
+    (ducks / "carnival-mask.txt").write_text("{concept} with feathers")
+    found = fates(ducks)
+    assert (found["00-mask.png"], found["00-MASK.PNG"]) == ("mask", "skipped")
+    assert (found["carnival-mask.jpg"], found["carnival-mask.txt"]) == ("used", "caption")
+
+
+def test_an_unopened_survey_says_the_same_of_sound_files(
+    ducks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ducks / "00.TXT").write_text("a {concept}")
+    Image.new("L", (512, 512), 255).save(ducks / "01-mask.png")
+    (ducks / "02.txt").write_bytes(b"\xff\xfe\xfa")
+    (ducks / "notes.txt").write_text("x")
+
+    def told() -> list[tuple[str, str, str | None]]:
+        return [(file.path.name, file.fate, file.caption) for file in survey(ducks, opened=False).files]
+
+    before = [(file.path.name, file.fate, file.caption) for file in survey(ducks).files]
+    monkeypatch.setattr("motif.learn.survey.open_picture", lambda path: pytest.fail(f"{path} was opened"))
+    assert told() == before
+    assert [name for name, fate, _ in told() if fate == "refused"] == ["02.jpg"]
 
 
 # -- examples --------------------------------------------------------------------------------------------------
@@ -213,6 +302,33 @@ def test_examples_know_their_token_and_noun() -> None:
 def test_a_prior_needs_no_token() -> None:
     examples = Examples(DUCKS, "photo of a toy", token=None)
     assert examples.token is None and examples.photos[0].caption == "photo of a toy"
+    assert examples.tokens == () and examples.nouns == {}
+    with pytest.raises(InputError, match="names <new1>, and these pictures teach no word"):
+        Examples(DUCKS, PROMPT, token=None)
+
+
+def test_a_general_concept_is_learned_in_plain_words(pocket: Any, tmp_path: Path) -> None:
+    """Card 1.3: no modifier token; keys and values alone are trained, and a run goes on as any other."""
+    plain = Examples(DUCKS, "photo of a toy", token=None)
+    settings: dict[str, Any] = {"batch_size": 1, "prior_count": 1, "prior_steps": 1, "preview_every": 1}
+    with pytest.raises(InputError, match="--class-prompt"):
+        custom_diffusion(pocket, plain, **settings, steps=2)
+    settings |= {"class_prompt": ["photo of a toy"], "checkpoint_every": 1}
+    whole = custom_diffusion(pocket, plain, **settings, steps=2, folder=tmp_path / "whole")
+    custom_diffusion(pocket, plain, **settings, steps=1, folder=tmp_path / "parts")
+    parts = custom_diffusion(pocket, plain, **settings, steps=2, folder=tmp_path / "parts", resume=True)
+    assert whole.tokens == {} and whole.record.nouns == {} and whole.record.prompt == "photo of a toy"
+    assert whole.changes.keys() == {f"unet.{name}" for name in select(pocket.models.unet, is_cross_kv)}
+    assert all(change.full().abs().max() > 0 for change in whole.changes.values())
+    assert parts == whole == Concept.load(whole.save(tmp_path / "moongate.safetensors"))
+    assert whole.describe()["tokens"] == {}
+    worn = pocket.wear(whole)
+    text = pocket.read("photo of a toy")
+    x = torch.zeros(1, *pocket.latent_shape((pocket.size, pocket.size)))
+    assert not torch.equal(
+        worn.predict(x, 500, text.states, text.pooled, None),
+        pocket.predict(x, 500, text.states, text.pooled, None),
+    )
 
 
 @pytest.mark.parametrize(
@@ -246,9 +362,15 @@ def test_a_token_that_is_already_a_word_is_refused(token: str) -> None:
         check_token(Vocabulary(), token)
 
 
-def test_a_new_token_is_welcome() -> None:
-    check_token(Vocabulary(), "<new1>")
-    check_token(Vocabulary(), "<my-cat>")
+@pytest.mark.parametrize("token", ["<new1>", "<my-cat>"])
+def test_a_new_token_is_welcome_until_it_is_a_word(token: str) -> None:
+    words = tiny.tokenizer()
+    assert len(words.tokenize(token)) > 1
+    check_token(words, token)
+    words.add_tokens(token)
+    assert words.tokenize(token) == [token]
+    with pytest.raises(InputError, match=f"{token} is already a word"):
+        check_token(words, token)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from PIL import Image, ImageCms
 
 from motif.errors import InputError
 from motif.files import written
-from motif.images import grid, mask_path, open_picture, save_image, square, to_images
+from motif.images import MASKS, grid, mask_path, open_picture, save_image, square, to_images
 
 SIDE = 48
 
@@ -208,6 +208,14 @@ def test_a_mask_beside_the_picture_comes_before_alpha(tmp_path: Path) -> None:
     picture = open_picture(path)
     assert picture.mask is not None and gap(picture.mask, mask) == 0
     assert picture.notes == ("mask from a-mask.png",)
+
+
+@pytest.mark.parametrize("ending", MASKS)
+def test_a_mask_is_found_however_its_ending_is_written(tmp_path: Path, ending: str) -> None:
+    path = saved(tmp_path, "A.jpg", scene())
+    assert mask_path(path).name == "A-mask.png"
+    Image.new("L", (SIDE, SIDE), 255).save(tmp_path / f"A{ending}", "PNG")
+    assert mask_path(path).name == f"A{ending}" and open_picture(path).mask is not None
 
 
 @pytest.mark.parametrize(

@@ -339,6 +339,12 @@ def test_eta_without_generators_is_refused(sd1):
         run(sd1, lane(sd1), eta=1.0)
 
 
+@pytest.mark.parametrize("eta", [-1.0, 1.01, float("nan")])
+def test_eta_outside_its_range_is_refused(sd1, eta):
+    with pytest.raises(InputError, match="it lies between 0"):
+        run(sd1, lane(sd1), eta=eta, draws=[torch.Generator()])
+
+
 # -- pictures ------------------------------------------------------------------------------------------------------
 
 

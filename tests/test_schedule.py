@@ -177,3 +177,18 @@ def test_noise_of_an_image_is_its_seeds_alone(seeds):
         assert torch.equal(
             image, draw_noise((4, 3, 5), [torch.Generator().manual_seed(seed)], torch.zeros(1))[0]
         )
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}, "FlowMatch"),
+        ({"_class_name": "EDMDPMSolverMultistepScheduler", "sigma_data": 0.5}, "EDM"),
+        ({**STABLE, "sigma_data": 0.5}, "no steps"),
+        ({**STABLE, "timestep_spacing": "uneven"}, "cannot be read as DDIM"),
+        ({**STABLE, "beta_schedule": "steep"}, "cannot be read as DDIM"),
+    ],
+)
+def test_a_schedule_that_ddim_cannot_walk_is_refused(config: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Schedule.read(config)

@@ -1,4 +1,4 @@
-"""Teach a text-to-image diffusion model a concept from a few photos, draw it, and edit photos with it.
+"""Teach a text-to-image diffusion model a concept from a few photos, draw it, and measure the pictures.
 
     base = motif.Base.load("pocket")
     cat = motif.learn.custom_diffusion(base, motif.Examples("photos/cat", "photo of a <new1> cat"))

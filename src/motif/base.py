@@ -23,7 +23,7 @@ from motif.errors import InputError
 from motif.models import Models
 from motif.schedule import Schedule
 from motif.text import Reader, Text
-from motif.weights import not_finite, signature, worn
+from motif.weights import not_finite, worn
 
 log = logging.getLogger("motif")
 
@@ -86,23 +86,15 @@ class Base:
                 "motif reads text-to-image models"
             )
         models = Models.of(unet, vae, readers, empty_is_zero=empty_is_zero)
-        # older versions of transformers put `text_model.` before an encoder's names: the base is the same
-        signed = signature({n.replace(".text_model.", "."): w for n, w in models.own.items()})
-        side = unet.config.sample_size
-        side = int(side if isinstance(side, int) else max(side)) * (
-            2 ** (len(vae.config.block_out_channels) - 1)
+        schedule, cells = Schedule.read(scheduler), unet.config.sample_size
+        if cells is None:
+            raise InputError(f"{name}: its UNet's config names no sample_size, the side of its latents")
+        side = (cells if isinstance(cells, int) else max(cells)) * 2 ** (
+            len(vae.config.block_out_channels) - 1
         )
         advice = advice or {}
-        guidance = float(advice.get("guidance", 7.5))
-        return Base(
-            name,
-            models,
-            Schedule.read(scheduler),
-            Origin(name, *signed),
-            side,
-            guidance,
-            advice.get("learn", {}),
-        )
+        guidance, learn = float(advice.get("guidance", 7.5)), advice.get("learn", {})
+        return Base(name, models, schedule, models.origin(name, schedule), int(side), guidance, learn)
 
     # -- what it wears -------------------------------------------------------------------------------------------
 
@@ -227,21 +219,23 @@ class Base:
             )
         return int(self.models.unet.config.in_channels), h // self.latent_factor, w // self.latent_factor
 
+    def tokenise(self, prompts: Sequence[str]) -> list[list[Any]]:
+        """[text encoder][prompt]. InputError for a prompt too long, or a `<token>` that no worn concept knows."""
+        counts = [{t: len(v[i]) for t, v in self.vectors.items()} for i in range(len(self.models.readers))]
+        pairs = zip(self.models.readers, counts, strict=True)
+        return [[reader.tokenise(prompt, count) for prompt in prompts] for reader, count in pairs]
+
     def read(self, prompts: str | Sequence[str]) -> Text:
-        """Encode one prompt or several. InputError for a `<token>` that no worn concept knows."""
+        """Encode one prompt or several; `tokenise` says what is an error."""
         prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
-        states: list[Tensor] = []
+        cuts, states = self.tokenise(prompts), list[Tensor]()
         pooled: Tensor | None = None
-        tokens: list[Any] = []
         with self.on():
-            for i, reader in enumerate(self.models.readers):
-                vectors = {token: parts[i] for token, parts in self.vectors.items()}
-                cut = [reader.tokenise(prompt, {t: len(v) for t, v in vectors.items()}) for prompt in prompts]
-                state, pool = reader.encode(cut, vectors)
+            for i, (reader, cut) in enumerate(zip(self.models.readers, cuts, strict=True)):
+                state, pool = reader.encode(cut, {token: parts[i] for token, parts in self.vectors.items()})
                 states.append(state)
                 pooled = pool if pool is not None else pooled
-                tokens = tokens or cut
-        return Text(prompts, torch.cat(states, -1), pooled, tuple(tokens))
+        return Text(prompts, torch.cat(states, -1), pooled, tuple(cuts[0]))
 
     def read_uncond(self, prompt: str = "") -> Text:
         """The unconditional side of guidance: an empty or a negative prompt, as the base was trained to see it."""
@@ -275,14 +269,15 @@ class Base:
 
     def posterior(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures [image, 3, h, w] in [-1, 1] -> mean and standard deviation of their scaled latents, in the VAE's
-        float32."""
-        vae = self.models.vae
+        float32. One picture at a time: eight of 1024 pixels would take 24 GB."""
+        vae, scale = self.models.vae, self.models.vae.config.scaling_factor
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            found = vae.encode(pictures.to(self.device, vae.dtype)).latent_dist
-        return found.mean * vae.config.scaling_factor, found.std * vae.config.scaling_factor
+            found = [vae.encode(one.to(self.device, vae.dtype)).latent_dist for one in pictures.split(1)]
+        return torch.cat([one.mean for one in found]) * scale, torch.cat([one.std for one in found]) * scale
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Scaled latents -> pictures [image, 3, h, w] in [-1, 1], float32. Latents that are not finite are an error."""
+        """Scaled latents -> pictures [image, 3, h, w] in [-1, 1], float32, one at a time. Latents that are not finite
+        are an error."""
         if not torch.isfinite(latents).all():
             likely = (
                 f"damaged weights in {self.name}, a concept learned at too high a rate, or too strong guidance"
@@ -291,5 +286,6 @@ class Base:
             )
             raise InputError(f"the latents are not finite: {likely}")
         vae = self.models.vae
+        latents = latents.to(vae.dtype) / vae.config.scaling_factor
         with torch.no_grad():
-            return vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample.float().clamp(-1, 1)
+            return torch.cat([vae.decode(one).sample.float().clamp(-1, 1) for one in latents.split(1)])

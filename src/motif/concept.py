@@ -36,11 +36,13 @@ class Origin:
     shape: str  # hash of the architecture: the UNet's and the text encoders' names and shapes
     norms: tuple[float, ...]  # of some of their weights
     signs: tuple[float, ...] = ()  # projections of all of them; older files have none
+    prediction: str = ""  # what the UNet answers: epsilon, v_prediction or sample; older files do not say
+    frame: str = ""  # hash of the noise schedule and the VAE, which concepts do not change
 
     @property
     def fingerprint(self) -> str:
-        """One word for these weights in this precision, the same on every device and with any number of threads."""
-        told = json.dumps([self.shape, self.norms, self.signs])
+        """One word for this base in this precision, the same on every device and with any number of threads."""
+        told = json.dumps([self.shape, self.norms, self.signs, self.prediction, self.frame])
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def same_shape(self, other: Origin) -> bool:
@@ -67,6 +69,11 @@ class Origin:
         if not self.same_shape(base):
             raise WrongBase(
                 f"{who} was learned on {self.name}, whose architecture is not {base.name}'s: load {self.name}"
+            )
+        if not other_base and self.prediction and self.prediction != base.prediction:
+            raise WrongBase(
+                f"{who} was learned on {self.name}, which predicts {self.prediction}; {base.name} predicts "
+                f"{base.prediction}: load it with the scheduler it was learned with, or allow it (--other-base)"
             )
         if not other_base and not self.same_weights(base):
             raise WrongBase(
@@ -255,7 +262,8 @@ def _assemble(record: dict[str, Any], tensors: dict[str, Tensor]) -> Concept:
             parts.setdefault(name, {})[kind] = tensor
     told = record["base"]
     norms, signs = (tuple(map(float, numbers)) for numbers in (told["norms"], told.get("signs", ())))
-    origin = Origin(str(told["name"]), str(told["shape"]), norms, signs)
+    rest = (str(told.get(name, "")) for name in ("prediction", "frame"))
+    origin = Origin(str(told["name"]), str(told["shape"]), norms, signs, *rest)
     words = {
         name: {str(k): str(v) for k, v in record.get(name, {}).items()} for name in ("nouns", "versions")
     }

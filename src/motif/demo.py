@@ -9,9 +9,11 @@ one); one report page.
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +22,13 @@ from motif.base import Base
 from motif.concept import Concept
 from motif.errors import InputError, Interrupted
 from motif.features.extractors import ClipEncoder, DinoEncoder
-from motif.files import written
+from motif.files import read_json, written
 from motif.grids import grid
 from motif.images import open_picture, save_image
 from motif.lanes import draw
 from motif.learn import Examples, custom_diffusion
 from motif.learn.fit import Progress
-from motif.learn.run import METRICS, SUMMARY
+from motif.learn.run import METRICS, STATE, SUMMARY
 from motif.measure import clip_i, clip_t, dino_i
 from motif.measure.score import Score
 from motif.pocket.concepts import HeldOut, held_out
@@ -35,6 +37,8 @@ from motif.versions import versions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+log = logging.getLogger("motif")
 
 TOKEN = "<new1>"
 SEEDS = (0, 1)
@@ -52,31 +56,35 @@ class Answer:
 
 
 def demo(
+    base: Base,
+    subject: HeldOut,
     out: Path,
     *,
-    concept: str = "",
     steps: int | None = None,
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_picture: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Learn, sample, measure and report on the embedded base; returns what it measured. A run that was stopped goes on.
+    """Learn, sample, measure and report; returns what it measured. A run that was stopped goes on.
 
     Args:
+        base: The embedded base.
+        subject: The object to learn, see `subject_named`.
         out: The folder to write to: report.html, sheet.png, pictures/, concept.safetensors, demo.json, the run's log.
-        concept: Which held-out object of pocket's world; the default is the first.
         steps: Training steps; the default is pocket's own advice.
         seed: Of training; the pictures always use seeds 0 and 1.
         say: Told in one line what happens next.
         on_progress: Told of every training step.
+        on_picture: Told of every prior picture that is drawn: how many, of how many.
     Raises:
-        InputError: no such held-out object. MissingModel: the embedded base has not been made.
+        MissingModel: the embedded encoders have not been made.
     """
     began = time.monotonic()
-    subject = _subject(concept)
-    base, clip, dino = Base.load("pocket"), ClipEncoder.load("pocket"), DinoEncoder.load("pocket")
+    clip, dino = ClipEncoder.load("pocket"), DinoEncoder.load("pocket")
     say(f"learning {TOKEN} from {len(subject.references)} photos")
-    learned = _learned(base, subject, steps=steps, seed=seed, folder=out / "run", on_progress=on_progress)
+    told: dict[str, Any] = {"on_progress": on_progress, "on_picture": on_picture}
+    learned = _learned(base, subject, folder=out / "run", steps=steps, seed=seed, **told)
     learned.save(out / "concept.safetensors")
     me = base.wear(learned)
     say(f"drawing {len(subject.places)} places with the class word alone, and with {TOKEN}")
@@ -116,7 +124,8 @@ def _sheet(subject: HeldOut, before: Answer, after: Answer) -> Image:
     return grid([image for row in rows for image in row], columns=len(rows[0]), labels=labels, cell=128)
 
 
-def _subject(name: str) -> HeldOut:
+def subject_named(name: str) -> HeldOut:
+    """A held-out object of pocket's world; the first where no name is given. InputError for one that is not there."""
     found = held_out()
     names = [subject.name for subject in found]
     if name and name not in names:
@@ -126,18 +135,43 @@ def _subject(name: str) -> HeldOut:
 
 def _learned(base: Base, subject: HeldOut, *, folder: Path, **settings: Any) -> Concept:
     """The concept; a run that was stopped in the folder goes on."""
-    state = folder / SUMMARY
-    found = json.loads(state.read_text()) if state.is_file() else None
     try:
-        return custom_diffusion(
-            base,
-            Examples(subject.folder, f"photo of a {TOKEN} {subject.noun}"),
-            folder=folder,
-            resume=found is not None and found["step"] < found["steps"],
-            **settings,
-        )
+        with _without_advice():
+            return custom_diffusion(
+                base,
+                Examples(subject.folder, f"photo of a {TOKEN} {subject.noun}"),
+                folder=folder,
+                resume=_unfinished(folder),
+                **settings,
+            )
     except Interrupted as stopped:
         raise Interrupted(f"stopped in {folder}: the same command goes on from there") from stopped
+
+
+def _unfinished(folder: Path) -> bool:
+    """Whether a run was stopped in the folder and left its state. InputError where there is no telling."""
+    summary = folder / SUMMARY
+    if not summary.is_file():
+        return False
+    try:
+        found = read_json(summary)
+        return int(found["step"]) < int(found["steps"]) and (folder / STATE).is_file()
+    except (InputError, LookupError, TypeError, ValueError):
+        raise InputError(f"{summary} is damaged: remove {folder}, or choose another folder (-o)") from None
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep from the log what advises an option of `motif learn`: the demo does not have it."""
+
+    def fits(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.INFO or " --" not in record.getMessage()
+
+    log.addFilter(fits)
+    try:
+        yield
+    finally:
+        log.removeFilter(fits)
 
 
 def _answer(base: Base, opening: str, places: Sequence[str]) -> Answer:
@@ -218,13 +252,11 @@ def _report(
 
 def _commands(subject: HeldOut, measured: Mapping[str, Any]) -> str:
     phrase, file = f"photo of a {TOKEN} {subject.noun}", f"{subject.noun}.safetensors"
-    settings = f"--steps {measured['steps']} --seed {measured['seed']}"
-    return "\n".join(
-        [
-            f'motif learn custom-diffusion {shlex.quote(str(subject.folder))} "{phrase}" {settings} -o {file}',
-            f'motif sample plain "a {phrase} {subject.places[0]}" --wear {file} -n 4 --steps 30 -o drawn',
-        ]
-    )
+    settings = ["--steps", str(measured["steps"]), "--seed", str(measured["seed"]), "-o", file]
+    place = ["--wear", file, "-n", "4", "--steps", "30", "-o", "drawn"]
+    learn = ["motif", "learn", "custom-diffusion", str(subject.folder), phrase, *settings]
+    sample = ["motif", "sample", "plain", f"a {phrase} {subject.places[0]}", *place]
+    return "\n".join(map(shlex.join, (learn, sample)))
 
 
 def _smooth(points: list[tuple[int, float]], width: int = 10) -> list[tuple[float, float]]:

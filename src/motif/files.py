@@ -18,22 +18,50 @@ from motif.errors import InputError
 def written(path: str | Path) -> Iterator[Path]:
     """A path to write to; it takes the place of `path` when the block ends, and vanishes if the block fails.
 
-    Missing folders are made. Raises InputError, one line, where the disk is full or the place is not writable.
+    Missing folders are made, and go again if the block fails. The file's mode is a new file's, whatever the block made
+    it. Raises InputError, one line, where the disk is full or the place is not writable.
     """
     path = Path(path)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        os.replace(part, path)
+        with folder_for(part):
+            mode = _mode_of_new(part)
+            yield part
+            if part.stat().st_mode != mode:
+                part.chmod(mode)
+            os.replace(part, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {reason(error)}") from error
     except Exception as error:
         if tells_full_disk(error):
             raise InputError(f"cannot write {path}: {HINTS[errno.ENOSPC]}") from error
         raise
+
+
+@contextmanager
+def folder_for(part: Path) -> Iterator[None]:
+    """The folder of a passing file, made where it is not there. In the end the file is gone, and so is every folder
+    that was made and stayed empty."""
+    made = [folder for folder in part.parents if not folder.exists()]
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        yield
     finally:
         remove(part)
+        for folder in made:
+            try:
+                folder.rmdir()
+            except OSError:
+                pass
+
+
+def _mode_of_new(path: Path) -> int:
+    """The mode that a new file gets there, by the umask."""
+    path.touch()
+    try:
+        return path.stat().st_mode
+    finally:
+        path.unlink()
 
 
 def read_text(path: str | Path) -> str:

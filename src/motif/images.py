@@ -6,7 +6,7 @@
     colour        an embedded ICC profile is converted to sRGB; CMYK, LAB, YCbCr, grey and palettes become RGB
     depth         16 bits are scaled to 8 (x / 257), floats by the smallest of 1, 255, 65535 that holds them, unclipped
     alpha         becomes the mask, and the picture is put on white
-    mask          NAME-mask.png beside NAME.* (white is the subject) comes before alpha
+    mask          NAME-mask.png beside NAME.* (white is the subject; NAME-MASK.PNG too) comes before alpha
     animation     the first frame
 
 Torch is imported where a tensor is made, so that the command line starts without it.
@@ -36,6 +36,9 @@ DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError, ArithmeticError, struct.error,
 )  # fmt: skip
 """What Pillow's decoders raise on damaged files."""
+
+MASKS = tuple(f"-{word}.{kind}" for word in ("mask", "Mask", "MASK") for kind in ("png", "PNG", "Png"))
+"""How a mask's name may end: spelled out, so that no folder is listed once for each of its pictures."""
 
 BICUBIC = Image.Resampling.BICUBIC
 
@@ -74,9 +77,10 @@ def open_picture(path: str | Path) -> Picture:
 
 
 def mask_path(path: str | Path) -> Path:
-    """Where the mask of a picture lies: NAME-mask.png beside it."""
+    """Where the mask of a picture lies: NAME-mask.png beside it, or NAME-MASK.PNG and the like where that is there."""
     path = Path(path)
-    return path.with_name(f"{path.stem}-mask.png")
+    places = [path.with_name(path.stem + ending) for ending in MASKS]
+    return next((place for place in places if place.is_file()), places[0])
 
 
 def _decoded(path: Path, notes: list[str]) -> Image.Image:

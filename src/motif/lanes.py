@@ -90,6 +90,8 @@ def denoise(
     lengths = {lane.name: len(lane.latents) for lane in lanes}
     if len(lengths) != len(lanes):
         raise InputError("two lanes have one name")
+    if not 0 <= eta <= 1:
+        raise InputError(f"eta is {eta:g}: it lies between 0 (DDIM) and 1 (DDPM)")
     if eta and set(lengths.values()) != {len(draws)}:
         raise InputError("eta > 0 needs one generator for each image of every lane")
     _check_guidance(lanes, steps)

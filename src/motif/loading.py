@@ -221,14 +221,17 @@ def _missing(name: str, part: str) -> Iterator[None]:
     from huggingface_hub.errors import LocalEntryNotFoundError
     from safetensors import SafetensorError
 
+    absent = (OSError, ValueError, SafetensorError)  # also what a damaged file raises
     try:
         yield
+    except MemoryError:
+        raise
     except LocalEntryNotFoundError as error:
         raise MissingModel(
             f"{name} is not on this machine (no {part} in {constants.HF_HUB_CACHE})"
         ) from error
-    except (OSError, ValueError, SafetensorError) as error:
-        if os.path.isdir(name) or name == "pocket":
+    except Exception as error:  # KeyError, IndexError, pydantic's...: a config that does not fit its weights
+        if os.path.isdir(name) or name == "pocket" or not isinstance(error, absent):
             raise MissingModel(f"{name} is incomplete or damaged: {part} ({_first_line(error)})") from error
         raise MissingModel(f"{name} is not on this machine ({part}: {_first_line(error)})") from error
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +13,11 @@ from typing import Any
 from torch import Tensor
 
 from motif.attention import Seam, Site, open_seams
+from motif.concept import Origin
 from motif.errors import InputError, WrongBase
+from motif.schedule import CLEAN, Schedule
 from motif.text import Reader
-from motif.weights import Change
+from motif.weights import Change, signature
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,15 @@ class Models:
     def parameter(self, name: str) -> Tensor:
         """The base's own weight, by its full name, also while another is worn; KeyError where there is none."""
         return self.own[name]
+
+    def origin(self, name: str, schedule: Schedule) -> Origin:
+        """What tells this base from another."""
+        # older versions of transformers put `text_model.` before an encoder's names: the base is the same
+        signed = signature({name.replace(".text_model.", "."): weight for name, weight in self.own.items()})
+        ends = [schedule.at(t) for t in (CLEAN, 0, schedule.length - 1)]
+        told = json.dumps([ends, signature(dict(self.vae.named_parameters()))])
+        frame = hashlib.sha256(told.encode()).hexdigest()[:16]
+        return Origin(name, *signed, schedule.prediction, frame)
 
     def check_fit(
         self, changes: Mapping[str, Change], tokens: Mapping[str, Sequence[Tensor]], *, who: str, base: str

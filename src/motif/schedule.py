@@ -38,8 +38,17 @@ class Schedule:
         """From any diffusers scheduler config. Samples are latents, so clipping and thresholding are never applied."""
         from diffusers import DDIMScheduler
 
+        kind = str(config.get("_class_name", "scheduler"))
+        if "FlowMatch" in kind or "EDM" in kind or config.get("sigma_data") is not None:
+            raise InputError(
+                f"the base's {kind} has no steps of ᾱ: motif reads the models of SD1, SD2 and SDXL"
+            )
         known = {key: value for key, value in config.items() if not key.startswith("_")}
-        scheduler: Any = DDIMScheduler.from_config({**known, "clip_sample": False, "thresholding": False})
+        try:
+            scheduler: Any = DDIMScheduler.from_config({**known, "clip_sample": False, "thresholding": False})
+            scheduler.set_timesteps(2)
+        except (NotImplementedError, ValueError, TypeError) as error:
+            raise InputError(f"the base's {kind} cannot be read as DDIM: {error}") from None
         prediction = scheduler.config.prediction_type
         if prediction not in ("epsilon", "v_prediction", "sample"):
             raise InputError(

@@ -222,3 +222,67 @@ def test_bad_settings_fail_before_the_first_step(
 
     with pytest.raises(InputError, match=word):
         custom_diffusion(base, Examples(photos, PROMPT), **QUICK | settings, on_progress=never)
+
+
+def test_gradient_checkpointing_gives_the_same_bits(
+    base: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from motif.attention import Seam
+
+    calls, forward = [0], Seam.__call__
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(Seam, "__call__", counted)
+    found = []
+    for wanted in (False, True):
+        calls[0] = 0
+        concept = custom_diffusion(
+            base, Examples(photos, PROMPT), **QUICK | {"prior": "none"}, gradient_checkpointing=wanted
+        )
+        found.append((calls[0], concept))
+        assert not base.models.unet.is_gradient_checkpointing
+    (once, plain), (twice, checkpointed) = found
+    assert once < twice, "nothing was computed again"
+    assert all(torch.equal(plain.changes[n].full(), c.full()) for n, c in checkpointed.changes.items())
+    assert all(
+        torch.equal(a, b) for a, b in zip(plain.tokens["<new1>"], checkpointed.tokens["<new1>"], strict=True)
+    )
+
+
+def test_a_caption_too_long_is_refused_before_any_work(
+    base: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = base.models.readers[0].length - 2
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for path in photos.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr("motif.learn.prior.draw", lambda *_, **__: pytest.fail("work was done"))
+    (folder / "1.txt").write_text(f"{'a ' * room}<new1> cat")
+    with pytest.raises(InputError, match="too long"):
+        custom_diffusion(base, Examples(folder, PROMPT), **QUICK)
+    (folder / "1.txt").write_text(f"{'a ' * (room - 2)}<new1> cat")  # fits, until it is "a far away ..."
+    with pytest.raises(InputError, match="too long"):
+        custom_diffusion(base, Examples(folder, PROMPT), **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("advice", "words"),
+    [
+        ({"learning_rate": 1e-3}, "learning_rate"),
+        ({"scale_lr": False}, "scale_lr"),
+        ({"steps": "many"}, "steps = 'many'"),
+        ({"steps": 2.5}, "steps = 2.5"),
+        ({"steps": True}, "steps = True"),
+        ({"augment": 1}, "augment = 1"),
+    ],
+)
+def test_advice_that_would_not_be_heard_is_refused(photos: Path, advice: dict[str, Any], words: str) -> None:
+    import dataclasses
+
+    base = dataclasses.replace(tiny.base_of(tiny.pipeline("sd1")), advice={"custom-diffusion": advice})
+    with pytest.raises(InputError, match=words):
+        custom_diffusion(base, Examples(photos, PROMPT), **QUICK)

@@ -11,12 +11,14 @@ import pytest
 from PIL import Image
 
 from motif.errors import InputError
-from motif.learn import examples
+from motif.images import open_picture
+from motif.learn import Examples, custom_diffusion, examples, survey
 from motif.learn.prior import Prior, find, gather, square
 
 
 def bring(base: Any, source: str, prompts: list[str], *, count: int = 200, **how: Any) -> Prior:
-    return gather(base, find(source, prompts, count=count, retrieve=bool(how.get("retrieve"))), **how)
+    choice = {name: how.pop(name) for name in ("retrieve", "threshold") if name in how}
+    return gather(base, find(source, prompts, count=count, **choice), **how)
 
 
 def captioned(folder: Path, *captions: str) -> str:
@@ -146,6 +148,107 @@ def test_retrieval_asks_for_every_class_in_turn(base: Any, clip_folder: Path, tm
     place = captioned(tmp_path, *["photo of a cat"] * 3, "photo of a dog")
     found = bring(base, place, both, count=2, retrieve=str(clip_folder), threshold=0.99)
     assert set(found.captions) == set(both)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names of the pictures that were opened so far."""
+    names: set[str] = set()
+
+    def watched(path: Path) -> Any:
+        names.add(path.name)
+        return open_picture(path)
+
+    for module in (survey, examples):
+        monkeypatch.setattr(module, "open_picture", watched)
+    return names
+
+
+def test_retrieval_by_captions_opens_what_it_takes_alone(
+    base: Any, clip_folder: Path, tmp_path: Path, opened: set[str]
+) -> None:
+    place = captioned(tmp_path, "the dog on the beach, on the beach", "photo of a cat", "a red hat", "")
+    (tmp_path / "unread.png").write_bytes(b"no picture")
+    found = bring(base, place, ["photo of a cat"], count=1, retrieve=str(clip_folder))
+    assert found.captions == ("photo of a cat",) and opened == {"1.png"}
+
+
+def test_a_folder_opens_what_it_takes_alone(base: Any, tmp_path: Path, opened: set[str]) -> None:
+    (tmp_path / "00.png").write_bytes(b"no picture")
+    assert bring(base, captioned(tmp_path, *"abcd"), [], count=2).captions == ("a", "b")
+    assert opened == {"00.png", "0.png", "1.png"}
+
+
+def test_a_retrieved_prior_is_known_by_what_is_taken(clip_folder: Path, tmp_path: Path) -> None:
+    def content() -> str:
+        how: dict[str, Any] = {"retrieve": str(clip_folder), "threshold": 0.99}
+        return find(str(tmp_path), ["photo of a cat"], **how).content()
+
+    captioned(tmp_path, "the dog on the beach, on the beach", "photo of a cat", "")
+    before = content()
+    for name in ("-first", "last"):
+        Image.new("RGB", (40, 40), "green").save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text("the dog on the beach")
+    (tmp_path / "notes.txt").write_text("x")
+    assert content() == before
+    Image.new("RGB", (40, 40), "white").save(tmp_path / "0.png")
+    assert content() == before
+    Image.new("RGB", (40, 40), "white").save(tmp_path / "1.png")
+    assert content() != before
+
+
+def test_a_retrieving_run_resumes_beside_an_unrelated_file(
+    base: Any, photos: Path, clip_folder: Path, tmp_path: Path
+) -> None:
+    place = captioned(tmp_path / "class", "photo of a cat", "photo of a dog")
+    settings: dict[str, Any] = {
+        "prior": place, "retrieve": True, "retrieve_encoder": str(clip_folder), "retrieve_threshold": 0.9999,
+        "batch_size": 1, "preview_every": 0, "checkpoint_every": 1, "folder": tmp_path / "run",
+    }  # fmt: skip
+    learned = Examples(photos, "photo of a <new1> cat")
+    custom_diffusion(base, learned, **settings, steps=1)
+    captioned(tmp_path / "class", "photo of a cat", "photo of a dog", "a red hat")
+    custom_diffusion(base, learned, **settings, steps=2, resume=True)
+    captioned(tmp_path / "class", "photo of a cat", "photo of a cat", "a red hat")
+    with pytest.raises(InputError, match="another prior"):
+        custom_diffusion(base, learned, **settings, steps=3, resume=True)
+
+
+def test_equal_captions_come_in_the_folders_order(clip_folder: Path, tmp_path: Path) -> None:
+    place = captioned(tmp_path, *["photo of a cat", "the red hat"] * 20)
+    found = find(place, ["photo of a cat"], count=20, retrieve=str(clip_folder))
+    assert [photo.path.name for photo in found.photos] == [f"{i}.png" for i in range(0, 40, 2)]
+
+
+def test_the_next_nearest_stands_in_for_what_cannot_be_used(
+    clip_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = captioned(tmp_path, *["photo of a cat"] * 4)
+    (tmp_path / "0.png").write_bytes(b"no picture")
+    (tmp_path / "1.txt").write_bytes(b"\xff\xfe\xfa")
+
+    def taken(count: int) -> list[str]:
+        found = find(place, ["photo of a cat"], count=count, retrieve=str(clip_folder))
+        return [photo.path.name for photo in found.photos]
+
+    assert taken(1) == ["2.png"] and taken(4) == ["2.png", "3.png"]
+    assert "0.png: refused: not a picture" in caplog.text and "1.png: refused: its caption" in caplog.text
+    for i in (2, 3):
+        (tmp_path / f"{i}.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"0\.png is refused \(and 2 more\)"):
+        taken(1)
+
+
+def test_a_picture_of_which_class_is_asked_for(clip_folder: Path, tmp_path: Path) -> None:
+    both, place = ["photo of a cat", "photo of a dog"], captioned(tmp_path, "a cat", "a dog", "")
+    with pytest.raises(InputError, match=r'2\.png has no caption.*"photo of a cat" or .*caption.*--retrieve'):
+        find(place, both)
+    assert [photo.caption for photo in find(place, both, count=2).photos] == ["a cat", "a dog"]
+    assert find(place, both[1:]).photos[2].caption == "photo of a dog"
+    for name in ("0.txt", "1.txt"):
+        (tmp_path / name).unlink()
+    shown = find(place, both, retrieve=str(clip_folder)).photos
+    assert len(shown) == 3 and {photo.caption for photo in shown} <= {*both}
 
 
 def test_a_word_is_no_folder_and_a_home_is_found(

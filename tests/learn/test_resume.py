@@ -177,3 +177,48 @@ def test_resume_with_another_mask_is_refused_where_masks_count(photos: Path, tmp
     with pytest.raises(InputError, match="other masks"):
         run(True, 2, resume=True)
     run(False, 2, resume=True)
+
+
+def test_files_of_others_are_neither_taken_for_a_runs_nor_deleted(
+    base: Any, photos: Path, tmp_path: Path
+) -> None:
+    settings = QUICK | {"prior": "none", "preview_every": 0, "folder": tmp_path}
+    (tmp_path / "metrics.jsonl").write_text("mine")
+    with pytest.raises(InputError, match=r"metrics\.jsonl, which no run"):
+        custom_diffusion(base, Examples(photos, PROMPT), **settings)
+    (tmp_path / "metrics.jsonl").rename(tmp_path / "mine.jsonl")
+    mine = [
+        tmp_path / name
+        for name in ("mine.jsonl", "concept-2024.safetensors", "concept-0001-best.safetensors")
+    ]
+    for path in mine:
+        path.write_text("mine")
+    for _ in range(2):  # a fresh run, and one that takes its place
+        custom_diffusion(base, Examples(photos, PROMPT), **settings)
+        assert all(path.read_text() == "mine" for path in mine)
+
+
+def test_a_run_killed_between_state_and_summary_goes_on(base: Any, photos: Path, tmp_path: Path) -> None:
+    settings = QUICK | {"prior": "none", "preview_every": 0, "folder": tmp_path, "checkpoint_every": 1}
+    custom_diffusion(base, Examples(photos, PROMPT), **settings)
+    summary = json.loads((tmp_path / "state.json").read_text())
+    (tmp_path / "state.json").write_text(json.dumps(summary | {"step": 0}))  # as it was signed at the start
+    with pytest.raises(InputError, match="--resume"):
+        custom_diffusion(base, Examples(photos, PROMPT), **settings)
+    seen: list[int] = []
+    custom_diffusion(
+        base, Examples(photos, PROMPT), **settings | {"steps": 3}, resume=True,
+        on_progress=lambda p: seen.append(p.step),
+    )  # fmt: skip
+    assert seen == [3]
+
+
+def test_a_value_that_is_not_finite_is_never_saved(base: Any, photos: Path, tmp_path: Path) -> None:
+    settings = QUICK | {"prior": "none", "preview_every": 0, "lr": 1e38, "token_lr": 1e38, "scale_lr": False}
+    with pytest.raises(InputError, match="not finite after step 1"):
+        custom_diffusion(base, Examples(photos, PROMPT), **settings | {"steps": 1})
+    with pytest.raises(InputError, match="not finite after step 1"):
+        custom_diffusion(
+            base, Examples(photos, PROMPT), **settings, checkpoint_every=1, folder=tmp_path / "run"
+        )
+    assert not list((tmp_path / "run").glob("*.safetensors")) and not (tmp_path / "run/state.pt").exists()

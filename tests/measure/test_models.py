@@ -87,8 +87,8 @@ def test_where_the_hub_is_in_reach_only_what_is_needed_is_fetched(clip_folder, t
 
 
 @pytest.mark.parametrize("name", ["./no/such/folder", "/nowhere", "nothing", "a b/c"])
-def test_a_name_that_can_be_nothing_is_refused(name):
-    with pytest.raises(InputError, match="no such folder"):
+def test_a_name_that_can_be_nothing_is_a_missing_model_as_a_wrong_base_is(name):
+    with pytest.raises(MissingModel, match="no such folder"):
         ClipEncoder.load(name)
 
 

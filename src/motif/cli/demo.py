@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from motif.cli.command import Command
-from motif.cli.outputs import prepare_folder
+from motif.cli.learn import run_bytes
+from motif.cli.model import load_base
+from motif.cli.options import options
+from motif.cli.outputs import LEAST, prepare_folder
 from motif.cli.voice import Voice, aligned
+
+if TYPE_CHECKING:
+    from motif.base import Base
 
 METRICS = ("clip-i", "dino-i", "clip-t")
 
@@ -30,14 +36,33 @@ def demo(voice: Voice, output: Path, concept: str, steps: int | None, seed: int)
     Offline, on a CPU, in a few minutes.
     """
     from motif.demo import demo as tell
+    from motif.demo import subject_named
 
-    folder = prepare_folder(output)
+    subject, folder = subject_named(concept), prepare_folder(output)
+    base = load_base(voice, "pocket", None, None)
+    prepare_folder(folder, needs=demo_bytes(base, steps))
     with voice.progress("learning") as on_progress:
         measured = tell(
-            folder, concept=concept, steps=steps, seed=seed, say=voice.note, on_progress=on_progress
+            base,
+            subject,
+            folder,
+            steps=steps,
+            seed=seed,
+            say=voice.note,
+            on_progress=on_progress,
+            on_picture=voice.counting("prior picture"),
         )
     report = folder / "report.html"
     voice.result({"report": str(report), **measured}, f"{_scores(measured)}\n\nreport: {report}")
+
+
+def demo_bytes(base: Base, steps: int | None) -> int:
+    """About what a demo writes: its run, and its pictures."""
+    from motif.learn import custom_diffusion
+
+    values = {option.name or "": option.default for option in options(custom_diffusion)}
+    advice = base.advice.get("custom-diffusion", {})
+    return LEAST + run_bytes(base, {**values, "steps": steps}, advice)
 
 
 def _scores(measured: dict[str, Any]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import click
 
 from motif.cli.command import Command, Methods
 from motif.cli.model import base_options, load_base
-from motif.cli.options import given, options, summary
+from motif.cli.options import accepted, given, options, summary
 from motif.cli.outputs import LEAST, concept_path, prepare, prepare_folder
 from motif.cli.voice import Voice
 from motif.errors import InputError
@@ -21,6 +21,7 @@ from motif.methods import Method
 
 if TYPE_CHECKING:
     from motif.base import Base
+    from motif.learn.examples import Examples
 
 STEPS = 250
 """Training steps, for an estimate of what a run writes, where neither the user nor the base says how many."""
@@ -46,16 +47,10 @@ def learner(name: str, method: Method) -> Command:
             f"{len(examples)} photos of {examples.phrase}; {'resuming' if resumed else 'working'} in {folder}"
         )
         with voice.progress("learning") as on_progress:
-            told = (
-                {"on_picture": _tenths(voice)}
-                if "on_picture" in inspect.signature(function).parameters
-                else {}
-            )
-            settings_given = given(values, names) | told
-            concept = function(base, examples, folder=folder, on_progress=on_progress, **settings_given)
+            told = accepted(function, on_progress=on_progress, on_picture=voice.counting("prior picture"))
+            concept = function(base, examples, folder=folder, **given(values, names), **told)
         concept.save(output)
-        example = f"{'a ' if examples.noun else ''}{examples.phrase}"
-        voice.note(f'draw it: motif sample plain "{example} on the beach" --wear {output} -o pictures')
+        voice.note(f"draw it: {drawing(examples, output, values['base'])}")
         voice.result({"concept": str(output), "run": str(folder), **concept.describe()}, str(output))
 
     arguments: list[click.Parameter] = [
@@ -107,14 +102,12 @@ def run_bytes(base: Base, values: Mapping[str, Any], advice: Mapping[str, Any]) 
     return concept_bytes(base, values) * (1 + 3 + max(checkpoints, 1))
 
 
-def _tenths(voice: Voice) -> Callable[[int, int], None]:
-    """Says how far the drawing of prior pictures is, about ten times."""
-
-    def tell(done: int, of: int) -> None:
-        if done == of or done * 10 // of != (done - 1) * 10 // of:
-            voice.note(f"prior picture {done} of {of} drawn")
-
-    return tell
+def drawing(examples: Examples, concept: Path, base: str) -> str:
+    """The command that draws what was learned, as a shell takes it."""
+    prompt = f"{'a ' if examples.noun else ''}{examples.phrase} on the beach"
+    words = ["motif", "sample", "plain", prompt, "--wear", str(concept)]
+    words += [] if base == "pocket" else ["--base", base]
+    return shlex.join([*words, "-o", "pictures"])
 
 
 learn = Methods("learn", learner, help="Learn a concept from a few photos, into one file.")

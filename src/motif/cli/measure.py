@@ -10,11 +10,11 @@ import click
 
 from motif.cli.command import Command, Methods
 from motif.cli.options import given, options, positionals, summary
-from motif.cli.sample import RECORD
+from motif.cli.record import RECORD, listed, record_of
 from motif.cli.voice import Voice, aligned, tree
 from motif.errors import InputError
 from motif.features.pictures import gather
-from motif.files import read_json, read_text
+from motif.files import read_text
 from motif.images import open_picture
 from motif.methods import Method
 
@@ -28,7 +28,7 @@ ABOUT = {
     f"that its {RECORD} lists.",
     "references": "REFERENCES: the photos they are compared with, likewise.",
     "prompts": "PROMPTS: one prompt for all; or a .txt file with one per picture, in their order. The default is what "
-    f"`motif sample` wrote to {RECORD} in the folder of pictures.",
+    f"`motif sample` wrote to {RECORD} beside the pictures.",
 }
 
 
@@ -37,14 +37,15 @@ def meter(name: str, method: Method) -> Command:
     function = method.load()
     settings, places = options(function), positionals(function)
     names = [option.name or "" for option in settings]
+    pictures = [place for place in places if place != "prompts"]
 
     def run(voice: Voice, **values: Any) -> None:
-        folder = Path(values[places[0]]).expanduser()
-        sources: dict[str, Any] = {place: listed(values[place]) for place in places if place != "prompts"}
+        sources: dict[str, Any] = {place: listed(values[place]) for place in pictures}
         if "prompts" in places:
-            sources["prompts"] = prompts_of(values["prompts"], folder)
-        if values.get("encoder") == "pocket" and not _drawn_by_pocket(folder):
-            _warn_of_size(sources[places[0]])
+            sources["prompts"] = prompts_of(values["prompts"], Path(values[places[0]]).expanduser())
+        if values.get("encoder") == "pocket":
+            for place in pictures:
+                _warn_of_size(values[place], sources[place])
         score = function(**sources, **given(values, names))
         row = score.row()
         text = aligned([list(row.values())], list(row)) + "\n\n" + tree(score.choices)
@@ -58,54 +59,17 @@ def meter(name: str, method: Method) -> Command:
     return Command(name, callback=run, params=[*arguments, *settings], help=text, short_help=method.summary)
 
 
-def record_of(folder: Path) -> dict[str, Any] | None:
-    """What `motif sample` wrote of a folder's pictures; None where there is no such file."""
-    path = folder / RECORD
-    if not path.is_file():
-        return None
-    try:
-        return read_json(path)
-    except InputError:
-        raise InputError(
-            f"{path}: not a record of `motif sample`: remove it to score every picture beside it"
-        ) from None
-
-
-def listed(source: str) -> str | list[Path]:
-    """The pictures that a folder's record lists, as they were drawn; the source itself where there is no record.
-
-    So older pictures in a folder that was used again, and a sheet beside them, do not enter the mean.
-    """
-    folder = Path(source).expanduser()
-    record = record_of(folder)
-    if record is None:
-        return source
-    try:
-        files = [folder / str(picture["file"]) for picture in record["pictures"]]
-    except (KeyError, TypeError):
-        raise InputError(
-            f"{folder / RECORD}: lists no pictures: remove it to score every picture beside it"
-        ) from None
-    if lost := [path for path in files if not path.is_file()]:
-        raise InputError(
-            f"{lost[0]}: {RECORD} lists it and it is not there ({len(lost)} of {len(files)}): draw it again, "
-            f"or remove {RECORD} to score every picture in the folder"
-        )
-    return files
-
-
-def _drawn_by_pocket(folder: Path) -> bool:
-    return (record_of(folder) or {}).get("base") == "pocket"
-
-
-def _warn_of_size(source: str | list[Path]) -> None:
-    """pocket's encoders have seen its own 64 px world alone; on larger pictures their scores mean little."""
+def _warn_of_size(name: str, source: str | list[Path]) -> None:
+    """pocket's encoders have seen its own 64 px renders alone; on other pictures their scores mean little."""
+    if (record_of(Path(name).expanduser()) or {}).get("base") == "pocket":
+        return
     first = gather(source)[0]
     size = open_picture(first).size if isinstance(first, Path) else first.size
     if max(size) > LARGE:
         log.warning(
-            "pictures of %dx%d pixels and --encoder pocket, which has seen 64x64 alone: the score means little; "
-            "--encoder paper is what the papers measure with",
+            "%s: pictures of %dx%d pixels and --encoder pocket, which has seen its own renders of 64x64 alone: the "
+            "score means little; --encoder paper is what the papers measure with",
+            name,
             *size,
         )
 
@@ -116,10 +80,10 @@ def prompts_of(given_prompts: str | None, images: Path) -> str | list[str]:
         record = record_of(images)
         if record is None:
             raise InputError(
-                f"{images}: give PROMPTS; there is no {RECORD} that would say what the pictures were asked to show"
+                f"{images}: give PROMPTS; there is no {RECORD} that would say what was asked to be shown"
             )
         if "prompt" not in record:
-            raise InputError(f"{images / RECORD}: names no prompt: give PROMPTS")
+            raise InputError(f"{images}: its {RECORD} names no prompt: give PROMPTS")
         return str(record["prompt"])
     path = Path(given_prompts).expanduser()
     if path.suffix == ".txt":

@@ -24,6 +24,7 @@ HANDLED = frozenset(
         "folder",
         "images",
         "inversion",
+        "on_image",
         "on_picture",
         "on_progress",
         "report",
@@ -160,3 +161,8 @@ def given(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """The settings among a command's values; lists that were not given are left to the function."""
     empty = cast(tuple[Any, ...], ())
     return {name: values[name] for name in names if name in values and values[name] not in (None, empty)}
+
+
+def accepted(function: Callable[..., Any], **callbacks: Any) -> dict[str, Any]:
+    """Those of the callbacks that a function takes."""
+    return {name: call for name, call in callbacks.items() if name in inspect.signature(function).parameters}

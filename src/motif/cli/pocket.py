@@ -130,7 +130,13 @@ def card(voice: Voice, folder: Path | None, shards: Path, threads: int) -> None:
     from motif.loading import pocket_weights
     from motif.pocket.recipe import measure_card
 
-    folder = prepare_folder(folder or pocket_weights())
+    folder = folder or pocket_weights()
+    if not (folder / "pipeline").is_dir():
+        what = (
+            "it has no pipeline: `motif pocket assemble` writes one" if folder.is_dir() else "no such folder"
+        )
+        raise InputError(f"{folder}: {what}")
+    prepare_folder(folder)
     figures = _understood(lambda: measure_card(folder, shards, threads=threads))
     data = [{"name": f.name, "value": f.value, "error": f.error, "count": f.count} for f in figures]
     voice.result(data, str(folder / "MODEL_CARD.md"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,21 +11,20 @@ import click
 
 from motif.cli.command import Command, Methods
 from motif.cli.model import base_options, dressed, load_base, wear_options
-from motif.cli.options import given, options, summary
-from motif.cli.outputs import LEAST, prepare, prepare_folder
+from motif.cli.options import accepted, given, options, summary
+from motif.cli.outputs import LEAST, is_picture, prepare, prepare_folder
+from motif.cli.record import Album, place, require_unlisted
 from motif.cli.voice import Voice
-from motif.errors import InputError
-from motif.files import written
+from motif.errors import InputError, Interrupted
 from motif.images import grid, save_image
 from motif.methods import Method
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from motif.base import Base
 
-RECORD = "pictures.json"
-"""What a folder of pictures was made of: prompt, settings, and each picture's seed."""
-
-ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}
+log = logging.getLogger("motif")
 
 
 def sampler(name: str, method: Method) -> Command:
@@ -35,41 +34,26 @@ def sampler(name: str, method: Method) -> Command:
     names = [option.name or "" for option in settings]
 
     def run(voice: Voice, prompt: str, output: Path, **values: Any) -> None:
-        chosen, single = given(values, names), output.suffix.lower() in ENDINGS
-        if single and chosen.get("n", 1) != 1:
-            raise InputError(f"{output} is one picture and -n asks for {chosen['n']}: name a folder")
-        output = prepare(output) if single else prepare_folder(output)
-        sheet = prepare(values["grid"]) if values["grid"] else None
+        chosen = given(values, names)
+        n, first = int(chosen.get("n", 1)), int(chosen.get("seed", 0))
+        output = picture_place(output, n) if is_picture(output) else prepare_folder(output)
+        sheet = sheet_place(values["grid"], (place(output, first + i) for i in range(n)))
         base = load_base(voice, values["base"], values["device"], values["precision"])
         base = dressed(base, values["wear"], other_base=values["other_base"])
         require_tokens(base, prompt)
-        (prepare if single else prepare_folder)(output, needs=needed(base, chosen))
-        if sheet:
-            prepare(sheet, needs=needed(base, chosen))
+        for path in [place(output, first), *([sheet] if sheet else [])]:
+            prepare(path, needs=needed(base, chosen))
         chosen |= {
             side: value for side, value in defaults(base).items() if side in names and side not in chosen
         }
-        images = function(base, prompt, **chosen)
-        first = int(chosen.get("seed", 0))
-        files = [output] if single else [output / f"{first + i:04d}.png" for i in range(len(images))]
-        for image, path in zip(images, files, strict=True):
-            save_image(image, path)
+        about = {"method": name, "prompt": prompt, "base": base.name, "wear": list(values["wear"]),
+                 "settings": chosen, **made_with(base)}  # fmt: skip
+        album = Album(output, first, about)
+        images = drawn(voice, album, function, base, prompt, chosen)
         if sheet:
             save_image(grid(images, title=prompt), sheet)
-        data: dict[str, Any] = {
-            "method": name,
-            "prompt": prompt,
-            "base": base.name,
-            "wear": list(values["wear"]),
-            "settings": chosen,
-            **made_with(base),
-            "pictures": [{"file": path.name, "seed": first + i} for i, path in enumerate(files)],
-        }
-        if not single:
-            with written(output / RECORD) as part:
-                part.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        paths = [str(path) for path in [*files, *([sheet] if sheet else [])]]
-        voice.result({**data, "files": paths}, "\n".join(paths))
+        paths = [str(path) for path in [*album.files, *([sheet] if sheet else [])]]
+        voice.result({**album.record(), "files": paths}, "\n".join(paths))
 
     arguments: list[click.Parameter] = [
         click.Argument(["prompt"], metavar="PROMPT"),
@@ -81,6 +65,53 @@ def sampler(name: str, method: Method) -> Command:
     parameters = [*arguments, *wear_options(), *settings, *base_options()]
     text = f"{summary(function)}\n\n{method.paper}"
     return Command(name, callback=run, params=parameters, help=text, short_help=method.summary)
+
+
+def picture_place(path: Path, n: int) -> Path:
+    """The file of one picture, checked before anything is drawn."""
+    if n != 1:
+        raise InputError(f"{path} is one picture and -n asks for {n}: name a folder")
+    path = prepare(path)
+    require_unlisted(path)
+    return path
+
+
+def sheet_place(path: Path | None, pictures: Iterable[Path]) -> Path | None:
+    """The file of the sheet, checked before anything is drawn: it may not take a picture's place."""
+    if path is None:
+        return None
+    if not is_picture(path):
+        raise InputError(f"--grid {path}: a sheet is a picture: name it .png, .jpg or .webp")
+    path = prepare(path)
+    if any(path.resolve() == picture.resolve() for picture in pictures):
+        raise InputError(f"--grid {path}: a picture of the sheet is saved there: name another file")
+    require_unlisted(path)
+    return path
+
+
+def drawn(
+    voice: Voice,
+    album: Album,
+    function: Callable[..., list[Image]],
+    base: Base,
+    prompt: str,
+    chosen: Mapping[str, Any],
+) -> list[Image]:
+    """The pictures, each saved as soon as it is drawn. Ctrl-C keeps those that are there."""
+    try:
+        with voice.progress("drawing") as on_progress:
+            told = accepted(function, on_progress=on_progress, on_image=album.keep)
+            images = function(base, prompt, **chosen, **told)
+    except KeyboardInterrupt:
+        if not album.files:
+            raise
+        album.write()
+        raise Interrupted(
+            f"stopped: {len(album.files)} of {chosen.get('n', 1)} pictures are drawn and lie in {album.output}"
+        ) from None
+    for image in images[len(album.files) :]:
+        album.keep(image)
+    return images
 
 
 def defaults(base: Base) -> dict[str, Any]:
@@ -113,13 +144,15 @@ def needed(base: Base, chosen: Mapping[str, Any]) -> int:
 
 
 def require_tokens(base: Base, prompt: str) -> None:
-    """InputError where concepts are worn and the prompt names none of them."""
-    known: Sequence[str] = list(base.vectors)
-    if known and not any(token in prompt for token in known):
-        phrase = f"{known[0]} {base.nouns.get(known[0], '')}".strip()
+    """InputError where the prompt names no concept that is worn; a warning for each that it leaves out."""
+    unnamed = [token for token in base.vectors if token not in prompt]
+    if unnamed and len(unnamed) == len(base.vectors):
+        phrase = f"{unnamed[0]} {base.nouns.get(unnamed[0], '')}".strip()
         raise InputError(
-            f'the prompt "{prompt}" does not name {known[0]}: write "{phrase}" where the concept is meant'
+            f'the prompt "{prompt}" does not name {unnamed[0]}: write "{phrase}" where the concept is meant'
         )
+    for token in unnamed:
+        log.warning("%s is worn and the prompt does not name it: it changes the pictures all the same", token)
 
 
 sample = Methods("sample", sampler, help="Draw pictures of a prompt, wearing learned concepts.")

@@ -17,14 +17,12 @@ EVERY = 5.0
 
 
 class Step(Protocol):
-    """What a training loop reports after a step (`motif.learn.fit.Progress`)."""
+    """What a loop reports after a step (`motif.learn.fit.Progress`, `motif.sample.progress.Progress`)."""
 
     @property
     def step(self) -> int: ...
     @property
     def steps(self) -> int: ...
-    @property
-    def loss(self) -> float: ...
     @property
     def rate(self) -> float: ...
     @property
@@ -49,6 +47,15 @@ class Voice:
         """A remark on stderr; none when quiet."""
         if not self.quiet:
             _to_stderr(text)
+
+    def counting(self, what: str) -> Callable[[int, int], None]:
+        """A callback for each of many things: how many are done, said about ten times."""
+
+        def tell(done: int, of: int) -> None:
+            if done == of or done * 10 // of != (done - 1) * 10 // of:
+                self.note(f"{what} {done} of {of} drawn")
+
+        return tell
 
     @contextmanager
     def logging(self) -> Iterator[None]:
@@ -99,8 +106,7 @@ def _lines(task: str) -> Callable[[Step], None]:
         if done.step == 0 or (time.monotonic() - last < EVERY and done.step < done.steps):
             return
         last = time.monotonic()
-        speed = f"{done.rate:.2f} steps/s  {duration(done.seconds_left)} left"
-        _to_stderr(f"{task}: step {done.step}/{done.steps}  loss {done.loss:.4f}  {speed}")
+        _to_stderr(f"{task}: step {done.step}/{done.steps}  {_about(done)}")
 
     return advance
 
@@ -120,14 +126,16 @@ def _bar(task: str) -> Iterator[Callable[[Step], None]]:
         row = bar.add_task(task, total=None, about="")
 
         def advance(done: Step) -> None:
-            about = (
-                f"loss {done.loss:.4f}  {done.rate:.2f} steps/s  {duration(done.seconds_left)} left"
-                if done.step
-                else ""
-            )
-            bar.update(row, total=done.steps, completed=done.step, about=about)
+            bar.update(row, total=done.steps, completed=done.step, about=_about(done) if done.step else "")
 
         yield advance
+
+
+def _about(done: Step) -> str:
+    """Loss, where something is learned, speed, and the time that is left."""
+    loss: float | None = getattr(done, "loss", None)
+    told = "" if loss is None else f"loss {loss:.4f}  "
+    return f"{told}{done.rate:.2f} steps/s  {duration(done.seconds_left)} left"
 
 
 def duration(seconds: float) -> str:

@@ -34,7 +34,6 @@ def find(name: str, *, part: str, paper: str) -> Files:
 
     Raises:
         MissingModel: it is not here; the message names what and the command that would fetch it.
-        InputError: no such folder, and not a hub id either.
     """
     name = paper if name == "paper" else name
     path = Path(name).expanduser()
@@ -49,7 +48,7 @@ def find(name: str, *, part: str, paper: str) -> Files:
     elif re.fullmatch(r"[\w.-]*\w/[\w.-]+", name):
         folder, fetch = _cached(name), f"run: hf download {name}"
     else:
-        raise InputError(f"{name}: no such folder; an encoder is `pocket`, `paper`, a folder or a hub id")
+        raise MissingModel(f"{name}: no such folder; an encoder is `pocket`, `paper`, a folder or a hub id")
     if not (folder / "config.json").is_file():
         raise MissingModel(f"{name}: the {part} encoder is not in {folder} (no config.json); {fetch}")
     return Files(name, folder, fetch, _preprocessor(folder))

@@ -74,7 +74,7 @@ class Examples:
         place: A folder, one picture, a list of pictures, or a survey of them whose remarks were told already.
         prompt: What they show, with the new word in angle brackets: "photo of a <new1> cat".
         token: The new word. The default is the first <word> of the prompt, and an error where there is none; None
-            is for pictures that teach no word, such as a prior's.
+            is for pictures that teach no word: a prior's, or a general concept's in plain words (card 1.3).
         noun: The token's class. The default is the words behind it ("cat"), "" where nothing follows.
     Raises:
         InputError: no usable photo; a prompt or a caption without its token; a token not written as <name>.
@@ -95,6 +95,10 @@ class Examples:
             raise InputError(f'the prompt "{self.prompt}" names no new word: {hint}')
         if token is not None:
             _require_token(_bracketed(token), self.prompt, "the prompt")
+        elif tokens:
+            raise InputError(
+                f'the prompt "{self.prompt}" names {tokens[0]}, and these pictures teach no word: leave it out'
+            )
         object.__setattr__(self, "token", token)
         object.__setattr__(self, "noun", self.noun or find_nouns(self.prompt).get(token or "", ""))
         looked = self.place if isinstance(self.place, Survey) else survey(self.place)

@@ -25,6 +25,7 @@ from motif.concept import Record
 from motif.errors import InputError, Interrupted
 from motif.learn.run import Run
 from motif.learn.trained import Trained
+from motif.weights import not_finite
 
 
 @dataclass(frozen=True)
@@ -50,25 +51,27 @@ def fit(
     token_lr: float,
     weight_decay: float = 1e-2,
     max_norm: float | None = None,
+    gradient_checkpointing: bool = False,
     run: Run,
 ) -> Iterator[Progress]:
     """Take AdamW steps on `loss(dressed base, step)` until `steps`, yielding after each.
 
     With a folder it writes the log, checkpoints, previews and the state for `resume` (`Run`, checked before).
-    Ctrl-C ends the step that runs, saves, and raises Interrupted. A loss that is not finite raises InputError with
-    the step; nothing is saved from it.
+    Ctrl-C ends the step that runs, saves, and raises Interrupted. A loss or a value that is not finite raises
+    InputError with the step; nothing is saved from it.
     """
     optimiser = torch.optim.AdamW(
         trained.groups(lr, token_lr, weight_decay), betas=(0.9, 0.999), eps=1e-8, fused=True
     )
     dressed, parameters = trained.on(base), list(trained.parameters().values())
-    first, busy = run.begin(trained, optimiser), 0.0
+    first, busy = run.begin(trained, optimiser, record, steps), 0.0
     if first == 0 and (preview := run.draw(trained, base, 0)):
         yield Progress(0, steps, math.nan, 0.0, math.nan, preview)
     with _stopping() as stop:
         for step in range(first, steps):
             begun = time.monotonic()
-            reached = _backward(dressed, loss, step)
+            with _checkpointing(base.models.unet, gradient_checkpointing):
+                reached = _backward(dressed, loss, step)
             if max_norm is not None:
                 nn.utils.clip_grad_norm_(parameters, max_norm)
             optimiser.step()
@@ -76,7 +79,12 @@ def fit(
             busy += time.monotonic() - begun
             done, rate, stopped = step + 1, (step + 1 - first) / busy, stop.is_set()
             run.note({"step": done, "loss": reached, "steps_per_second": round(rate, 3)})
-            if run.folder and (done % run.checkpoint_every == 0 or done == steps or stopped):
+            due = run.folder and (done % run.checkpoint_every == 0 or stopped)
+            if (due or done == steps) and (broken := not_finite(trained.parameters())):
+                raise InputError(
+                    f"{broken} is not finite after step {done}: lower --lr, or use --precision fp32"
+                )
+            if due or done == steps:
                 run.save(trained, optimiser, trained.concept(base, record), done, steps)
             if stopped and done < steps:
                 where = (
@@ -98,6 +106,18 @@ def _backward(dressed: Base, loss: Callable[[Base, int], Tensor], step: int) -> 
             raise InputError(f"the loss at step {step} is {reached}: lower --lr, or use --precision fp32")
         value.backward()
     return reached
+
+
+@contextlib.contextmanager
+def _checkpointing(unet: Any, wanted: bool) -> Iterator[None]:
+    """The UNet keeps few activations for backward and computes the others again: the same gradients, in less memory."""
+    if wanted:
+        unet.enable_gradient_checkpointing()
+    try:
+        yield
+    finally:
+        if wanted:
+            unet.disable_gradient_checkpointing()
 
 
 @contextlib.contextmanager
@@ -127,7 +147,20 @@ def advised(base: Base, method: str, paper: Mapping[str, Any], given: Mapping[st
     """A method's settings as plain JSON values, for use and for the record: what was given, else the base's
     advice, else the paper's; and the precision that the base was loaded in."""
     advice = base.advice.get(method, {})
+    for name, value in advice.items():
+        if name not in paper or not _fits(value, paper[name]):
+            raise InputError(
+                f"{base.name} advises {name} = {value!r} for {method}, which cannot be: it may advise numbers for "
+                f"{', '.join(paper)} (true or false where the method asks for that)"
+            )
     names = sorted(given.keys() | paper.keys())
     settings = {n: given[n] if given.get(n) is not None else advice.get(n, paper.get(n)) for n in names}
     settings["precision"] = str(base.dtype).removeprefix("torch.")
     return json.loads(json.dumps(settings, default=str))
+
+
+def _fits(value: Any, example: Any) -> bool:
+    """Whether an advised value is of the kind of the paper's."""
+    if isinstance(value, bool) or isinstance(example, bool):
+        return isinstance(value, bool) and isinstance(example, bool)
+    return isinstance(value, int if isinstance(example, int) else int | float)

@@ -10,7 +10,9 @@ LAION, whose service is gone. Here a prior is one of
                   paper's rule), or, where no picture has a caption, the pictures that CLIP finds nearest
     FILE.txt      captions, one per line; the base draws a picture of each
 
-`find` looks at it before any work, `gather` brings the pictures.
+`find` decides which pictures and captions they are, before any work, so that a run is known by them alone; `gather`
+brings them. A folder's pictures are listed by name, and only those that are taken are opened (without captions to
+retrieve by, all).
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from motif.files import read_text
 from motif.images import open_picture, save_image, square
 from motif.lanes import draw
 from motif.learn.examples import Examples, Photo
+from motif.learn.survey import File, Survey, survey
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,9 +59,8 @@ class Prior:
 
 @dataclass(frozen=True)
 class Source:
-    """What a `--prior` word names: captions to draw, or a folder's pictures."""
+    """What a `--prior` word names: captions to draw, or pictures of a folder."""
 
-    prompts: tuple[str, ...]  # of the classes
     count: int  # pictures asked for
     captions: tuple[str, ...] = ()
     photos: tuple[Photo, ...] = ()
@@ -69,15 +71,27 @@ class Source:
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16] if what else ""
 
 
-def find(source: str, prompts: Sequence[str], *, count: int = 200, retrieve: bool = False) -> Source:
+def find(
+    source: str,
+    prompts: Sequence[str],
+    *,
+    count: int = 200,
+    retrieve: str = "",
+    threshold: float = 0.85,
+    device: str = "cpu",
+) -> Source:
     """Look at the prior that a `--prior` word names, before any work.
 
     Args:
         prompts: What pictures of the classes show ("photo of a cat"); a drawn prior is shared out among them.
         count: How many pictures, at most.
-        retrieve: Whether pictures are to be picked from a folder.
+        retrieve: Take from a folder only what this CLIP finds nearest to the class prompts: `pocket`, `paper`,
+            a transformers folder or a hub id; empty takes the first pictures.
+        threshold: The least cosine of a caption with a class prompt.
+        device: Where the CLIP computes.
     Raises:
-        InputError: no such folder or file, an empty one, or a class word missing where a caption needs it.
+        InputError: no such folder or file, an empty one, a class word missing where a caption needs it, or nothing
+            near enough.
     """
     path, classes = Path(source).expanduser(), tuple(prompts)
     if count < 0 or (count == 0 and source != "none"):
@@ -86,16 +100,15 @@ def find(source: str, prompts: Sequence[str], *, count: int = 200, retrieve: boo
     if retrieve and not folder:
         raise InputError(f"retrieval picks from a folder of pictures, and the prior is {source!r}")
     if source == "none":
-        return Source(classes, 0)
+        return Source(0)
+    if retrieve:
+        return Source(count, photos=_retrieved(path, classes, count, retrieve, threshold, device))
     if folder:
-        photos = Examples(path, classes[0] if classes else "", token=None).photos
-        if retrieve or not all(photo.captioned for photo in photos):
-            _require(classes)
-        return Source(classes, count, photos=photos if retrieve else photos[:count])
+        return Source(count, photos=_first(path, classes, count))
     if source == "generate":
         _require(classes)
-        return Source(classes, count, tuple(islice(cycle(classes), count)))
-    return Source(classes, count, _captions(path, source)[:count])
+        return Source(count, tuple(islice(cycle(classes), count)))
+    return Source(count, _captions(path, source)[:count])
 
 
 def gather(
@@ -107,8 +120,6 @@ def gather(
     seed: int = 0,
     side: int | None = None,
     batch_size: int = 8,
-    retrieve: str = "",
-    threshold: float = 0.85,
     cache: Path | None = None,
     on_picture: Callable[[int, int], None] | None = None,
 ) -> Prior:
@@ -119,18 +130,14 @@ def gather(
     Args:
         side: Of the square pictures, in pixels; the default is the base's size.
         batch_size: Pictures drawn at a time.
-        retrieve: Take from a folder only what this CLIP finds nearest to the class prompts: `pocket`, `paper`,
-            a transformers folder or a hub id; empty takes the first pictures.
-        threshold: The least cosine of a caption with a class prompt.
         on_picture: Told of every picture that is drawn: how many, of how many.
-    Raises:
-        InputError: nothing near enough.
     """
     side = side or base.size
     if source.photos:
-        found = _nearest(source, retrieve, threshold) if retrieve else source.photos
-        captions = tuple(photo.caption for photo in found)
-        images = [square(photo.image, side) for photo in found]  # each is dropped as the next is opened
+        captions = tuple(photo.caption for photo in source.photos)
+        images = [
+            square(photo.image, side) for photo in source.photos
+        ]  # each is dropped as the next is opened
     else:
         captions = source.captions
         how: dict[str, Any] = {"steps": steps, "guidance": guidance, "size": (side, side)}
@@ -160,33 +167,88 @@ def _require(prompts: Sequence[str]) -> None:
         )
 
 
-def _nearest(source: Source, encoder: str, threshold: float) -> list[Photo]:
-    """Photos by falling nearness to the class prompts, in turn: of their captions, from the threshold up; of the
-    pictures themselves where none has a caption of its own."""
-    clip, photos = ClipEncoder.load(encoder), source.photos
-    wanted, prompts = clip.texts(source.prompts), " or ".join(f'"{prompt}"' for prompt in source.prompts)
-    captioned = [photo for photo in photos if photo.captioned]
+def _first(folder: Path, prompts: Sequence[str], count: int) -> tuple[Photo, ...]:
+    """A folder's first pictures; those without a caption are of the class."""
+    photos = _opened(_unopened(folder), count, prompts[0] if prompts else "")
+    if bare := [photo for photo in photos if not photo.captioned]:
+        _require(prompts)
+        if len(prompts) > 1:
+            raise InputError(
+                f"{bare[0].path} has no caption, and which of {_either(prompts)} it shows is unknown: caption the "
+                "pictures (NAME.txt beside NAME.*), or use --retrieve"
+            )
+    return photos
+
+
+def _retrieved(
+    folder: Path, prompts: Sequence[str], count: int, encoder: str, threshold: float, device: str
+) -> tuple[Photo, ...]:
+    """Pictures of a folder by falling nearness to the class prompts, in turn: of their captions, from the threshold
+    up; of the pictures themselves where none has a caption of its own."""
+    _require(prompts)
+    listed = _unopened(folder)
+    captioned = [file for file in listed.used if file.caption]
+    clip = ClipEncoder.load(encoder, device=device)
     if not captioned:
-        near = cosines(clip.images([photo.path for photo in photos]), wanted)
-        best = near.argmax(1).tolist()
-        named = [replace(p, caption=source.prompts[i]) for p, i in zip(photos, best, strict=True)]
-        log.info("prior: none of %d pictures has a caption: they are taken by what they show", len(photos))
-        return [named[i] for i in _in_turn(near)][: source.count]
-    near = cosines(clip.texts([photo.caption for photo in captioned]), wanted)
-    nearest = near.max(1).values
-    found = [captioned[i] for i in _in_turn(near) if nearest[i] >= threshold]
-    if not found:
-        best = captioned[int(nearest.argmax())].caption
-        raise InputError(
-            f'no caption reaches {threshold} with {prompts}; the nearest, "{best}", has {float(near.max()):.2f}: '
-            "lower the threshold, or bring pictures of the class"
-        )
+        return _nearest_pictures(clip, _opened(listed, len(listed.used), ""), prompts)[:count]
+    ranked = _nearest_captions(clip, captioned, prompts, threshold)
     log.info(
         "prior: %d captions reach %g with %s, and %d are taken; %d are below, %d pictures have no caption",
-        len(found), threshold, prompts, min(len(found), source.count), len(captioned) - len(found),
-        len(photos) - len(captioned),
+        len(ranked), threshold, _either(prompts), min(len(ranked), count), len(captioned) - len(ranked),
+        len(listed.used) - len(captioned),
     )  # fmt: skip
-    return found[: source.count]
+    return _opened(replace(listed, files=tuple(ranked)), count, "")
+
+
+def _nearest_captions(
+    clip: ClipEncoder, files: Sequence[File], prompts: Sequence[str], threshold: float
+) -> list[File]:
+    """Files by their captions. Equal captions are one text, so that files beside them change no order."""
+    texts = {text: i for i, text in enumerate(dict.fromkeys(file.caption or "" for file in files))}
+    rows = [texts[file.caption or ""] for file in files]
+    near = cosines(clip.texts([*texts]), clip.texts(prompts))[rows]  # [file, class]
+    nearest = near.max(1).values
+    if found := [files[i] for i in _in_turn(near) if nearest[i] >= threshold]:
+        return found
+    best = files[int(nearest.argmax())].caption
+    raise InputError(
+        f'no caption reaches {threshold} with {_either(prompts)}; the nearest, "{best}", has {float(near.max()):.2f}: '
+        "lower the threshold, or bring pictures of the class"
+    )
+
+
+def _nearest_pictures(
+    clip: ClipEncoder, photos: Sequence[Photo], prompts: Sequence[str]
+) -> tuple[Photo, ...]:
+    """Photos by what they show, each with its nearest prompt for a caption."""
+    log.info("prior: none of %d pictures has a caption: they are taken by what they show", len(photos))
+    near = cosines(clip.images([photo.path for photo in photos]), clip.texts(prompts))  # [photo, class]
+    best = near.argmax(1).tolist()
+    return tuple(replace(photos[i], caption=prompts[best[i]]) for i in _in_turn(near))
+
+
+def _unopened(folder: Path) -> Survey:
+    """A folder's pictures by name, with their captions; what is wrong with the place is told."""
+    listed = survey(folder, opened=False)
+    for line in (*listed.notices, *listed.problems):
+        log.warning("%s", line)
+    listed.require_used()
+    return listed
+
+
+def _opened(listed: Survey, count: int, prompt: str) -> tuple[Photo, ...]:
+    """The first `count` pictures that can be opened; the prompt stands in for a caption."""
+    found, rest = replace(listed, files=(), notices=()), iter(listed.used)
+    while some := list(islice(rest, count - len(found.used))):
+        looked = survey([file.path for file in some])
+        for line in looked.problems:
+            log.warning("%s", line)
+        found = replace(found, files=(*found.files, *looked.files))
+    return Examples(found, prompt, token=None).photos
+
+
+def _either(prompts: Sequence[str]) -> str:
+    return " or ".join(f'"{prompt}"' for prompt in prompts)
 
 
 def _in_turn(near: Tensor) -> list[int]:

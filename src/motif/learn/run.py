@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("motif")
 
 STATE, SUMMARY, METRICS = "state.pt", "state.json", "metrics.jsonl"
-FREE = ("steps", "checkpoint_every", "preview_every", "previews", "prior")
+FREE = ("steps", "checkpoint_every", "preview_every", "previews", "prior", "gradient_checkpointing")
 """Settings that may differ between stop and resume: how long and how loudly to train, and where the prior lies
 (`prior_content` says what it is)."""
 
@@ -71,21 +71,27 @@ class Run:
                 raise InputError(f"{self.folder} holds no state to resume from: start without --resume")
             _same(found["key"], _key(record), self.folder)
             _reaches(self.folder, int(_state(self.folder / STATE, mmap=True)["step"]), steps)
-        elif found and found["step"] < found["steps"]:
+        elif found and found["step"] < found["steps"] and (self.folder / STATE).is_file():
             raise InputError(
                 f"{self.folder} holds a run stopped after step {found['step']} of {found['steps']}: "
                 "go on with --resume, or choose another run folder"
             )
+        elif not found and (strange := _traces(self.folder, steps)):
+            raise InputError(
+                f"{self.folder} holds {strange[0].name}, which no run here is known to have left: "
+                "choose another run folder"
+            )
 
-    def begin(self, trained: Trained, optimiser: torch.optim.Optimizer) -> int:
+    def begin(self, trained: Trained, optimiser: torch.optim.Optimizer, record: Record, steps: int) -> int:
         """The step to start from. A resumed run's values are put back and its log cut to them; a fresh run takes the
-        place of a finished one."""
+        place of a finished one, and signs the folder before it leaves anything there."""
         if self.folder is None:
             return 0
         self.folder.mkdir(parents=True, exist_ok=True)
         step = _restore(self.folder / STATE, trained, optimiser) if self.resume else 0
         if not step:
             self._clear()
+        self._sign(record, step, steps)
         metrics = self.folder / METRICS
         lines = metrics.read_text().splitlines() if metrics.is_file() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
@@ -95,13 +101,16 @@ class Run:
 
     def _clear(self) -> None:
         assert self.folder is not None
-        names = (STATE, SUMMARY, METRICS)
-        old = [self.folder / name for name in names if (self.folder / name).is_file()]
-        old += [*_checkpoints(self.folder), *self.folder.glob("preview-[0-9]*.png")]
-        if old:
-            log.warning("%s: a finished run's traces are replaced", self.folder)
-        for path in old:
-            path.unlink()
+        if found := _read(self.folder / SUMMARY):
+            old = _traces(self.folder, found["steps"])
+            log.warning("%s: an earlier run's traces are replaced (%d files)", self.folder, len(old))
+            for path in old:
+                path.unlink()
+
+    def _sign(self, record: Record, step: int, steps: int) -> None:
+        assert self.folder is not None
+        with written(self.folder / SUMMARY) as part:
+            part.write_text(json.dumps({"step": step, "steps": steps, "key": _key(record)}) + "\n")
 
     def note(self, entry: Mapping[str, Any]) -> None:
         """Add a line to the log."""
@@ -118,8 +127,7 @@ class Run:
         values = {name: value.detach().cpu() for name, value in trained.parameters().items()}
         with written(self.folder / STATE) as part:
             torch.save({"step": step, "values": values, "optimiser": optimiser.state_dict()}, part)
-        with written(self.folder / SUMMARY) as part:
-            part.write_text(json.dumps({"step": step, "steps": steps, "key": _key(concept.record)}) + "\n")
+        self._sign(concept.record, step, steps)
         concept.save(self.folder / f"concept-{step:04d}.safetensors")
 
     def draw(self, trained: Trained, base: Base, step: int) -> Path | None:
@@ -152,6 +160,13 @@ def _state(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         ) from None
 
 
+def _traces(folder: Path, steps: int) -> list[Path]:
+    """The files that a run of so many steps may have left, and no others."""
+    names = [f"{kind}-{step:04d}.{suffix}" for kind, suffix in (("concept", "safetensors"), ("preview", "png"))
+             for step in range(steps + 1)]  # fmt: skip
+    return [folder / name for name in (STATE, SUMMARY, METRICS, *names) if (folder / name).is_file()]
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("concept-[0-9]*.safetensors"), key=natural)
 
@@ -173,10 +188,12 @@ def _reaches(folder: Path, done: int, steps: int) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """What `_sign` wrote; {} where it is not that."""
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) and {"step", "steps", "key"} <= found.keys() else {}
 
 
 def _key(record: Record) -> dict[str, Any]:

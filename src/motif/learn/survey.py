@@ -3,10 +3,11 @@
     used       a photo; with its caption, its mask, and notes on what was done to it
     caption    NAME.txt beside NAME.*, or metadata.jsonl with one {"file_name": ..., "text": ...} a line
     mask       NAME-mask.png beside NAME.*
-    skipped    hidden files, text, videos, folders, whatever is no picture
+    skipped    hidden files, text, videos, folders, masks that are no PNG, whatever is no picture
     refused    a picture that cannot be used: damaged, or too small; it is named, never deleted
 
-A survey changes nothing and fails only where the place itself cannot be read.
+Captions are found in other letter case too. A survey changes nothing and fails only where the place itself cannot be
+read.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,8 +24,8 @@ from typing import Any, Literal
 from PIL import Image, UnidentifiedImageError
 
 from motif.errors import InputError
-from motif.files import natural
-from motif.images import DAMAGE, open_picture
+from motif.files import natural, read_text
+from motif.images import DAMAGE, mask_path, open_picture
 
 Fate = Literal["used", "caption", "mask", "skipped", "refused"]
 
@@ -107,24 +108,24 @@ class Survey:
         return f"found instead: {found}: {names}{', ...' if len(self.files) > 3 else ''}"
 
 
-def survey(photos: str | Path | Sequence[str | Path], *, resolution: int | None = None) -> Survey:
+def survey(
+    photos: str | Path | Sequence[str | Path], *, resolution: int | None = None, opened: bool = True
+) -> Survey:
     """Look at a folder, one file, or a list of files; every picture is opened once.
 
     Args:
         resolution: The side the photos will be learned at, in pixels; photos under a quarter of it are warned about.
+        opened: False opens no picture, for a folder of very many: names are believed, and sizes stay unknown.
     Raises:
         InputError: nothing is there, or it cannot be read; a broken metadata.jsonl.
     """
     place, paths, notices = _listed(photos)
-    captions = {folder: _metadata(folder) for folder in {path.parent for path in paths}}
-    names = {
-        (path.parent, path.stem) for path in paths if path.suffix.lower() in PICTURES and not _is_mask(path)
-    }
-    seen: dict[str, str] = {}
-    files = [_fate(path, names, captions[path.parent], resolution, seen) for path in paths]
-    for folder, lines in captions.items():
-        here = {path.name for path in paths if path.parent == folder}
-        lost = sorted(lines.keys() - here) if isinstance(photos, str | Path) else []
+    folders = {folder: _Folder.read(folder) for folder in {path.parent for path in paths}}
+    files, seen = [_fate(path, folders[path.parent]) for path in paths], dict[str, str]()
+    if opened:
+        files = [_opened(file, resolution, seen) if file.fate == "used" else file for file in files]
+    for folder, inside in folders.items():
+        lost = sorted(inside.lines.keys() - {path.name for path in inside.files.values()})
         notices += [f"{folder / 'metadata.jsonl'}: {name} is not there" for name in lost[:3]]
     return Survey(place, tuple(files), tuple(notices))
 
@@ -133,9 +134,8 @@ def _listed(photos: str | Path | Sequence[str | Path]) -> tuple[str, list[Path],
     """(what to call the place, its files, notices)."""
     if not isinstance(photos, str | Path):
         paths = [Path(p).expanduser() for p in photos]
-        for path in paths:
-            if not path.is_file():
-                raise InputError(f"{path}: no such picture")
+        if missing := [path for path in paths if not path.is_file()]:
+            raise InputError(f"{missing[0]}: no such picture")
         return f"the list of {len(paths)} photos", paths, []
     if str(photos).startswith(("http://", "https://")):
         raise InputError(f"{photos}: photos are read from this machine: download them into a folder first")
@@ -144,56 +144,93 @@ def _listed(photos: str | Path | Sequence[str | Path]) -> tuple[str, list[Path],
         return str(place), [place], []
     if not place.is_dir():
         raise InputError(f"{place}: no such folder or picture")
-    try:
-        paths = sorted(place.iterdir(), key=natural)
-        named = [p for p in paths if p.is_dir() and KOHYA.fullmatch(p.name)]
-        if len(named) == 1 and not any(p.suffix.lower() in PICTURES for p in paths):
-            place, paths = named[0], sorted(named[0].iterdir(), key=natural)
-    except PermissionError:
-        raise InputError(f"{place}: no permission to read this folder") from None
+    paths, notices = _paths(place), list[str]()
+    named = [p for p in paths if p.is_dir() and KOHYA.fullmatch(p.name)]
+    if len(named) == 1 and not any(p.suffix.lower() in PICTURES for p in paths):
+        place, paths = named[0], _paths(named[0])
     if match := KOHYA.fullmatch(place.name):
-        repeats, words = match.groups()
-        notice = (
-            f"{place}: a kohya folder: its photos are read, its {repeats} repeats are not needed (motif counts "
-            f'steps), and "{words}" is not used: the prompt says what they show'
-        )
-        return str(place), paths, [notice]
-    return str(place), paths, []
+        notices = [
+            f"{place}: a kohya folder: its photos are read, its {match[1]} repeats are not needed (motif counts "
+            f'steps), and "{match[2]}" is not used: the prompt says what they show'
+        ]
+    return str(place), paths, notices
 
 
-def _is_mask(path: Path) -> bool:
-    return path.name.endswith("-mask.png")
+def _paths(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir(), key=natural)
+    except PermissionError:
+        raise InputError(f"{folder}: no permission to read this folder") from None
 
 
-def _fate(
-    path: Path,
-    names: set[tuple[Path, str]],
-    lines: Mapping[str, str],
-    resolution: int | None,
-    seen: dict[str, str],
-) -> File:
-    suffix, stem = path.suffix.lower(), path.stem
+@dataclass(frozen=True)
+class _Folder:
+    """The names in one folder. Where a name as written is not there, its case-folded form may be."""
+
+    files: Mapping[str, Path]  # by name
+    photos: Mapping[str, Path]  # by stem; no masks
+    lines: Mapping[str, str]  # of metadata.jsonl: {file name: text, or "" for none}
+
+    @staticmethod
+    def read(folder: Path) -> _Folder:
+        paths = _paths(folder)
+        pictures = _by_name((path.stem, path) for path in paths if path.suffix.lower() in PICTURES)
+        photos = _by_name((path.stem, path) for path in pictures.values() if not _masked(path, pictures))
+        return _Folder(_by_name((path.name, path) for path in paths), photos, _metadata(folder))
+
+    def caption_file(self, photo: Path) -> Path | None:
+        """NAME.txt or NAME.caption; in other letter case only where it is no other photo's."""
+        for suffix in CAPTIONS:
+            found = _find(self.files, photo.stem + suffix)
+            owner = _find(self.photos, found.stem) if found else None
+            if found and found.is_file() and (owner is None or owner.stem == photo.stem):
+                return found
+        return None
+
+
+def _by_name(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """By name as written, and by its case-folded form where nothing else is written so."""
+    exact = dict(named)
+    return {name.casefold(): path for name, path in exact.items()} | exact
+
+
+def _find(paths: Mapping[str, Path], name: str) -> Path | None:
+    return paths.get(name) or paths.get(name.casefold())
+
+
+def _masked(path: Path, photos: Mapping[str, Path]) -> Path | None:
+    """The photo that a file is named to be the mask of: STEM.* of STEM-mask.*"""
+    ending = "-mask"
+    return _find(photos, path.stem[: -len(ending)]) if path.stem.casefold().endswith(ending) else None
+
+
+def _fate(path: Path, folder: _Folder) -> File:
+    """What becomes of a file by its name; a picture, not opened yet, is used."""
+    suffix = path.suffix.lower()
     if path.name.startswith(".") or path.name.lower() in CLUTTER:
         return File(path, "skipped", "hidden file")
-    if path.is_dir():
-        return File(path, "skipped", "folder: only files directly inside are read")
     if not path.is_file():
-        return File(path, "skipped", "not a regular file")
+        why = "folder: only files directly inside are read" if path.is_dir() else "not a regular file"
+        return File(path, "skipped", why)
     if path.name == "metadata.jsonl":
-        return File(path, "caption", f"captions of {len(lines)} files")
+        return File(path, "caption", f"captions of {sum(map(bool, folder.lines.values()))} files")
     if suffix in TEXTS:
-        if suffix in CAPTIONS and (path.parent, stem) in names:
-            return File(path, "caption", f"caption of {stem}.*")
+        photo = _find(folder.photos, path.stem)
+        if photo and folder.caption_file(photo) == path:
+            return File(path, "caption", f"caption of {photo.stem}.*")
         return File(path, "skipped", "text")
-    if _is_mask(path):
-        if (path.parent, stem.removesuffix("-mask")) in names:
-            return File(path, "mask", f"mask of {stem.removesuffix('-mask')}.*")
-        return File(path, "skipped", "named like a mask, without its picture: rename it to use it as a photo")
     if suffix in VIDEOS:
         return File(path, "skipped", "video: export a few frames as pictures")
     if suffix not in PICTURES and not _is_picture(path):
         return File(path, "skipped", "no picture")
-    return _photo(path, lines, resolution, seen)
+    if photo := _masked(path, folder.photos):
+        mask = mask_path(photo)
+        if mask.is_file() and mask.samefile(path):
+            return File(path, "mask", f"mask of {photo.stem}.*")
+        return File(path, "skipped", f"a mask must be a PNG: save it as {photo.stem}-mask.png")
+    if path.name.lower().endswith("-mask.png"):
+        return File(path, "skipped", "named like a mask, without its picture: rename it to use it as a photo")
+    return _photo(path, folder)
 
 
 def _is_picture(path: Path) -> bool:
@@ -205,24 +242,35 @@ def _is_picture(path: Path) -> bool:
         return False
 
 
-def _photo(path: Path, lines: Mapping[str, str], resolution: int | None, seen: dict[str, str]) -> File:
+def _photo(path: Path, folder: _Folder) -> File:
+    """A picture with its caption: of NAME.txt, else of metadata.jsonl."""
+    line, beside = folder.lines.get(path.name) or None, folder.caption_file(path)
+    if beside is None:
+        return File(path, "used", "photo", None, line, ("caption from metadata.jsonl",) if line else ())
+    try:
+        text = " ".join(read_text(beside).split())
+    except InputError as error:
+        return File(path, "refused", f"its caption {error}")
+    note = f"caption from {beside.name}" if text else f"its caption {beside.name} is empty"
+    return File(path, "used", "photo", None, text or line, (note,))
+
+
+def _opened(file: File, resolution: int | None, seen: dict[str, str]) -> File:
+    """A photo once it was looked at: with its size, or refused."""
+    path = file.path
     try:
         picture = open_picture(path)
-        caption, caption_notes = _caption(path, lines)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except InputError as error:
         return File(path, "refused", str(error).removeprefix(f"{path}: "))
     except OSError as error:
         return File(path, "refused", f"cannot be read: {error.strerror}")
-    size, notes, warnings = picture.size, [*picture.notes, *caption_notes], list[str]()
-    file = File(path, "used", "photo", size, caption)
-    short, long = sorted(size)
+    size, notes, warnings = picture.size, [*picture.notes, *file.notes], list[str]()
+    short, long, pixels = *sorted(size), f"{size[0]}x{size[1]} pixels"
     if short < SMALLEST:
-        return replace(
-            file, fate="refused", why=f"{size[0]}x{size[1]} pixels: too small, at least {SMALLEST} a side"
-        )
+        return File(path, "refused", f"{pixels}: too small, at least {SMALLEST} a side", size)
     if resolution and short * 4 < resolution:
-        warnings.append(f"only {size[0]}x{size[1]} pixels: it will be blurred at {resolution}")
+        warnings.append(f"only {pixels}: it will be blurred at {resolution}")
     if long > short:
         share = f"the centre square keeps {round(100 * short / long)} % of it"
         (warnings if short * 2 < long else notes).append(share)
@@ -231,41 +279,21 @@ def _photo(path: Path, lines: Mapping[str, str], resolution: int | None, seen: d
     if digest in seen:
         warnings.append(f"the same file as {seen[digest]}: it counts twice")
     seen.setdefault(digest, path.name)
-    return replace(file, notes=tuple(notes), warnings=tuple(warnings))
-
-
-def _caption(path: Path, lines: Mapping[str, str]) -> tuple[str | None, list[str]]:
-    """(the caption of a photo or None, notes): NAME.txt first, then metadata.jsonl."""
-    for beside in (path.with_suffix(suffix) for suffix in CAPTIONS):
-        if beside.is_file():
-            try:
-                text = " ".join(beside.read_text(encoding="utf-8-sig").split())
-            except UnicodeDecodeError:
-                raise InputError(f"its caption {beside.name} is not UTF-8 text: save it as UTF-8") from None
-            if text:
-                return text, [f"caption from {beside.name}"]
-            return lines.get(path.name), [f"its caption {beside.name} is empty"]
-    if path.name in lines:
-        return lines[path.name], ["caption from metadata.jsonl"]
-    return None, []
+    return replace(file, size=size, notes=tuple(notes), warnings=tuple(warnings))
 
 
 def _metadata(folder: Path) -> dict[str, str]:
-    """{file name: text} of a folder's metadata.jsonl; InputError names a broken line."""
-    path = folder / "metadata.jsonl"
-    found: dict[str, str] = {}
-    if not path.is_file():
-        return found
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise InputError(f"{path}: cannot be read as UTF-8 text") from None
-    for number, line in enumerate(lines, 1):
+    """{file name: text, or "" for none} of a folder's metadata.jsonl; InputError names a broken line."""
+    path, found = folder / "metadata.jsonl", dict[str, str]()
+    for number, line in enumerate(read_text(path).splitlines() if path.is_file() else (), 1):
         if not line.strip():
             continue
         try:
             entry = json.loads(line)
-            found[str(entry["file_name"])] = " ".join(str(entry["text"]).split())
+            name, text = entry["file_name"], entry["text"]
+            if not isinstance(name, str) or not isinstance(text, str | None):
+                raise TypeError
+            found[name] = " ".join((text or "").split())
         except (ValueError, KeyError, TypeError):
             raise InputError(f'{path}, line {number}: needs {{"file_name": "...", "text": "..."}}') from None
     return found

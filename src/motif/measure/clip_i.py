@@ -25,10 +25,12 @@ def clip_i(
 ) -> Score:
     """Mean cosine of generated pictures with references, by CLIP; one value per generated picture.
 
+    A loaded ClipEncoder in an encoder's place spares reading it again for every score.
+
     Args:
         images: the generated pictures: a folder, files, or PIL pictures; n of the score counts these.
         references: the photos of the object, likewise.
-        encoder: `pocket`, `paper` (CLIP ViT-B/32), a folder, a hub id, or a loaded ClipEncoder.
+        encoder: `pocket`, `paper` (CLIP ViT-B/32), a folder or a hub id.
         batch_size: pictures encoded at a time; changes no value beyond rounding (1e-6).
         device: where the encoder computes: cpu, cuda, cuda:1...
 

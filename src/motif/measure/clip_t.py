@@ -31,10 +31,12 @@ def clip_t(
 ) -> Score:
     """Mean CLIPScore of generated pictures with their prompts; one value per picture, never negative.
 
+    A loaded ClipEncoder in an encoder's place spares reading it again for every score.
+
     Args:
         images: the generated pictures: a folder, files, or PIL pictures.
         prompts: one for all pictures, or one per picture in their order.
-        encoder: `pocket`, `paper` (CLIP ViT-B/32), a folder, a hub id, or a loaded ClipEncoder.
+        encoder: `pocket`, `paper` (CLIP ViT-B/32), a folder or a hub id.
         scale: w; 2.5 is CLIPScore's, 1 leaves the cosine (clipped at 0).
         policy: `strip` removes concept tokens (`<...>`) from the prompts; `keep` encodes them as they are
             spelled.

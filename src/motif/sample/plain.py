@@ -5,13 +5,15 @@ The same latents through diffusers' own pipeline with a DDIM scheduler give the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from motif.attention import Control
 from motif.base import Base
 from motif.errors import InputError
 from motif.lanes import draw
+from motif.sample.progress import Progress, Told
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,6 +33,8 @@ def plain(
     width: int | None = None,
     batch_size: int = 8,
     controls: Sequence[Control] = (),
+    on_progress: Callable[[Progress], None] | None = None,
+    on_image: Callable[[Image], None] | None = None,
 ) -> list[Image]:
     """Draw n pictures of a prompt. Picture i depends on the prompt, the settings and seed + i alone.
 
@@ -45,15 +49,22 @@ def plain(
         width: In pixels; the default is the base's size.
         batch_size: Pictures per pass; it changes memory, not the pictures.
         controls: Interventions in attention.
+        on_progress: Told of every denoising step.
+        on_image: Given each picture as soon as its pass is done, in order.
     Raises:
         InputError: a `<token>` in the prompt that no worn concept knows; a size that does not divide; a negative seed.
     """
     if n < 1:
         raise InputError(f"n is {n}: ask for at least one picture")
     size = (base.size if height is None else height, base.size if width is None else width)
-    return list(
-        draw(
-            base, [prompt] * n, seeds=range(seed, seed + n), steps=steps, guidance=guidance, eta=eta,
-            negative=negative, size=size, batch_size=batch_size, controls=controls,
-        )
-    )  # fmt: skip
+    passes = math.ceil(n / max(batch_size, 1))
+    told = [Told(on_progress, passes * steps)] if on_progress else []
+    images: list[Image] = []
+    for image in draw(
+        base, [prompt] * n, seeds=range(seed, seed + n), steps=steps, guidance=guidance, eta=eta,
+        negative=negative, size=size, batch_size=batch_size, controls=[*controls, *told],
+    ):  # fmt: skip
+        images.append(image)
+        if on_image:
+            on_image(image)
+    return images
