@@ -73,16 +73,24 @@ def test_half_precision(small, folders, precision, dtype):
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_a_single_files_vae_is_never_rounded(folders, tmp_path, monkeypatch, precision):
-    """Read in float32 as it is; the denoiser and the text are cast afterwards."""
+    """Read in float32 as it is; the denoiser and the text are never held wider than they are used."""
     import diffusers
 
     import tiny
 
-    def from_single_file(path: str, *, torch_dtype: torch.dtype, **_: Any) -> Any:
-        return tiny.pipeline("sd1").to(torch_dtype)
+    def vae_alone(path: str, *, torch_dtype: torch.dtype, subfolder: str, **_: Any) -> Any:
+        assert subfolder == "vae"
+        return tiny.pipeline("sd1").vae.to(torch_dtype)
+
+    def from_single_file(path: str, *, vae: Any, torch_dtype: torch.dtype, **_: Any) -> Any:
+        assert torch_dtype == loading.PRECISIONS[precision]
+        pipe = tiny.pipeline("sd1").to(torch_dtype)
+        pipe.vae = vae
+        return pipe
 
     (tmp_path / "x.safetensors").touch()
     monkeypatch.setattr("motif.single_file.config_folder", lambda path: (folders["sd1"], False))
+    monkeypatch.setattr(diffusers.AutoencoderKL, "from_single_file", vae_alone)
     monkeypatch.setattr(diffusers.StableDiffusionPipeline, "from_single_file", from_single_file)
     base = Base.load(str(tmp_path / "x.safetensors"), device="cpu", precision=precision)
     wanted = tiny.pipeline("sd1").vae.state_dict()

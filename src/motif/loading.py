@@ -83,7 +83,7 @@ def pipeline_parts(name: str, *, dtype: torch.dtype, device: str) -> dict[str, A
     """
     with quiet():
         if name.endswith((".safetensors", ".ckpt")):
-            parts = _single_file(name)
+            parts = _single_file(name, dtype)
         else:
             folder = str(pocket_weights() / "pipeline") if name == "pocket" else os.path.expanduser(name)
             parts = _folder_or_hub(name, folder, dtype)
@@ -241,9 +241,8 @@ def _first_line(error: BaseException) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
-def _single_file(name: str) -> dict[str, Any]:
-    """Everything in float32: `pipeline_parts` casts what is not the VAE."""
-    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+def _single_file(name: str, dtype: torch.dtype) -> dict[str, Any]:
+    from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline
     from safetensors import SafetensorError
 
     from motif.single_file import config_folder
@@ -258,10 +257,12 @@ def _single_file(name: str) -> dict[str, Any]:
     folder, two = config_folder(path)
     kind: Any = StableDiffusionXLPipeline if two else StableDiffusionPipeline
     extra: dict[str, Any] = {} if two else {"safety_checker": None, "feature_extractor": None}
+    where: dict[str, Any] = {"config": str(folder), "local_files_only": True}
     try:
-        pipe = kind.from_single_file(
-            str(path), config=str(folder), torch_dtype=torch.float32, local_files_only=True, **extra
+        vae: Any = AutoencoderKL.from_single_file(
+            str(path), subfolder="vae", torch_dtype=torch.float32, **where
         )
+        pipe = kind.from_single_file(str(path), vae=vae, torch_dtype=dtype, **where, **extra)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{name} cannot be read as {kind.__name__}: {_first_line(error)}") from error
     readers = [Reader(pipe.tokenizer, pipe.text_encoder, penultimate=two)]
