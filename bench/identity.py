@@ -2,7 +2,8 @@
 
 `python bench/identity.py -o out` learns each one with the defaults, draws the prompts with the base's class word and
 with the learned token, and prints CLIP-I, DINO-I and CLIP-T with standard errors (over pictures, and over objects),
-between the floor (other objects of the class) and the ceiling (unseen views of the same object). The prompts name the
+between the floor (other objects of the class) and the ceiling (unseen views of the same object); a last row tells how
+much of it the new word does without the changed weights. The prompts name the
 six places where no photo of the object was taken, two of them again with something added. Settings are tuned
 on other objects (`--concepts dog,duck`), never on these four. Writes identity.md, identity.json and a sheet.
 """
@@ -13,6 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,19 @@ import numpy as np
 ADDED = ("wearing a red hat", "next to a yellow ball")
 EXAM = ("boat", "cactus", "car", "cat")
 SEEDS = (0, 1, 2, 3)
-ROWS = ("floor: other objects of the class", "base: class word", "learned: <new1>", "ceiling: unseen views")
+ROWS = (
+    "floor: other objects of the class",
+    "base: class word",
+    "learned: <new1>",
+    "ceiling: unseen views",
+    "learned: <new1>, its word alone (weights as they were)",
+)
 
 
-def exam(subject: Any, settings: dict[str, Any], folder: Path) -> tuple[dict[str, dict[str, Any]], list[Any]]:
-    """{row: {metric: Score}} of one object, and the pictures for the sheet."""
+def exam(
+    subject: Any, settings: dict[str, Any], folder: Path
+) -> tuple[dict[str, dict[str, Any]], list[Any], float]:
+    """{row: {metric: Score}} of one object, the pictures for the sheet, and mean ‖W - W₀‖ / ‖W₀‖ of the weights."""
     from PIL import Image
 
     from motif.base import Base
@@ -48,6 +58,7 @@ def exam(subject: Any, settings: dict[str, Any], folder: Path) -> tuple[dict[str
     for row, who, words in (
         (ROWS[1], base, subject.noun),
         (ROWS[2], base.wear(concept), f"<new1> {subject.noun}"),
+        (ROWS[4], base.wear(replace(concept, changes={})), f"<new1> {subject.noun}"),
     ):
         texts = [opening.format(words) for opening in openings for _ in SEEDS]
         images = list(draw(who, texts, seeds=SEEDS * len(openings), steps=30))
@@ -56,13 +67,15 @@ def exam(subject: Any, settings: dict[str, Any], folder: Path) -> tuple[dict[str
             "DINO-I": dino_i(images, subject.references, encoder=dino),
             "CLIP-T": clip_t(images, texts, encoder=clip),
         }
-        sheet += [Image.open(subject.references[0]).convert("RGB"), *images[:: len(SEEDS)]]
+        if row != ROWS[4]:
+            sheet += [Image.open(subject.references[0]).convert("RGB"), *images[:: len(SEEDS)]]
     for row, pictures in ((ROWS[0], subject.others), (ROWS[3], subject.views)):
         scores[row] = {
             "CLIP-I": clip_i(pictures, subject.references, encoder=clip),
             "DINO-I": dino_i(pictures, subject.references, encoder=dino),
         }
-    return scores, sheet
+    moved = [float(c.full().norm() / base.weight(name).norm()) for name, c in concept.changes.items()]
+    return scores, sheet, float(np.mean(moved)) if moved else 0.0
 
 
 def cell(scores: Sequence[Any]) -> str:
@@ -73,7 +86,7 @@ def cell(scores: Sequence[Any]) -> str:
     return f"{values.mean():.3f} ± {within:.3f} ({across:.3f})"
 
 
-def shares(found: Sequence[dict[str, dict[str, Any]]]) -> str:
+def shares(found: Sequence[dict[str, dict[str, Any]]], moved: Sequence[float]) -> str:
     """How far from floor to ceiling the learned token comes, and what it costs in text alignment."""
     mean = {(row, m): np.mean([f[row][m].mean for f in found]) for row in ROWS for m in found[0][row]}
     way = {
@@ -83,7 +96,8 @@ def shares(found: Sequence[dict[str, dict[str, Any]]]) -> str:
     kept = mean[ROWS[2], "CLIP-T"] / mean[ROWS[1], "CLIP-T"]
     return (
         f"From floor (0) to ceiling (1) the learned token comes to {way['CLIP-I']:.2f} in CLIP-I and "
-        f"{way['DINO-I']:.2f} in DINO-I; its text alignment is {kept:.2f} of the class word's."
+        f"{way['DINO-I']:.2f} in DINO-I; its text alignment is {kept:.2f} of the class word's. The keys and "
+        f"values moved by {100 * np.mean(moved):.2g} % of their norm."
     )
 
 
@@ -102,7 +116,9 @@ def main() -> None:
     begun = time.monotonic()
     by_name = {subject.name: subject for subject in held_out()}
     subjects = [by_name[name] for name in asked.concepts.split(",")]
-    found, sheets = zip(*(exam(subject, asked.settings, asked.out) for subject in subjects), strict=True)
+    found, sheets, moved = zip(
+        *(exam(subject, asked.settings, asked.out) for subject in subjects), strict=True
+    )
     lines = [
         f"Custom Diffusion on pocket {asked.settings or ''}: {', '.join(s.name for s in subjects)}; "
         f"8 prompts x {len(SEEDS)} seeds each; mean ± standard error over pictures (over objects), "
@@ -117,7 +133,7 @@ def main() -> None:
             for m in ("CLIP-I", "DINO-I", "CLIP-T")
         ]
         lines.append(f"| {row} | {' | '.join(cells)} |")
-    lines += ["", shares(found)]
+    lines += ["", shares(found, moved)]
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / "identity.md").write_text("\n".join(lines) + "\n")
     plain = [{row: {m: s.as_dict() for m, s in metrics.items()} for row, metrics in f.items()} for f in found]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from motif.base import Base
-from motif.demo import _learned, _unfinished
+from motif.demo import _learned, _left
 from motif.errors import InputError, Interrupted
 from motif.pocket.concepts import held_out
 
@@ -47,17 +47,39 @@ def test_a_stopped_demo_goes_on_by_the_same_command(tmp_path: Path, caplog: pyte
 
 def test_a_run_goes_on_only_where_its_state_is_there(tmp_path: Path) -> None:
     summary, state = tmp_path / "state.json", tmp_path / "state.pt"
-    assert not _unfinished(tmp_path)
-    summary.write_text(json.dumps({"step": 0, "steps": 3, "key": {}}))
-    assert not _unfinished(tmp_path)
-    state.touch()
-    assert _unfinished(tmp_path)
-    summary.write_text(json.dumps({"step": 3, "steps": 3, "key": {}}))
-    assert not _unfinished(tmp_path)
+    assert _left(tmp_path) == "nothing"
+    for step, held, left in (
+        (0, False, "nothing"),
+        (0, True, "a part"),
+        (3, True, "all"),
+        (3, False, "nothing"),
+    ):
+        summary.write_text(json.dumps({"step": step, "steps": 3, "key": {}}))
+        state.unlink(missing_ok=True)
+        if held:
+            state.touch()
+        assert _left(tmp_path) == left
+
+
+def test_a_demo_stopped_after_learning_does_not_learn_again(tmp_path: Path) -> None:
+    base, (first, second, *_) = Base.load("pocket"), held_out()
+    settings: dict[str, Any] = {"steps": 2, "batch_size": 1, "prior": "none", "preview_every": 0, "seed": 0}
+    seen: list[int] = []
+    settings |= {"folder": tmp_path / "run", "on_progress": lambda progress: seen.append(progress.step)}
+    concept = _learned(base, first, **settings)
+    assert _learned(base, first, **settings) == concept and seen == [1, 2]
+    assert _learned(base, second, **settings) != concept and seen == [1, 2, 1, 2], (
+        "another object's took its place"
+    )
+    (tmp_path / "run" / "state.json").write_text(
+        (tmp_path / "run" / "state.json").read_text().replace('"steps": 2', '"steps": 3', 1)
+    )
+    with pytest.raises(InputError, match=r"stopped demo .* choose another folder \(-o\)"):
+        _learned(base, first, **settings)
 
 
 @pytest.mark.parametrize("text", ["", '{"step": 1', "[]", "{}", '{"step": null, "steps": 3}', "\xff"])
 def test_a_damaged_state_is_named_with_what_to_do(tmp_path: Path, text: str) -> None:
     (tmp_path / "state.json").write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match=r"state\.json is damaged: .*-o"):
-        _unfinished(tmp_path)
+        _left(tmp_path)

@@ -252,8 +252,10 @@ def test_a_mask_is_a_mask_in_capitals_too(ducks: Path, ending: str) -> None:
 @pytest.mark.parametrize("name", ["00-mask.jpg", "00-Mask.webp", "00-mAsK.png", "00-mask.dat", "00-mask.JPG"])
 def test_a_mask_of_another_kind_is_no_photo(ducks: Path, name: str) -> None:
     Image.new("L", (512, 512), 255).save(ducks / name, "JPEG")
-    (file,) = (file for file in survey(ducks).files if file.path.name == name)
-    assert (file.fate, file.why) == ("skipped", "a mask must be a PNG: save it as 00-mask.png")
+    looked = survey(ducks)
+    (file,) = (file for file in looked.files if file.path.name == name)
+    assert (file.fate, file.why) == ("skipped", "not read as a mask: save it as 00-mask.png")
+    assert any(line.endswith(file.why) for line in looked.problems)
     assert len(Examples(ducks, PROMPT)) == 4 and Examples(ducks, PROMPT).photos[0].mask is None
 
 

@@ -358,3 +358,15 @@ def test_a_fresh_process_says_nothing_and_warns_of_nothing(folders):
     run = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(run, env=env, capture_output=True, text=True, timeout=200, check=False)
     assert (done.stdout.strip(), done.stderr) == ("2", "")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_running_out_of_memory_is_no_damage(sd1_folder, monkeypatch, error):
+    from diffusers import UNet2DConditionModel
+
+    def no_room(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(UNet2DConditionModel, "from_pretrained", no_room)
+    with pytest.raises(type(error)):
+        Base.load(str(sd1_folder), device="cpu")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from motif.errors import InputError
@@ -42,6 +42,7 @@ def test_ids_are_the_tokenizers_own(model, prompt):
         assert list(reader.tokenise(prompt, {}).ids) == stock["input_ids"]
 
 
+@example("\x1f")  # white space for Python, a character for the tokenizer
 @given(st.text(max_size=40))
 def test_ids_are_the_tokenizers_own_for_any_text(prompt):
     reader = _plain_reader()

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from motif.base import Base
 from motif.concept import Concept
@@ -134,30 +134,38 @@ def subject_named(name: str) -> HeldOut:
 
 
 def _learned(base: Base, subject: HeldOut, *, folder: Path, **settings: Any) -> Concept:
-    """The concept; a run that was stopped in the folder goes on."""
+    """The concept; what was learned in the folder is not learned again."""
+    examples, left = Examples(subject.folder, f"photo of a {TOKEN} {subject.noun}"), _left(folder)
     try:
         with _without_advice():
-            return custom_diffusion(
-                base,
-                Examples(subject.folder, f"photo of a {TOKEN} {subject.noun}"),
-                folder=folder,
-                resume=_unfinished(folder),
-                **settings,
-            )
+            try:
+                return custom_diffusion(base, examples, folder=folder, resume=left != "nothing", **settings)
+            except InputError as error:  # another object's, or of other settings
+                if left == "all":
+                    return custom_diffusion(base, examples, folder=folder, **settings)
+                if left == "a part":
+                    raise InputError(
+                        f"{folder} holds a stopped demo that this one cannot go on with: remove it, choose another "
+                        f"folder (-o), or give the same concept, seed and steps again ({error})"
+                    ) from None
+                raise
     except Interrupted as stopped:
         raise Interrupted(f"stopped in {folder}: the same command goes on from there") from stopped
 
 
-def _unfinished(folder: Path) -> bool:
-    """Whether a run was stopped in the folder and left its state. InputError where there is no telling."""
+def _left(folder: Path) -> Literal["nothing", "a part", "all"]:
+    """How much a run in the folder has learned. InputError where there is no telling."""
     summary = folder / SUMMARY
     if not summary.is_file():
-        return False
+        return "nothing"
     try:
         found = read_json(summary)
-        return int(found["step"]) < int(found["steps"]) and (folder / STATE).is_file()
+        part = int(found["step"]) < int(found["steps"])
     except (InputError, LookupError, TypeError, ValueError):
         raise InputError(f"{summary} is damaged: remove {folder}, or choose another folder (-o)") from None
+    if not (folder / STATE).is_file():
+        return "nothing"
+    return "a part" if part else "all"
 
 
 @contextmanager

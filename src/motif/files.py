@@ -109,6 +109,12 @@ def reason(error: OSError) -> str:
     return HINTS.get(error.errno or 0, error.strerror or str(error))
 
 
+def tells_no_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the machine or of the GPU: torch says so in words alone."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
 def tells_full_disk(error: BaseException) -> bool:
     """Whether an error is a full disk in other words: safetensors and torch.save have their own."""
     text = str(error)

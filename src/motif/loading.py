@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from motif.errors import InputError, MissingModel
-from motif.files import read_json
+from motif.files import read_json, tells_no_memory
 from motif.hub import out_of_reach, quiet
 from motif.text import Reader
 
@@ -224,13 +224,13 @@ def _missing(name: str, part: str) -> Iterator[None]:
     absent = (OSError, ValueError, SafetensorError)  # also what a damaged file raises
     try:
         yield
-    except MemoryError:
-        raise
     except LocalEntryNotFoundError as error:
         raise MissingModel(
             f"{name} is not on this machine (no {part} in {constants.HF_HUB_CACHE})"
         ) from error
     except Exception as error:  # KeyError, IndexError, pydantic's...: a config that does not fit its weights
+        if tells_no_memory(error):
+            raise
         if os.path.isdir(name) or name == "pocket" or not isinstance(error, absent):
             raise MissingModel(f"{name} is incomplete or damaged: {part} ({_first_line(error)})") from error
         raise MissingModel(f"{name} is not on this machine ({part}: {_first_line(error)})") from error

@@ -166,7 +166,7 @@ class Reader:
         start = 0
         for match in [*TOKEN.finditer(prompt), None]:
             stop = match.start() if match else len(prompt)
-            if prompt[start:stop].strip():
+            if prompt[start:stop]:
                 cut = self.tokenizer(
                     prompt[start:stop], add_special_tokens=False, return_offsets_mapping=True, verbose=False
                 )  # not verbose: its own remark on a long prompt says less than ours

@@ -28,7 +28,7 @@ def trained(base: Any) -> Trained:
 
 
 def batches(
-    base: Any, photos: Path, *, prior: bool = True, augment: bool = False, masked: bool = True
+    base: Any, photos: Path, *, prior: bool = True, augment: bool = False, masked: bool = False
 ) -> Batches:
     pictures = (
         Prior((Image.new("RGB", (16, 16), "red"),) * 2, ("photo of a cat", "a cat"))
@@ -127,17 +127,17 @@ def test_a_photo_s_mask_says_where_it_is_learned(
             mask.save(tmp_path / f"{photo.stem}-mask.png")
     dressed = trained.on(base)
 
-    def loss(folder: Path, masked: bool = True) -> float:
+    def loss(folder: Path, masked: bool = False) -> float:
         with torch.no_grad():
             return float(batches(base, folder, prior=False, masked=masked).loss(dressed, 0, 1.0))
 
-    assert loss(tmp_path) != loss(photos)
-    assert loss(tmp_path, masked=False) == loss(photos)
+    assert loss(tmp_path, masked=True) != loss(photos)
+    assert loss(tmp_path) == loss(photos)
     for mask in tmp_path.glob("*-mask.png"):
         with Image.open(mask) as picture:
             size = picture.size
         Image.new("L", size, 255).save(mask)
-    assert loss(tmp_path) == pytest.approx(loss(photos), rel=1e-6)
+    assert loss(tmp_path, masked=True) == pytest.approx(loss(photos), rel=1e-6)
 
 
 def test_a_mask_outside_the_square_is_refused_by_name(base: Any, tmp_path: Path) -> None:
@@ -146,8 +146,20 @@ def test_a_mask_outside_the_square_is_refused_by_name(base: Any, tmp_path: Path)
     mask.paste(255, (0, 0, 10, 40))
     mask.save(tmp_path / "a-mask.png")
     with pytest.raises(InputError, match=r"a\.png: its mask marks nothing"):
-        batches(base, tmp_path)
-    batches(base, tmp_path, masked=False)
+        batches(base, tmp_path, masked=True)
+    batches(base, tmp_path)
+
+
+def test_masked_photos_without_a_mask_are_refused_or_named(
+    base: Any, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(InputError, match="no photo has a mask"):
+        batches(base, photos, masked=True)
+    for name in ("a", "b"):
+        Image.new("RGB", (40, 40), "red").save(tmp_path / f"{name}.png")
+    Image.new("L", (40, 40), 255).save(tmp_path / "a-mask.png")
+    batches(base, tmp_path, masked=True)
+    assert "1 of 2 photos have no mask and are learned whole: b.png" in caplog.text
 
 
 def test_photos_are_opened_once_and_not_kept_at_full_size(

@@ -310,3 +310,16 @@ def test_a_folder_is_opened_one_picture_at_a_time(
     monkeypatch.setattr("motif.learn.prior.square", squared)
     assert len(bring(base, captioned(tmp_path, *"abcd"), [])) == 4
     assert alive == [1] * 4 and not any(ref() for ref in opened)
+
+
+def test_captions_from_the_web_are_plain_text(tmp_path: Path) -> None:
+    folder = tmp_path / "class"
+    folder.mkdir()
+    Image.new("RGB", (20, 20), "red").save(folder / "0.png")
+    (folder / "0.txt").write_text("I <3 ducks & <b>ponds</b>")
+    (tmp_path / "captions.txt").write_text("I <3 ducks\n<b>\n")
+    assert find(str(folder), ["duck"]).photos[0].caption == "I 3 ducks & b ponds /b"
+    assert find(str(tmp_path / "captions.txt"), ["duck"]).captions == ("I 3 ducks", "b")
+    (folder / "0.txt").write_text("photo of a {concept}")
+    with pytest.raises(InputError, match=r"caption of .*0\.png has \{concept\}"):
+        find(str(folder), ["duck"])

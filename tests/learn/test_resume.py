@@ -222,3 +222,37 @@ def test_a_value_that_is_not_finite_is_never_saved(base: Any, photos: Path, tmp_
             base, Examples(photos, PROMPT), **settings, checkpoint_every=1, folder=tmp_path / "run"
         )
     assert not list((tmp_path / "run").glob("*.safetensors")) and not (tmp_path / "run/state.pt").exists()
+
+
+def test_a_run_stopped_before_its_first_step_goes_on_from_there(
+    base: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = QUICK | {"prior": "none", "preview_every": 1, "folder": tmp_path}
+
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("motif.lanes.denoise", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            custom_diffusion(base, Examples(photos, PROMPT), **settings)
+    custom_diffusion(base, Examples(photos, PROMPT), **settings, resume=True)
+    assert [path.name for path in sorted(tmp_path.glob("preview-*"))] == [
+        f"preview-000{i}.png" for i in range(3)
+    ]
+
+
+def test_the_preview_of_the_step_of_a_stop_is_drawn_on_resume(
+    base: Any, photos: Path, tmp_path: Path
+) -> None:
+    settings = QUICK | {"steps": 3, "prior": "none", "preview_every": 2, "folder": tmp_path}
+
+    def press(progress: Progress) -> None:
+        if progress.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="after step 2"):
+        custom_diffusion(base, Examples(photos, PROMPT), **settings, on_progress=press)
+    assert not (tmp_path / "preview-0002.png").exists()
+    custom_diffusion(base, Examples(photos, PROMPT), **settings, resume=True)
+    assert (tmp_path / "preview-0002.png").exists()

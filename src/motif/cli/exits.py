@@ -19,7 +19,7 @@ from motif.cli.app import app
 from motif.cli.command import DEBUG
 from motif.cli.main import INTERRUPTED, say
 from motif.errors import MotifError
-from motif.files import reason, tells_full_disk
+from motif.files import reason, tells_full_disk, tells_no_memory
 
 USAGE, BUG = 2, 1
 NOT_OURS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -76,7 +76,7 @@ def _explain_rest(error: BaseException) -> int:
     if tells_full_disk(error):
         return say("the disk is full: free some space, or write elsewhere", USAGE)
     text = (str(error).strip().splitlines() or [""])[0]
-    if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text:
+    if tells_no_memory(error):
         return say(
             "out of memory: use a smaller --batch-size, fewer pictures at a time, or --precision bf16", USAGE
         )

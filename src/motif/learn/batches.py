@@ -57,7 +57,7 @@ class Shown:
             side: Of the square pictures to train on, in pixels.
             masked: Where a photo has a mask, only its subject counts.
         """
-        found, unused = list[Shown](), False
+        found, unused, bare = list[Shown](), False, list[str]()
         for photo in examples.photos:
             picture = photo.picture
             image = fitted(picture.image, side, crop=recipe.crop, bilinear=recipe.bilinear)
@@ -69,6 +69,16 @@ class Shown:
                 )
             found.append(Shown(image, mask, photo.caption))
             unused |= picture.mask is not None and not masked
+            bare += [photo.path.name] if masked and mask is None else []
+        if bare and len(bare) == len(found):
+            raise InputError(
+                "masked: no photo has a mask (white is the subject): put NAME-mask.png beside NAME.*, or learn whole "
+                "photos (--no-masked)"
+            )
+        if bare:
+            log.warning(
+                "%d of %d photos have no mask and are learned whole: %s", len(bare), len(found), bare[0]
+            )
         if unused:
             log.info(
                 "some photos have masks, and whole photos are learned: --masked learns the subjects alone"
@@ -171,7 +181,7 @@ class Batches:
         return place(self.photos[index].image, how, self.side, bilinear=self.recipe.bilinear)
 
     def _encoded(self, base: Base, views: Sequence[tuple[int, Placement]]) -> list[Latents]:
-        """The latents of photos as placed: those of whole photos are there, the others go through the VAE together."""
+        """The latents of photos as placed: those of whole photos are there, the others go through the VAE."""
         found = {(i, how): self.photo_latents[i][int(how.flip)] for i, how in views if how.whole(self.side)}
         fresh = [view for view in dict.fromkeys(views) if view not in found]
         if fresh:

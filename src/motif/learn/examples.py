@@ -142,6 +142,12 @@ class Examples:
         if file.caption is None:
             return self.prompt
         caption, where = file.caption.replace("{concept}", self.phrase), f"the caption of {file.path}"
+        if self.token is None:
+            if "{concept}" in file.caption:
+                raise InputError(
+                    f"{where} has {{concept}}, and these pictures teach no word: write what they show"
+                )
+            return plain(caption)
         if self.token:
             _require_token(self.token, caption, where)
             if strange := [token for token in find_tokens(caption) if token not in self.tokens]:
@@ -159,6 +165,11 @@ def find_tokens(prompt: str) -> tuple[str, ...]:
                 f'"{stray.group()}" in "{prompt}" is not a token: one word in angle brackets, such as <new1>'
             )
     return tuple(dict.fromkeys(TOKEN.findall(prompt)))
+
+
+def plain(caption: str) -> str:
+    """A caption that names no token: angle brackets, as in captions from the web, are only signs."""
+    return " ".join(re.sub("[<>]", " ", caption).split())
 
 
 def find_nouns(prompt: str) -> dict[str, str]:

@@ -65,8 +65,8 @@ def fit(
     )
     dressed, parameters = trained.on(base), list(trained.parameters().values())
     first, busy = run.begin(trained, optimiser, record, steps), 0.0
-    if first == 0 and (preview := run.draw(trained, base, 0)):
-        yield Progress(0, steps, math.nan, 0.0, math.nan, preview)
+    if preview := run.draw(trained, base, first):  # a stop leaves that of its own step undrawn
+        yield Progress(first, steps, math.nan, 0.0, math.nan, preview)
     with _stopping() as stop:
         for step in range(first, steps):
             begun = time.monotonic()

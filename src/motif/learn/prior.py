@@ -34,7 +34,7 @@ from motif.features.extractors import ClipEncoder, cosines
 from motif.files import read_text
 from motif.images import open_picture, save_image, square
 from motif.lanes import draw
-from motif.learn.examples import Examples, Photo
+from motif.learn.examples import Examples, Photo, plain
 from motif.learn.survey import File, Survey, survey
 
 if TYPE_CHECKING:
@@ -135,9 +135,7 @@ def gather(
     side = side or base.size
     if source.photos:
         captions = tuple(photo.caption for photo in source.photos)
-        images = [
-            square(photo.image, side) for photo in source.photos
-        ]  # each is dropped as the next is opened
+        images = [square(photo.image, side) for photo in source.photos]
     else:
         captions = source.captions
         how: dict[str, Any] = {"steps": steps, "guidance": guidance, "size": (side, side)}
@@ -154,7 +152,7 @@ def _captions(path: Path, source: str) -> tuple[str, ...]:
             f"prior {source!r}: use none, generate, a folder of pictures, or a .txt file of captions"
         )
     lines = read_text(path).splitlines()
-    if captions := tuple(line.strip() for line in lines if line.strip()):
+    if captions := tuple(filter(None, map(plain, lines))):
         return captions
     raise InputError(f"{path} holds no caption: write one per line")
 

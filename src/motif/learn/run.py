@@ -67,10 +67,12 @@ class Run:
             return
         found = _read(self.folder / SUMMARY)
         if self.resume:
-            if not found or not (self.folder / STATE).is_file():
+            begun = (self.folder / STATE).is_file()
+            if not found or (found["step"] and not begun):
                 raise InputError(f"{self.folder} holds no state to resume from: start without --resume")
             _same(found["key"], _key(record), self.folder)
-            _reaches(self.folder, int(_state(self.folder / STATE, mmap=True)["step"]), steps)
+            if begun:
+                _reaches(self.folder, int(_state(self.folder / STATE, mmap=True)["step"]), steps)
         elif found and found["step"] < found["steps"] and (self.folder / STATE).is_file():
             raise InputError(
                 f"{self.folder} holds a run stopped after step {found['step']} of {found['steps']}: "
@@ -88,7 +90,8 @@ class Run:
         if self.folder is None:
             return 0
         self.folder.mkdir(parents=True, exist_ok=True)
-        step = _restore(self.folder / STATE, trained, optimiser) if self.resume else 0
+        begun = self.resume and (self.folder / STATE).is_file()
+        step = _restore(self.folder / STATE, trained, optimiser) if begun else 0
         if not step:
             self._clear()
         self._sign(record, step, steps)

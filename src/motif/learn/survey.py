@@ -13,10 +13,9 @@ read.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,20 +23,17 @@ from typing import Any, Literal
 from PIL import Image, UnidentifiedImageError
 
 from motif.errors import InputError
-from motif.files import natural, read_text
+from motif.files import read_text
 from motif.images import DAMAGE, mask_path, open_picture
+from motif.learn.listing import PICTURES, Folder, find, masked_photo, paths_in
 
 Fate = Literal["used", "caption", "mask", "skipped", "refused"]
 
 SMALLEST = 16
 """The shortest side of a photo, in pixels; smaller ones are refused."""
 
-PICTURES = frozenset(
-    ".jpg .jpeg .jfif .png .webp .bmp .gif .tif .tiff .avif .heic .heif .jp2 .ppm .pgm .tga".split()
-)
 VIDEOS = frozenset(".mp4 .mov .avi .mkv .webm .m4v .mpg .mpeg .wmv .3gp".split())
 TEXTS = frozenset(".txt .caption .md .json .jsonl .csv .tsv .yaml .yml .toml .xml .html .log".split())
-CAPTIONS = (".txt", ".caption")
 CLUTTER = frozenset({"thumbs.db", "desktop.ini"})
 KOHYA = re.compile(r"(\d+)_(.+)")
 
@@ -120,7 +116,7 @@ def survey(
         InputError: nothing is there, or it cannot be read; a broken metadata.jsonl.
     """
     place, paths, notices = _listed(photos)
-    folders = {folder: _Folder.read(folder) for folder in {path.parent for path in paths}}
+    folders = {folder: Folder.read(folder) for folder in {path.parent for path in paths}}
     files, seen = [_fate(path, folders[path.parent]) for path in paths], dict[str, str]()
     if opened:
         files = [_opened(file, resolution, seen) if file.fate == "used" else file for file in files]
@@ -144,10 +140,10 @@ def _listed(photos: str | Path | Sequence[str | Path]) -> tuple[str, list[Path],
         return str(place), [place], []
     if not place.is_dir():
         raise InputError(f"{place}: no such folder or picture")
-    paths, notices = _paths(place), list[str]()
+    paths, notices = paths_in(place), list[str]()
     named = [p for p in paths if p.is_dir() and KOHYA.fullmatch(p.name)]
     if len(named) == 1 and not any(p.suffix.lower() in PICTURES for p in paths):
-        place, paths = named[0], _paths(named[0])
+        place, paths = named[0], paths_in(named[0])
     if match := KOHYA.fullmatch(place.name):
         notices = [
             f"{place}: a kohya folder: its photos are read, its {match[1]} repeats are not needed (motif counts "
@@ -156,55 +152,7 @@ def _listed(photos: str | Path | Sequence[str | Path]) -> tuple[str, list[Path],
     return str(place), paths, notices
 
 
-def _paths(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir(), key=natural)
-    except PermissionError:
-        raise InputError(f"{folder}: no permission to read this folder") from None
-
-
-@dataclass(frozen=True)
-class _Folder:
-    """The names in one folder. Where a name as written is not there, its case-folded form may be."""
-
-    files: Mapping[str, Path]  # by name
-    photos: Mapping[str, Path]  # by stem; no masks
-    lines: Mapping[str, str]  # of metadata.jsonl: {file name: text, or "" for none}
-
-    @staticmethod
-    def read(folder: Path) -> _Folder:
-        paths = _paths(folder)
-        pictures = _by_name((path.stem, path) for path in paths if path.suffix.lower() in PICTURES)
-        photos = _by_name((path.stem, path) for path in pictures.values() if not _masked(path, pictures))
-        return _Folder(_by_name((path.name, path) for path in paths), photos, _metadata(folder))
-
-    def caption_file(self, photo: Path) -> Path | None:
-        """NAME.txt or NAME.caption; in other letter case only where it is no other photo's."""
-        for suffix in CAPTIONS:
-            found = _find(self.files, photo.stem + suffix)
-            owner = _find(self.photos, found.stem) if found else None
-            if found and found.is_file() and (owner is None or owner.stem == photo.stem):
-                return found
-        return None
-
-
-def _by_name(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
-    """By name as written, and by its case-folded form where nothing else is written so."""
-    exact = dict(named)
-    return {name.casefold(): path for name, path in exact.items()} | exact
-
-
-def _find(paths: Mapping[str, Path], name: str) -> Path | None:
-    return paths.get(name) or paths.get(name.casefold())
-
-
-def _masked(path: Path, photos: Mapping[str, Path]) -> Path | None:
-    """The photo that a file is named to be the mask of: STEM.* of STEM-mask.*"""
-    ending = "-mask"
-    return _find(photos, path.stem[: -len(ending)]) if path.stem.casefold().endswith(ending) else None
-
-
-def _fate(path: Path, folder: _Folder) -> File:
+def _fate(path: Path, folder: Folder) -> File:
     """What becomes of a file by its name; a picture, not opened yet, is used."""
     suffix = path.suffix.lower()
     if path.name.startswith(".") or path.name.lower() in CLUTTER:
@@ -215,7 +163,7 @@ def _fate(path: Path, folder: _Folder) -> File:
     if path.name == "metadata.jsonl":
         return File(path, "caption", f"captions of {sum(map(bool, folder.lines.values()))} files")
     if suffix in TEXTS:
-        photo = _find(folder.photos, path.stem)
+        photo = find(folder.photos, path.stem)
         if photo and folder.caption_file(photo) == path:
             return File(path, "caption", f"caption of {photo.stem}.*")
         return File(path, "skipped", "text")
@@ -223,11 +171,13 @@ def _fate(path: Path, folder: _Folder) -> File:
         return File(path, "skipped", "video: export a few frames as pictures")
     if suffix not in PICTURES and not _is_picture(path):
         return File(path, "skipped", "no picture")
-    if photo := _masked(path, folder.photos):
+    if photo := masked_photo(path, folder.photos):
         mask = mask_path(photo)
         if mask.is_file() and mask.samefile(path):
             return File(path, "mask", f"mask of {photo.stem}.*")
-        return File(path, "skipped", f"a mask must be a PNG: save it as {photo.stem}-mask.png")
+        return File(
+            path, "skipped", why := f"not read as a mask: save it as {photo.stem}-mask.png", warnings=(why,)
+        )
     if path.name.lower().endswith("-mask.png"):
         return File(path, "skipped", "named like a mask, without its picture: rename it to use it as a photo")
     return _photo(path, folder)
@@ -242,7 +192,7 @@ def _is_picture(path: Path) -> bool:
         return False
 
 
-def _photo(path: Path, folder: _Folder) -> File:
+def _photo(path: Path, folder: Folder) -> File:
     """A picture with its caption: of NAME.txt, else of metadata.jsonl."""
     line, beside = folder.lines.get(path.name) or None, folder.caption_file(path)
     if beside is None:
@@ -280,20 +230,3 @@ def _opened(file: File, resolution: int | None, seen: dict[str, str]) -> File:
         warnings.append(f"the same file as {seen[digest]}: it counts twice")
     seen.setdefault(digest, path.name)
     return replace(file, size=size, notes=tuple(notes), warnings=tuple(warnings))
-
-
-def _metadata(folder: Path) -> dict[str, str]:
-    """{file name: text, or "" for none} of a folder's metadata.jsonl; InputError names a broken line."""
-    path, found = folder / "metadata.jsonl", dict[str, str]()
-    for number, line in enumerate(read_text(path).splitlines() if path.is_file() else (), 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            name, text = entry["file_name"], entry["text"]
-            if not isinstance(name, str) or not isinstance(text, str | None):
-                raise TypeError
-            found[name] = " ".join((text or "").split())
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f'{path}, line {number}: needs {{"file_name": "...", "text": "..."}}') from None
-    return found
