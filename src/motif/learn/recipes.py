@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from motif.learn.augment import Resizing
 
@@ -20,34 +20,27 @@ class Recipe:
     class_prompt: str  # what the prior shows of a class; {} is the noun
 
 
-RECIPES = {
-    "compvis": Recipe(
-        Resizing(),
-        crop=True,
-        border=False,
-        bilinear=False,
-        target_weight=1.0,
-        max_norm=None,
-        class_prompt="photo of a {}",
-    ),
-    "adobe-diffusers": Recipe(
-        Resizing(flip=0.0),
-        crop=False,
-        border=False,
-        bilinear=True,
-        target_weight=4.0,
-        max_norm=1.0,
-        class_prompt="{}",
-    ),
-    "diffusers": Recipe(
-        Resizing(zoom=0.34, shrink_middle=True, even=False, flip=0.0),
-        crop=False,
-        border=True,
-        bilinear=True,
-        target_weight=4.0,
-        max_norm=1.0,
-        class_prompt="{}",
-    ),
-}
+COMPVIS = Recipe(
+    Resizing(),
+    crop=True,
+    border=False,
+    bilinear=False,
+    target_weight=1.0,
+    max_norm=None,
+    class_prompt="photo of a {}",
+)
+ADOBE = Recipe(
+    Resizing(flip=0.0),
+    crop=False,
+    border=False,
+    bilinear=True,
+    target_weight=4.0,
+    max_norm=1.0,
+    class_prompt="{}",
+)
+DIFFUSERS = replace(
+    ADOBE, resizing=Resizing(zoom=0.34, shrink_middle=True, even=False, flip=0.0), border=True
+)
+RECIPES = {"compvis": COMPVIS, "adobe-diffusers": ADOBE, "diffusers": DIFFUSERS}
 """[CV] gave the paper's numbers; [OD] and [HF] weigh the photos four times the prior (their masked sum is not
 divided by the latent's channels)."""
