@@ -47,7 +47,11 @@ class Schedule:
         try:
             scheduler: Any = DDIMScheduler.from_config({**known, "clip_sample": False, "thresholding": False})
             scheduler.set_timesteps(2)
-        except (NotImplementedError, ValueError, TypeError) as error:  # diffusers, for a schedule it does not know
+        except (
+            NotImplementedError,
+            ValueError,
+            TypeError,
+        ) as error:  # diffusers, for a schedule it does not know
             raise InputError(f"the base's {kind} cannot be read as DDIM: {error}") from None
         prediction = scheduler.config.prediction_type
         if prediction not in ("epsilon", "v_prediction", "sample"):

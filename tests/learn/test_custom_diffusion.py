@@ -286,3 +286,19 @@ def test_advice_that_would_not_be_heard_is_refused(photos: Path, advice: dict[st
     base = dataclasses.replace(tiny.base_of(tiny.pipeline("sd1")), advice={"custom-diffusion": advice})
     with pytest.raises(InputError, match=words):
         custom_diffusion(base, Examples(photos, PROMPT), **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("idle", "words"),
+    [
+        ({"retrieve_threshold": 0.9}, "add --retrieve"),
+        ({"retrieve_encoder": "pocket"}, "add --retrieve"),
+        ({"prior": "none", "class_prompt": ["a cat"]}, "the prior is none"),
+        ({"prior": "none", "prior_weight": 0.5}, "the prior is none"),
+    ],
+)
+def test_a_setting_that_nothing_would_hear_is_refused(
+    base: Any, photos: Path, idle: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        custom_diffusion(base, Examples(photos, PROMPT), **QUICK | idle)

@@ -130,6 +130,7 @@ def custom_diffusion(
     given = {k: v for k, v in locals().items() if k not in HANDLED}
     settings = advised(base, "custom-diffusion", PAPER, given)
     use: Any = SimpleNamespace(**settings)
+    _heard(use)
     use.token_lr = settings["token_lr"] = use.lr if use.token_lr is None else use.token_lr
     use.class_prompt = settings["class_prompt"] = _class_prompts(use, examples)
     side, chosen = use.resolution or base.size, RECIPES[recipe]
@@ -202,6 +203,14 @@ def _checked(base: Base, examples: Examples, use: Any, side: int) -> Trained:
         check_token(base.models.readers[0].tokenizer, token)
     rare = _rare(base, examples.tokens, use.rare_tokens)
     return Trained.start(base, _names(base, use.trained) if use.lr else [], rare, examples.nouns)
+
+
+def _heard(use: Any) -> None:
+    """InputError for a setting of the prior that nothing would hear."""
+    if not use.retrieve and (use.retrieve_encoder or use.retrieve_threshold != 0.85):
+        raise InputError("retrieve_threshold and retrieve_encoder are of a retrieved prior: add --retrieve")
+    if use.prior == "none" and (use.class_prompt or use.prior_weight != 1.0):
+        raise InputError("class_prompt and prior_weight are of a prior, and the prior is none")
 
 
 def _class_prompts(use: Any, examples: Examples) -> list[str]:
