@@ -278,6 +278,7 @@ def test_a_caption_too_long_is_refused_before_any_work(
         ({"steps": 2.5}, "steps = 2.5"),
         ({"steps": True}, "steps = True"),
         ({"augment": 1}, "augment = 1"),
+        ({"masked": 1}, "masked = 1"),
     ],
 )
 def test_advice_that_would_not_be_heard_is_refused(photos: Path, advice: dict[str, Any], words: str) -> None:
@@ -286,6 +287,30 @@ def test_advice_that_would_not_be_heard_is_refused(photos: Path, advice: dict[st
     base = dataclasses.replace(tiny.base_of(tiny.pipeline("sd1")), advice={"custom-diffusion": advice})
     with pytest.raises(InputError, match=words):
         custom_diffusion(base, Examples(photos, PROMPT), **QUICK)
+
+
+def test_advised_masks_are_for_photos_that_have_them(photos: Path, tmp_path: Path) -> None:
+    import dataclasses
+
+    from PIL import Image
+
+    base = tiny.base_of(tiny.pipeline("sd1"))
+    advised = dataclasses.replace(base, advice={"custom-diffusion": {"masked": True}})
+    quick = QUICK | {"steps": 1, "prior": "none"}
+    assert custom_diffusion(advised, Examples(photos, PROMPT), **quick).record.settings["masked"] is False
+    with pytest.raises(InputError, match="no photo has a mask"):
+        custom_diffusion(advised, Examples(photos, PROMPT), **quick, masked=True)
+    for path in photos.glob("*.png"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    first = min(photos.glob("*.png"))
+    with Image.open(first) as photo:
+        mask = Image.new("L", photo.size)
+    mask.paste(255, (0, 0, mask.width // 2, mask.height))
+    mask.save(tmp_path / f"{first.stem}-mask.png")
+    examples = Examples(tmp_path, PROMPT)
+    assert custom_diffusion(base, examples, **quick).record.settings["masked"] is False
+    assert custom_diffusion(advised, examples, **quick).record.settings["masked"] is True
+    assert custom_diffusion(advised, examples, **quick, masked=False).record.settings["masked"] is False
 
 
 @pytest.mark.parametrize(

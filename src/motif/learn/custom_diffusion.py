@@ -46,6 +46,7 @@ log = logging.getLogger("motif")
 
 PAPER = {
     "steps": 250, "batch_size": 4, "lr": 1e-5, "token_lr": None, "prior_count": 200, "prior_steps": 50, "augment": True,
+    "masked": False,
 }  # fmt: skip
 """The paper's numbers (card 1.8), which a base's advice can replace; the token's rate is the others'."""
 
@@ -73,7 +74,7 @@ def custom_diffusion(
     retrieve_threshold: float = 0.85,
     retrieve_encoder: str = "",
     resolution: int | None = None,
-    masked: bool = False,
+    masked: bool | None = None,
     trained: Literal["crossattn_kv", "crossattn"] = "crossattn_kv",
     rare_tokens: Sequence[str] = ("ktn", "pll", "ucd"),
     recipe: Literal["compvis", "adobe-diffusers", "diffusers"] = "compvis",
@@ -110,7 +111,7 @@ def custom_diffusion(
         retrieve_encoder: The CLIP that retrieves: pocket, paper (ViT-B/32), a transformers folder or a hub id; the
             default is pocket's on pocket, and the paper's elsewhere.
         resolution: Side of the pictures to train on, in pixels; the default is the base's size.
-        masked: Where a photo has a mask (NAME-mask.png, or alpha), learn its subject alone (the paper has no masks).
+        masked: Where a photo has a mask (NAME-mask.png, or alpha), learn its subject alone (paper: whole photos).
         trained: crossattn_kv (the paper), or crossattn: q, k, v and out of the cross-attention layers (faces).
         rare_tokens: The vocabulary entries that new tokens start from, in order (paper: ktn, id 42170; pll, 47629).
         recipe: compvis (gave the paper's numbers), adobe-diffusers or diffusers: augmentation, mask and weights of
@@ -131,6 +132,9 @@ def custom_diffusion(
     settings = advised(base, "custom-diffusion", PAPER, given)
     use: Any = SimpleNamespace(**settings)
     _heard(use)
+    if masked is None and use.masked and not any(photo.mask for photo in examples.photos):
+        use.masked = settings["masked"] = False  # advice for photos that have masks
+        log.info("no photo has a mask of its subject: whole photos are learned")
     use.token_lr = settings["token_lr"] = use.lr if use.token_lr is None else use.token_lr
     use.class_prompt = settings["class_prompt"] = _class_prompts(use, examples)
     side, chosen = use.resolution or base.size, RECIPES[recipe]
@@ -142,12 +146,12 @@ def custom_diffusion(
     values.on(base).tokenise([*shown, *seen])  # what is too long or unknown fails here, not at step 50
     source = _source(base, use)
     settings |= {"photos": examples.record(), "prior_content": source.content()}
-    settings |= {"masks": examples.masks()} if masked else {}
+    settings |= {"masks": examples.masks()} if use.masked else {}
     record = Record(
         "custom-diffusion", base.origin, dict(examples.nouns), examples.prompt, settings, versions()
     )
     run.check(record, use.steps)
-    photos = Shown.all(base, examples, chosen, side, masked=masked)
+    photos = Shown.all(base, examples, chosen, side, masked=use.masked)
     batches = Batches(
         base,
         photos,
