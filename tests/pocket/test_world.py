@@ -246,12 +246,12 @@ def test_shape_and_colours_are_the_instances_own() -> None:
 def test_the_camera_keeps_everything_inside_at_the_asked_size(seed: int) -> None:
     pytest.importorskip("trimesh")
     from motif.pocket.world.camera import INSIDE
-    from motif.pocket.world.staging import staged
+    from motif.pocket.world.staging import seen, staged
 
     scene = some_scene(seed)
     stage = staged(scene)
     meshes = [mesh for mesh in (stage.object_, stage.accessory, stage.companion) if mesh is not None]
-    above = [mesh.solid.vertices[mesh.solid.vertices[:, 2] >= 0] for mesh in meshes]
+    above = [seen(mesh.solid) for mesh in meshes]
     places = stage.camera.project(np.concatenate(above))
     assert np.abs(places).max() < 1
     span = (places.max(0) - places.min(0)).max() / 2
@@ -262,6 +262,21 @@ def test_the_camera_keeps_everything_inside_at_the_asked_size(seed: int) -> None
 
 
 # ---------------------------------------------------------------- pictures
+
+
+@pytest.mark.parametrize("index", [117, 205, 206])
+def test_what_goes_into_the_ground_is_inside_the_picture(index: int) -> None:
+    """A rocket's fins: their upper vertices are inside the body, and where they leave the ground is far out."""
+    from motif.pocket.world.staging import staged
+
+    _, scene = scene_at(1, index)
+    stage = staged(scene)
+    solid = stage.object_.solid
+    ends = solid.vertices[solid.faces[:, [0, 1, 1, 2, 2, 0]]].reshape(-1, 2, 3)
+    steps = np.linspace(0, 1, 201)[:, None, None]
+    along = (ends[None, :, 0] * (1 - steps) + ends[None, :, 1] * steps).reshape(-1, 3)
+    shown = stage.camera.project(along[along[:, 2] >= 0])
+    assert np.abs(shown).max() <= 1
 
 
 def test_a_picture_is_its_scene_and_its_mask_is_the_object() -> None:

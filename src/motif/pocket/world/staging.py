@@ -76,16 +76,21 @@ def staged(scene: Scene, *, sink: float | None = None) -> Stage:
 
 def framing(bodies: Sequence[Mesh], meshes: Sequence[Mesh], view: View) -> Camera:
     """The camera that shows `bodies` at the asked size with all of `meshes` inside."""
-    large, whole = (
-        np.concatenate([_seen(mesh.solid.vertices) for mesh in group]) for group in (bodies, meshes)
-    )
+    large, whole = (np.concatenate([seen(mesh.solid) for mesh in group]) for group in (bodies, meshes))
     return fitted(large, whole, pitch=view.pitch, fill=view.fill, shift=view.shift)
 
 
-def _seen(vertices: Array) -> Array:
-    """The part that is above the ground."""
+def seen(solid: Solid) -> Array:
+    """Points around the part that is above the ground: its vertices, and where edges go into the ground."""
+    vertices, faces = solid.vertices, solid.faces
     above = vertices[vertices[:, 2] >= 0]
-    return above if len(above) else vertices
+    if not len(above):
+        return vertices
+    first, last = (vertices[np.roll(faces, -i, axis=1).ravel()] for i in (0, 1))
+    cut = (first[:, 2] >= 0) != (last[:, 2] >= 0)
+    first, last = first[cut], last[cut]
+    share = first[:, 2] / (first[:, 2] - last[:, 2])
+    return np.concatenate([above, first + share[:, None] * (last - first)])
 
 
 def reach(view: View) -> float:
