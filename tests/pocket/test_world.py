@@ -349,14 +349,14 @@ def test_shards_are_resumed_to_the_same_bytes(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     seen: list[Path] = []
     sheets = write_shards(whole, count=8, done=seen.append, **{**asked, "workers": 2})
-    assert [sheet.name for sheet in sheets] == ["train-0000.webp", "train-0001.webp", "train-0002.webp"]
+    assert [sheet.name for sheet in sheets] == ["train-0000.avif", "train-0001.avif", "train-0002.avif"]
     assert sorted(seen) == sheets
 
     write_shards(broken, count=5, **asked)  # the second shard is shorter than it will be
-    (broken / "train-0000.webp").unlink()  # a shard whose sheet was not yet there
-    kept = (broken / "train-0001.webp").stat().st_mtime_ns
+    (broken / "train-0000.avif").unlink()  # a shard whose sheet was not yet there
+    kept = (broken / "train-0001.avif").stat().st_mtime_ns
     write_shards(broken, count=8, **asked)
-    assert (broken / "train-0001.webp").stat().st_mtime_ns != kept
+    assert (broken / "train-0001.avif").stat().st_mtime_ns != kept
     assert sorted(path.name for path in whole.iterdir()) == sorted(path.name for path in broken.iterdir())
     for path in whole.iterdir():
         assert path.read_bytes() == (broken / path.name).read_bytes(), path.name
@@ -375,7 +375,8 @@ def test_shards_are_resumed_to_the_same_bytes(tmp_path: Path) -> None:
     from motif.pocket.world.render import render
 
     picture, mask = render(pictures.scenes[7], samples=4)
-    assert (picture == pictures.rgb[7]).all() and (mask == pictures.mask[7]).all()
+    assert (mask == pictures.mask[7]).all()
+    assert np.square(picture.astype(float) - pictures.rgb[7]).mean() < 255**2 / 10**3.3  # 33 dB
     assert len(read_shards(whole, limit=4).scenes) == 4
 
 

@@ -46,7 +46,7 @@ def pocket() -> None:
 @pocket.command(cls=Command)
 @SHARDS
 @click.option(
-    "--count", default=20000, show_default=True, type=click.IntRange(min=1), help="How many pictures."
+    "--count", default=30000, show_default=True, type=click.IntRange(min=1), help="How many pictures."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Which world.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; the default is one per core.")
@@ -55,7 +55,7 @@ def render(voice: Voice, shards: Path, count: int, seed: int, workers: int | Non
     """Render captioned scenes into shards. Complete shards are kept, so that it goes on where it stopped."""
     from motif.pocket.world.shards import write_shards
 
-    prepare_folder(shards, needs=count * 8000)
+    prepare_folder(shards, needs=count * 2500)
     done = 0
     for path in _understood(
         lambda: write_shards(shards, count=count, seed=seed, workers=workers, samples=samples)
