@@ -154,7 +154,7 @@ def _what_else(shapes: Mapping[str, tuple[int, ...]]) -> str:
     """What a file without the original layout's UNet seems to be."""
     keys = list(shapes)
     if any("lora" in key.lower() for key in keys):
-        return "a LoRA, which is no base; motif does not read LoRA files"
+        return "a LoRA, which is no base; make a concept of it (motif import) and wear that"
     if any(key.startswith(("dense/", "up/", "token/")) for key in keys):
         return "a motif concept, which is no base; wear it with --wear"
     if any(key.startswith(("down_blocks.", "unet.down_blocks.", "encoder.down_blocks.")) for key in keys):
