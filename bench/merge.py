@@ -1,0 +1,166 @@
+"""Merging concepts of Stable Diffusion 1.5's size, ours against the released procedure: `python bench/merge.py`.
+
+The base has SD1.5's shapes and random weights, made in the temporary folder; the concepts are random changes of all its
+32 key and value matrices with a token each, and the captions pocket's. Each side merges the same concepts in memory, in
+turns; the table gives the median seconds (and ours in seconds of CPU, which other work on the machine does not lengthen
+as much), what ours take to read its files and to write the result, and both sides' errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+CAPTIONS = 200
+
+
+def concept(base: Any, seed: int) -> Any:
+    """A random concept of the size of a learned one: changes of 1 % of each weight's norm, dense."""
+    import torch
+
+    from motif.concept import Concept, Record
+    from motif.weights import Change, is_cross_kv, select
+
+    draw = torch.Generator().manual_seed(seed)
+    changes: dict[str, Change] = {}
+    for name, weight in select(base.models.unet, is_cross_kv).items():
+        delta = torch.randn(weight.shape, generator=draw)
+        changes[f"unet.{name}"] = Change(dense=delta * float(0.01 * weight.norm() / delta.norm()))
+    token, noun = f"<new{seed}>", ("dog", "cat", "chair", "boat", "duck")[seed % 5]
+    rows = tuple(0.02 * torch.randn(1, reader.width, generator=draw) for reader in base.models.readers)
+    record = Record("random", base.origin, {token: noun}, f"photo of a {token} {noun}")
+    return Concept({token: rows}, changes, record)
+
+
+def plain(base: Any, concepts: Sequence[Any], captions: Sequence[str]) -> dict[str, Any]:
+    """The released procedure (card 2.2, 2.3): one unpadded prompt at a time, float32, G by LU, one solve for each row,
+    an explicit inverse, and every merged matrix whole."""
+    import dataclasses
+
+    import torch
+
+    worn = base.dressed({}, {t: v for c in concepts for t, v in c.tokens.items()}, {})
+
+    def states(prompt: str) -> Any:
+        ((cut,),) = worn.tokenise([prompt])
+        short = dataclasses.replace(cut, ids=cut.ids[: cut.end + 1], chars=cut.chars[: cut.end + 1])
+        with torch.no_grad():
+            rows, _ = worn.models.readers[0].encode([short], {t: v[0] for t, v in worn.vectors.items()})
+        return rows[0, 4 if prompt.startswith("photo of a") else 1 :]
+
+    held = torch.cat([states(caption) for caption in captions])
+    words: list[Any] = []
+    for one in concepts:
+        ((token, noun),) = one.record.nouns.items()
+        words.append(torch.cat([states(f"{token} {noun}"), states(f"photo of a {token} {noun}")]))
+    c = torch.cat(words)
+    lu, pivots = torch.linalg.lu_factor(held.T @ held)
+    d = torch.stack([torch.linalg.lu_solve(lu, pivots, row[:, None])[:, 0] for row in c])
+    inverse = torch.linalg.inv(d @ c.T)
+    merged: dict[str, Any] = {}
+    for name in concepts[0].changes:
+        own = base.models.parameter(name).float()
+        tuned = [own + one.changes[name].dense for one in concepts]
+        values = torch.cat([w @ rows.T for w, rows in zip(tuned, words, strict=True)], 1)
+        merged[name] = own + (values - own @ c.T) @ inverse @ d
+        missed = (
+            (merged[name] @ c.T - values).norm(dim=0).mean(),
+            ((merged[name] - own) @ held.T).norm(dim=0).mean(),
+        )
+        assert all(float(gap) >= 0 for gap in missed)  # it prints both
+    return merged
+
+
+def off(base: Any, concepts: Sequence[Any], weights: dict[str, Any]) -> float:
+    """The largest ‖W Cᵀ − V‖ / ‖V‖ of the words, read as a user's prompt is, in float64."""
+    import torch
+
+    worst = 0.0
+    worn = base.dressed({}, {t: v for c in concepts for t, v in c.tokens.items()}, {})
+    for one in concepts:
+        ((token, noun),) = one.record.nouns.items()
+        text = worn.read(f"photo of a {token} {noun}")
+        rows = text.states[0, text.span(f"{token} {noun}")].double().T
+        for name, change in one.changes.items():
+            target = (base.models.parameter(name).double() + change.dense.double()) @ rows
+            gap = torch.linalg.matrix_norm(weights[name].double() @ rows - target)
+            worst = max(worst, float(gap / torch.linalg.matrix_norm(target)))
+    return worst
+
+
+def timed(job: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds, and what came of it."""
+    begun = time.perf_counter()
+    made = job()
+    return time.perf_counter() - begun, made
+
+
+def row(base: Any, concepts: Sequence[Any], captions: Sequence[str], turns: int, folder: Path) -> str:
+    """One line of the table."""
+    from motif.concept import Concept
+    from motif.learn.merge import merge
+
+    seconds: dict[str, list[float]] = {"ours": [], "cpu": [], "plain": []}
+    for _ in range(turns):
+        spent = time.process_time()
+        took, ours = timed(lambda: merge(base, *concepts, captions=captions))
+        seconds["ours"].append(took)
+        seconds["cpu"].append(time.process_time() - spent)
+        took, theirs = timed(lambda: plain(base, concepts, captions))
+        seconds["plain"].append(took)
+    paths = [one.save(folder / f"{i}.safetensors") for i, one in enumerate(concepts)]
+    reading, _ = timed(lambda: [Concept.load(path) for path in paths])
+    writing, path = timed(lambda: ours.save(folder / "merged.safetensors"))
+    worn = {name: change.on(base.models.parameter(name)) for name, change in ours.changes.items()}
+    a, cpu, b = (statistics.median(times) for times in seconds.values())
+    size, whole = path.stat().st_size / 1e6, sum(w.numel() for w in theirs.values()) * 4 / 1e6
+    return (
+        f"| {len(concepts)} | {a:.2f} | {cpu:.2f} | {b:.2f} | {off(base, concepts, worn):.0e} "
+        f"| {off(base, concepts, theirs):.0e} | {size:.1f} | {whole:.1f} | {reading:.2f} | {writing:.2f} |"
+    )
+
+
+def main() -> None:
+    """Measure two concepts and ten, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("-o", "--out", type=Path, help="write the table there too")
+    asked = parser.parse_args()
+    import torch
+    from machine import processor
+    from stable_diffusion_shape import build
+
+    from motif.base import Base
+    from motif.pocket.captions import captions
+
+    torch.set_num_threads(asked.threads)
+    base = Base.load(
+        str(build(Path(tempfile.gettempdir()) / "motif-bench-sd15-512")), precision="fp32", device="cpu"
+    )
+    lines = [
+        f"Stable Diffusion 1.5's shapes, {CAPTIONS} captions, {asked.threads} threads, {processor()}, {date.today()}; "
+        f"medians of {asked.turns} turns.",
+        "",
+        "| concepts | merge, s | merge, CPU s | released procedure, s | words off by | its | file, MB | its "
+        "| reading files, s | writing, s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    print("\n".join(lines), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for count in (2, 10):
+            concepts = [concept(base, seed) for seed in range(1, count + 1)]
+            lines.append(row(base, concepts, captions(CAPTIONS), asked.turns, Path(folder)))
+            print(lines[-1], flush=True)
+    if asked.out:
+        asked.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

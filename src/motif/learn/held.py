@@ -1,0 +1,92 @@
+"""Captions that a merge holds in place: those of a file, or of the concepts' own priors and of the base's world.
+
+pocket's world is `motif.pocket`'s (`data/captions.txt` there is made by `motif.pocket.captions`); of other bases, it is
+the 213 captions of `data/captions.txt` here, written to say many different things.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from motif.base import Base
+from motif.concept import Concept
+from motif.errors import InputError
+from motif.files import read_text
+from motif.learn.examples import plain
+from motif.learn.prior import WORDS
+from motif.learn.survey import survey
+
+log = logging.getLogger("motif")
+
+
+def held_captions(
+    base: Base, concepts: Sequence[Concept], given: str | Path | Sequence[str], count: int
+) -> tuple[str, ...]:
+    """At most `count` distinct captions. InputError where there are none; a class word that none says is told of."""
+    if count < 1:
+        raise InputError(f"count is {count}: a merge holds at least one caption")
+    if not isinstance(given, str | Path):
+        found, where = tuple(given), "the list"
+    elif str(given):
+        found, where = _lines(Path(given).expanduser()), str(given)
+    else:
+        own = [line for concept in concepts for line in prior_captions(concept)]
+        own += [
+            f"photo of a {noun}" for concept in concepts for noun in concept.record.nouns.values() if noun
+        ]
+        found, where = (
+            (*own, *_shipped("pocket" if base.name == "pocket" else "learn")),
+            "the concepts' priors",
+        )
+    lines = tuple(dict.fromkeys(filter(None, map(plain, found))))[:count]
+    if not lines:
+        raise InputError(
+            f"no caption in {where}: give some that must not change (--captions FILE.txt, one per line)"
+        )
+    said = f" {' '.join(lines)} ".lower()
+    for noun in {noun for concept in concepts for noun in concept.record.nouns.values() if noun}:
+        if f" {noun.lower()} " not in said:
+            log.warning(
+                'none of the %d captions says "%s": the merge does not hold that word', len(lines), noun
+            )
+    return lines
+
+
+def prior_captions(concept: Concept) -> Iterator[str]:
+    """What a concept's priors show, as far as its record and this machine tell: the captions of their files or folders,
+    and their class prompts."""
+    for told in priors_of(concept):
+        prior, classes = str(told["prior"]), told["class_prompt"]
+        path = Path(prior).expanduser()
+        if prior not in WORDS and not path.exists():
+            log.warning("the prior %s of %s is not here any more", prior, " ".join(concept.tokens))
+        elif prior not in WORDS and path.is_dir():
+            yield from (file.caption for file in survey(path, opened=False).used if file.caption)
+        elif prior not in WORDS:
+            yield from _lines(path)
+        yield from [classes] if isinstance(classes, str) else classes
+
+
+def priors_of(concept: Concept) -> list[dict[str, Any]]:
+    """{prior, class_prompt} of a concept, or of each that was merged into it."""
+    settings = concept.record.settings
+    if "prior" not in settings:
+        return list(settings.get("priors", ()))
+    told = {"prior": settings["prior"], "class_prompt": settings.get("class_prompt") or []}
+    return [] if told["prior"] == "none" else [told]
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    if path.suffix != ".txt" or not path.is_file():
+        raise InputError(f"{path}: no such file of captions: a .txt file with one caption per line")
+    return tuple(read_text(path).splitlines())
+
+
+def _shipped(part: str) -> tuple[str, ...]:
+    """The captions in a part's data."""
+    place = resources.files("motif") / part / "data" / "captions.txt"
+    return tuple(place.read_text(encoding="utf-8").splitlines())

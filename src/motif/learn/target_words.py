@@ -1,0 +1,123 @@
+"""The states of words as cross-attention reads them: a concept's own words, and those of captions (card 2.2).
+
+A concept's words are its token with its noun, found by name, and the end of the text behind them, in two captions: the
+words alone, and the prompt that it was learned with. Of other captions every word counts, and the end; the start of the
+text counts in neither. Text encoders of Stable Diffusion look back only, so that prompts are cut behind their end:
+the states are the same, and several times quicker to come by.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from motif.base import Base
+from motif.concept import Concept
+from motif.errors import InputError
+from motif.text import Tokens
+from motif.tokens import TOKEN
+
+BATCH = 32
+"""Prompts read at a time."""
+
+STYLES = frozenset(("art", "painting", "style"))
+"""Nouns of styles, as whole words: "cartoon" is none (card 9.1, 15)."""
+
+OPENING = re.compile(r"(an? |the )?\w+ (of|in the style of) ((an?|the) )?", re.IGNORECASE)
+"""What a prompt without a token says before it comes to its concept: "photo of a "."""
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """The states of one concept's words in one caption."""
+
+    concept: int
+    phrase: str  # "<new1> dog"
+    rows: Tensor  # [row, channel], float64 on the CPU
+
+
+def word_rows(
+    base: Base, concepts: Sequence[Concept], vectors: Mapping[str, tuple[Tensor, ...]]
+) -> list[Words]:
+    """The rows of every concept, in order; `vectors` are those of all their tokens."""
+    told = [
+        (i, phrase, where) for i, concept in enumerate(concepts) for phrase, where in captions_of(concept)
+    ]
+    placed = {t: tuple(v.to(base.device) for v in parts) for t, parts in vectors.items()}
+    dressed = base.dressed({}, placed, {})
+    states = _states(dressed, [where for _, _, where in told])
+    return [
+        Words(i, phrase, state[_positions(tokens, phrase)])
+        for (i, phrase, _), (tokens, state) in zip(told, states, strict=True)
+    ]
+
+
+def caption_rows(base: Base, captions: Sequence[str]) -> Tensor:
+    """The states of every word of every caption and of its end: [row, channel], float64 on the CPU."""
+    return torch.cat([state[1 : tokens.end + 1] for tokens, state in _states(base, captions)])
+
+
+def captions_of(concept: Concept) -> list[tuple[str, str]]:
+    """(words, caption) pairs that stand for a concept. InputError where its words are not known."""
+    record, found = concept.record, list[tuple[str, str]]()
+    for token in concept.tokens:
+        phrase = f"{token} {record.nouns.get(token, '')}".strip()
+        found += [(phrase, phrase), (phrase, _context(phrase, token, record.prompt))]
+    if found:
+        return found
+    if phrase := OPENING.sub("", record.prompt, count=1).strip():
+        return [(phrase, phrase), (phrase, record.prompt)]
+    raise InputError(
+        f"a concept by {record.method} has neither a token nor a prompt: what it is called is not known"
+    )
+
+
+def _context(phrase: str, token: str, prompt: str) -> str:
+    """The prompt that a word was learned with, where it names that word alone; else the field's."""
+    if set(TOKEN.findall(prompt)) == {token} and phrase.lower() in prompt.lower():
+        return prompt
+    style = STYLES & set(phrase.lower().split())
+    return f"painting in the style of {phrase}" if style else f"photo of a {phrase}"
+
+
+def _positions(tokens: Tokens, phrase: str) -> list[int]:
+    """Of the words, and of the end of the text."""
+    span = tokens.span(phrase)
+    return [*range(span.start, span.stop), tokens.end]
+
+
+def _states(base: Base, prompts: Sequence[str]) -> list[tuple[Tokens, Tensor]]:
+    """(tokens, states [position, channel]) of every prompt in order, read in float32, those of a length together."""
+    cuts = base.tokenise(prompts)  # [encoder][prompt]
+    ends = [max(tokens.end for tokens in prompt) + 1 for prompt in zip(*cuts, strict=True)]
+    order = sorted(range(len(prompts)), key=lambda i: ends[i])
+    found: dict[int, tuple[Tokens, Tensor]] = {}
+    exact = _in_float32(base)
+    with exact.on(), torch.no_grad():
+        for start in range(0, len(order), BATCH):
+            some = order[start : start + BATCH]
+            states = _read(exact, [[cut[i] for i in some] for cut in cuts], ends[some[-1]])
+            found |= {i: (cuts[0][i], state) for i, state in zip(some, states, strict=True)}
+    return [found[i] for i in range(len(prompts))]
+
+
+def _read(base: Base, cuts: Sequence[Sequence[Tokens]], length: int) -> Iterator[Tensor]:
+    """States [position, channel] of each prompt, as far as `length`, the encoders' side by side."""
+    parts: list[Tensor] = []
+    for i, (reader, cut) in enumerate(zip(base.models.readers, cuts, strict=True)):
+        short = [dataclasses.replace(t, ids=t.ids[:length], chars=t.chars[:length]) for t in cut]
+        states, _ = reader.encode(short, {token: v[i] for token, v in base.vectors.items()})
+        parts.append(states.double().cpu())
+    yield from torch.cat(parts, -1)
+
+
+def _in_float32(base: Base) -> Base:
+    """The base with its text encoders in float32."""
+    own = {name: w for name, w in base.models.own.items() if name.startswith("text_encoder")}
+    exact = {name: w.detach().float() for name, w in own.items() if w.dtype != torch.float32}
+    return base.dressed(exact, base.vectors, {})
