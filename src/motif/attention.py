@@ -1,10 +1,11 @@
-"""Attention, and the five moments at which it can be changed.
+"""Attention, and the six moments at which a pass can be changed.
 
-    q = Wq x,  k = Wk c,  v = Wv c'          context:  choose c and c'
-                                             keyvalue: edit k and v
-    A = softmax(q kᵀ / √d)                   maps:     edit A      (only if someone looks)
-    y = A v                                  output:   edit y, per head, before Wo
-    x ← x_t-1                                after:    edit the lanes' latents
+    q = Wq x,  k = Wk c,  v = Wv c'          context:   choose c and c'
+                                             keyvalue:  edit k and v
+    A = softmax(q kᵀ / √d)                   maps:      edit A      (only if someone looks)
+    y = A v                                  output:    edit y, per head, before Wo
+    ε_c, ε_u = UNet(x, t, c)                 predicted: edit what the lanes are guided with
+    x ← x_t-1                                after:     edit the lanes' latents
 
 A `Control` is handed to the denoiser with the call, never installed in the model: the one attention processor,
 `Seam`, is stateless and owns no weights, so worn weights, LoRA layers and any number of controls meet in it.
@@ -13,6 +14,7 @@ Where no control looks at a map, attention stays fused and equals diffusers' own
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 Kind = Literal["self", "cross"]
 Side = Literal["cond", "uncond"]
 
+FEW = 16
+"""A map of so many cells, or fewer, is too coarse to say where a word is."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -37,6 +42,7 @@ class Site:
     name: str  # "down_blocks.0.attentions.1.transformer_blocks.0.attn2"
     kind: Kind
     place: str  # "down", "mid" or "up"
+    level: int = 0  # its pixels are the latent's, halved so often
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Call:
 
     `size` is the latent's (h, w). `memory` keeps the text's keys and values from step to step of one run (None while
     gradients are wanted); `looked` collects the controls that were shown a map, so that one which no layer saw is an
-    error and not a silent no-op.
+    error and not a silent no-op. `latents` are the lanes' before the step.
     """
 
     rows: tuple[Row, ...]
@@ -66,6 +72,7 @@ class Call:
     controls: tuple[Control, ...] = ()
     memory: dict[str, tuple[Tensor, Tensor]] | None = None
     looked: set[int] = field(default_factory=set[int])
+    latents: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     def row(self, lane: str, side: Side = "cond") -> Row | None:
         """The row of that lane and side, or None where it is not in this pass."""
@@ -79,6 +86,18 @@ class Call:
         if h * w != pixels:
             raise ValueError(f"no halving of {self.size} has {pixels} pixels")
         return h, w
+
+    def level(self, part: int) -> int:
+        """The `Site.level` whose maps have 1/part of the latent's side: level(4) is 16 x 16 of 64 x 64 latents.
+
+        A map of 16 cells or fewer says nothing about places: there it is the next finer level (8 x 8 on pocket).
+        """
+        level = part.bit_length() - 1
+        if part < 1 or part != 1 << level:
+            raise ValueError(f"a map's side is the latent's halved, and {part} is no power of 2")
+        while level and math.prod(-(-side >> level) for side in self.size) <= FEW:
+            level -= 1
+        return level
 
 
 class Control:
@@ -105,6 +124,12 @@ class Control:
 
     def output(self, site: Site, call: Call, q: Tensor, maps: Tensor | None, out: Tensor) -> Tensor:
         return out
+
+    def predicted(
+        self, call: Call, outputs: Mapping[tuple[str, Side], Tensor]
+    ) -> Mapping[tuple[str, Side], Tensor]:
+        """Called with the denoiser's raw outputs `{(lane, side): [image, c, h, w]}`, before guidance."""
+        return outputs
 
     def after(self, call: Call, latents: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return latents
@@ -191,6 +216,7 @@ def open_seams(unet: Any) -> tuple[Site, ...]:
     added keys, residual connections): such a UNet is not one of Stable Diffusion's.
     """
     seams: dict[str, Seam] = {}
+    last = len(unet.config.down_block_types) - 1
     for key in unet.attn_processors:
         name = key.removesuffix(".processor")
         attn = unet.get_submodule(name)
@@ -201,6 +227,15 @@ def open_seams(unet: Any) -> tuple[Site, ...]:
                 f"attention layer {name} has {', '.join(odd) or 'a residual'}: motif reads SD1, SD2 and SDXL"
             )
         kind: Kind = "cross" if name.endswith("attn2") else "self"
-        seams[key] = Seam(Site(name, kind, name.split("_")[0]))
+        seams[key] = Seam(Site(name, kind, name.split("_")[0], _level(name, last)))
     unet.set_attn_processor(dict(seams))
     return tuple(seam.site for seam in seams.values())
+
+
+def _level(name: str, last: int) -> int:
+    """How often the latent is halved at a layer: the down path halves behind each block but the last."""
+    block, _, rest = name.partition(".")
+    if block == "mid_block":
+        return last
+    index = int(rest.partition(".")[0])
+    return index if block == "down_blocks" else last - index

@@ -109,8 +109,11 @@ def denoise(
         t, s = times[step], times[step + 1] if step + 1 < steps else CLEAN
         h, w = next(iter(latents.values())).shape[-2:]
         memory = None if torch.is_grad_enabled() else batch.memory
-        call = Call(batch.rows, step, steps, t, (h, w), tuple(controls), memory, looked)
-        outputs = _predict(base, batch, {lane.name: latents[lane.name] for lane in alive}, t, call)
+        here = {lane.name: latents[lane.name] for lane in alive}
+        call = Call(batch.rows, step, steps, t, (h, w), tuple(controls), memory, looked, here)
+        outputs = _predict(base, batch, here, t, call)
+        for control in controls:
+            outputs = control.predicted(call, outputs)
         first = next(iter(latents.values()))
         noise = draw_noise(tuple(first.shape[1:]), draws, first) if eta else None
         latents = {
@@ -188,7 +191,7 @@ def _each(states: Tensor, images: int) -> Tensor:
 
 def _predict(
     base: Base, batch: _Batch, latents: Mapping[str, Tensor], t: int, call: Call
-) -> dict[tuple[str, Side], Tensor]:
+) -> Mapping[tuple[str, Side], Tensor]:
     """The raw output of every row: {(lane, side): [image, c, h, w]}."""
     x = torch.cat([latents[row.lane] for row in batch.rows])
     out = base.predict(x.to(base.dtype), t, batch.states, batch.pooled, call).to(x.dtype)

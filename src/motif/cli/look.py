@@ -83,13 +83,16 @@ def _survey_text(looked: Survey, faults: Sequence[str]) -> str:
     return "\n".join([*lines, ", ".join(f"{n} {fate}" for fate, n in counts.items()) + f": {looked.place}"])
 
 
-@click.command(cls=Command, short_help="What a concept's file holds.")
+@click.command(cls=Command, short_help="What a concept's or an inversion's file holds.")
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 def show(voice: Voice, file: Path) -> None:
-    """Print what a concept's file holds: tokens, noun, base, method, settings, sizes."""
+    """Print what a file holds: of a concept its tokens, noun, base, method, settings and sizes; of an inversion its
+    captions, settings, how well it comes back and what it cost."""
     from motif.concept import Concept
+    from motif.inversion import ENDING, Inversion
 
-    about = Concept.load(file.expanduser()).describe()
+    file = file.expanduser()
+    about = (Inversion.load(file) if file.suffix == ENDING else Concept.load(file)).describe()
     voice.result(about, tree(about))
 
 

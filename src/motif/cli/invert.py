@@ -1,0 +1,114 @@
+"""`motif invert METHOD IMAGE PROMPT [--wear C] -o X.inversion`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from motif.cli.command import Command, Methods
+from motif.cli.model import base_options, dressed, load_base, wear_options
+from motif.cli.options import accepted, given, options, summary
+from motif.cli.outputs import LEAST, is_picture, prepare
+from motif.cli.voice import Voice, aligned
+from motif.errors import InputError
+from motif.methods import Method
+
+if TYPE_CHECKING:
+    from motif.base import Base
+    from motif.inversion import Inversion
+
+
+def inverter(name: str, method: Method) -> Command:
+    """The command of one method."""
+    function = method.load()
+    settings = options(function)
+    names = [option.name or "" for option in settings]
+
+    def run(voice: Voice, image: str, prompt: str, output: Path, **values: Any) -> None:
+        from motif.images import save_image
+        from motif.inversion import inversion_path
+
+        output = prepare(inversion_path(output))
+        strip = strip_place(values["strip"] or output.with_suffix(".png"), Path(image).expanduser())
+        base = load_base(voice, values["base"], values["device"], values["precision"])
+        base = dressed(base, values["wear"], other_base=values["other_base"])
+        chosen = given(values, names)
+        prepare(output, needs=max(LEAST, inversion_bytes(base, chosen)))
+        keeps = accepted(function, folder=output.with_suffix(".run"))
+        inversion, known = inverted(
+            voice, function, base, image, prompt, {**chosen, **keeps}, values["cache"]
+        )
+        inversion.save(output)
+        save_image(shown(base, inversion), strip)
+        made = inversion.made
+        data = {"inversion": str(output), "strip": str(strip), "method": inversion.method, "cached": known,
+                **made.scores, **made.cost}  # fmt: skip
+        rows = [(name, value) for name, value in {**made.scores, **made.cost}.items()]
+        known_text = ["found in the cache; the cost is what it took"] if known else []
+        voice.result(data, "\n".join([str(output), str(strip), aligned(rows), *known_text]))
+
+    arguments: list[click.Parameter] = [
+        click.Argument(["image"], metavar="IMAGE"),
+        click.Argument(["prompt"], metavar="PROMPT"),
+        click.Option(["-o", "--output"], required=True, type=click.Path(path_type=Path), metavar="FILE",
+                     help="The inversion's file (.inversion)."),
+        click.Option(["--strip"], type=click.Path(path_type=Path), metavar="FILE",
+                     help="A picture of photo and reconstruction; the default lies beside the output, as .png."),
+        click.Option(["--cache/--no-cache"], default=True, show_default=True,
+                     help="Take the inversion from the cache where the same was made before, and keep it there."),
+    ]  # fmt: skip
+    text = f"""{summary(function)}
+
+    IMAGE is a picture and PROMPT its caption: name all that is to be kept. The centre of a picture of another shape is
+    cut out.
+
+    {method.paper}"""
+    parameters = [*arguments, *wear_options(), *settings, *base_options()]
+    return Command(name, callback=run, params=parameters, help=text, short_help=method.summary)
+
+
+def inverted(
+    voice: Voice, function: Any, base: Base, image: Any, prompt: str, settings: dict[str, Any], cache: bool
+) -> tuple[Inversion, bool]:
+    """(an inversion, whether it came from the cache), with progress; used by `motif edit` too."""
+    from motif.invert.cache import cached
+
+    with voice.progress("inverting") as on_progress:
+        told = {**settings, **accepted(function, on_progress=on_progress)}
+        if cache:
+            return cached(function, base, image, prompt, **told)
+        return function(base, image, prompt, **told), False
+
+
+def strip_place(path: Path, image: Path) -> Path:
+    """The strip's file, checked before the work: a picture, and not the photo itself."""
+    if not is_picture(path):
+        raise InputError(f"--strip {path}: a strip is a picture: name it .png, .jpg or .webp")
+    path = prepare(path)
+    if path.resolve() == image.resolve():
+        raise InputError(f"{path}: the strip would take the photo's place: name another with --strip")
+    return path
+
+
+def inversion_bytes(base: Base, chosen: dict[str, Any]) -> int:
+    """About how large the file will be: latents of every level, and as much text for every step."""
+    c, h, w = base.latent_shape((int(chosen.get("height", base.size)), int(chosen.get("width", base.size))))
+    words = max(reader.length for reader in base.models.readers)
+    text = 2 * words * int(base.models.unet.config.cross_attention_dim)
+    return 4 * (int(chosen.get("steps", 50)) + 1) * (c * h * w + text)
+
+
+def shown(base: Base, inversion: Inversion) -> Any:
+    """Photo and reconstruction, side by side."""
+    from motif.images import grid, to_images
+
+    again = to_images(base.decode(inversion.reconstruct(base)))
+    pairs = [picture for both in zip(inversion.pictures(), again, strict=True) for picture in both]
+    return grid(
+        pairs, columns=2, labels=["photo", "reconstruction"] * len(inversion), title=inversion.prompts[0]
+    )
+
+
+invert = Methods("invert", inverter, help="Invert a photo: find the noise that a prompt brings back to it.")

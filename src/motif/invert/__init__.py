@@ -1,0 +1,10 @@
+"""Ways to invert photos: each gives an `Inversion` that any edit can start from."""
+
+from motif.invert.ddim import ddim
+from motif.invert.direct import direct
+from motif.invert.negative_prompt import negative_prompt
+from motif.invert.null_text import null_text
+from motif.invert.proximal import proximal
+from motif.invert.value_embedding import value_embedding
+
+__all__ = ["ddim", "direct", "negative_prompt", "null_text", "proximal", "value_embedding"]

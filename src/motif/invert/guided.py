@@ -1,0 +1,66 @@
+"""One guided step of the source lane, for methods that fit something to come back along Z*."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from motif.attention import Call, Control, Row, Side
+from motif.invert.pivot import Task
+from motif.schedule import CLEAN
+
+
+class Guided:
+    """Steps down the trajectory `latents` [level, image, c, h, w] with a task's base, captions and guidance."""
+
+    def __init__(self, task: Task, latents: Tensor) -> None:
+        self.task, self.latents = task, latents
+        self.times = (*task.base.schedule.timesteps(task.steps), CLEAN)
+        self.memory: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def target(self, step: int) -> Tensor:
+        """Z* behind a step: [image, c, h, w]."""
+        return self.latents[self.task.steps - 1 - step]
+
+    def predict(
+        self,
+        step: int,
+        x: Tensor,
+        states: Tensor,
+        pooled: Tensor | None,
+        *,
+        side: Side = "uncond",
+        controls: Sequence[Control] = (),
+        remember: bool = False,
+    ) -> Tensor:
+        """The network's output for the source lane; gradients go to `states` and `controls` where they are wanted.
+
+        `remember` keeps the text's keys and values from step to step: for states that never change.
+        """
+        base, t = self.task.base, self.times[step]
+        text = self.task.text
+        row = Row("source", side, slice(0, len(x)), text)
+        h, w = x.shape[-2:]
+        memory = self.memory if remember and not torch.is_grad_enabled() else None
+        call = Call((row,), step, self.task.steps, t, (h, w), tuple(controls), memory, latents={"source": x})
+        states = states.to(base.dtype).expand(len(x), -1, -1)
+        pooled = None if pooled is None else pooled.expand(len(x), -1)
+        self.task.spend(forwards=len(x))
+        return base.predict(x.to(base.dtype), t, states, pooled, call).to(x.dtype)
+
+    def cond(self, step: int, x: Tensor) -> Tensor:
+        """The output for the captions, without gradients."""
+        text = self.task.text
+        with torch.no_grad():
+            return self.predict(step, x, text.states, text.pooled, side="cond", remember=True)
+
+    def move(self, step: int, x: Tensor, cond: Tensor, uncond: Tensor) -> Tensor:
+        """z_{k−1} by guidance and DDIM."""
+        out = uncond + self.task.guidance * (cond - uncond)
+        return self.task.base.schedule.move(x, out, self.times[step], self.times[step + 1])
+
+    def loss(self, step: int, moved: Tensor, images: Sequence[int]) -> Tensor:
+        """The mean squared distance from Z* of each of these images."""
+        return (moved - self.target(step)[list(images)]).square().flatten(1).mean(1)

@@ -1,0 +1,144 @@
+"""What every inversion has at its start and at its end: a photo's trajectory Z*, and the value made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from motif.attention import Control
+from motif.base import Base
+from motif.climb import climb
+from motif.errors import InputError
+from motif.fidelity import psnr, ssim
+from motif.inversion import Inversion, Made
+from motif.photo import Photo, encode, one_prompt_each, read_photos
+from motif.progress import Progress, Ticker
+from motif.text import Text
+from motif.versions import versions
+
+UNSAID = ("base", "photos", "prompt", "on_progress", "folder", "resume")
+"""Parameters of a method that are no settings."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Photos with their captions, checked and read, before the first step."""
+
+    base: Base
+    photos: Tensor  # [image, 3, height, width], uint8
+    prompts: tuple[str, ...]
+    text: Text
+    steps: int
+    guidance: float
+    settings: Mapping[str, Any]
+    ticker: Ticker
+    cost: dict[str, float] = field(default_factory=lambda: {"forwards": 0.0, "backwards": 0.0})
+
+    def spend(self, *, forwards: int = 0, backwards: int = 0) -> None:
+        """Count evaluations of the denoiser, each of one picture."""
+        self.cost["forwards"] += forwards
+        self.cost["backwards"] += backwards
+
+    def spent(self) -> Tensor:
+        """The cost so far, as a state keeps it."""
+        return torch.tensor([self.cost["forwards"], self.cost["backwards"]], dtype=torch.float64)
+
+    def resumed(self, state: Mapping[str, Tensor], steps: int) -> None:
+        """Take over the cost of a state, and so many steps."""
+        if "cost" in state:
+            self.spend(forwards=int(state["cost"][0]), backwards=int(state["cost"][1]))
+        self.ticker.skip(steps)
+
+
+def begin(
+    base: Base, photos: Photo | Sequence[Photo], prompt: str | Sequence[str], settings: Mapping[str, Any]
+) -> Task:
+    """Read and check everything; `settings` are the method's bound arguments."""
+    told = {name: value for name, value in settings.items() if name not in UNSAID}
+    tell: Callable[[Progress], None] | None = settings.get("on_progress")
+    guidance = base.guidance if told.get("guidance") is None else float(told["guidance"])
+    steps = int(told["steps"])
+    base.schedule.timesteps(steps)
+    pixels = read_photos(base, photos, height=told.get("height"), width=told.get("width"))
+    told |= {"guidance": guidance, "height": int(pixels.shape[-2]), "width": int(pixels.shape[-1])}
+    prompts = one_prompt_each(prompt, len(pixels))
+    with torch.no_grad():
+        text = base.read(prompts[:1] if len(set(prompts)) == 1 else prompts)
+    ticker = Ticker(tell, steps)
+    return Task(
+        base, pixels, prompts, text, steps, guidance, json.loads(json.dumps(told, default=str)), ticker
+    )
+
+
+def run_key(task: Task, method: str) -> str:
+    """One word for photos, captions, settings, base and what it wears: equal where the same work is asked for."""
+    worn = [concept.fingerprint for concept in task.base.concepts]
+    told = [
+        method,
+        task.prompts,
+        dict(task.settings),
+        task.base.origin.fingerprint,
+        worn,
+        str(task.base.dtype),
+    ]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    digest.update(task.photos.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def trajectory(task: Task, *, controls: Sequence[Control] = (), quiet: bool = False) -> Tensor:
+    """Z* [level, image, c, h, w] by DDIM inversion with the source's captions."""
+    levels = [encode(task.base, task.photos)]
+    for _, x in climb(task.base, levels[0], task.text, steps=task.steps, controls=controls):
+        levels.append(x)
+        task.spend(forwards=len(x))
+        if not quiet:
+            task.ticker.tick()
+    found = torch.stack(levels)
+    if not torch.isfinite(found).all():
+        raise InputError(f"the trajectory is not finite: {task.base.name} overflowed; try --precision fp32")
+    return found
+
+
+def finished(
+    task: Task, method: str, latents: Tensor, *, again: Tensor | None = None, **parts: Any
+) -> Inversion:
+    """The inversion, with what its reconstruction scores. `again` are its latents where the method has them."""
+    base = task.base
+    worn = {concept.fingerprint: " ".join(concept.tokens) for concept in base.concepts}
+    cost = {**task.cost, "seconds": round(task.ticker.seconds, 3)}
+    made = Made(base.origin, worn, task.settings, versions(), {}, cost)
+    times = base.schedule.timesteps(task.steps)
+    inversion = Inversion(
+        method, task.prompts, latents.float().cpu(), times, task.guidance, made, task.photos, **parts
+    )
+    again = inversion.reconstruct(base) if again is None else again
+    made.scores.update(scores(base, task.photos, inversion.latents[0], again))  # pyright: ignore
+    return inversion
+
+
+def scores(base: Base, photos: Tensor, encoded: Tensor, again: Tensor) -> dict[str, float]:
+    """How well latents come back: against the photo, and what the VAE alone reaches (means over the images)."""
+    photo = photos.float() / 255
+    back, bound = (_pixels(base, latents) for latents in (again, encoded))
+    return {
+        "psnr": _mean(psnr(back, photo)),
+        "ssim": _mean(ssim(back, photo)),
+        "vae_psnr": _mean(psnr(bound, photo)),
+        "latent_mse": float((again.cpu().float() - encoded.cpu()).square().mean()),
+    }
+
+
+def _pixels(base: Base, latents: Tensor) -> Tensor:
+    """Pictures in [0, 1], rounded to bytes as they are saved."""
+    return ((base.decode(latents.to(base.device)).cpu() + 1) * 127.5).round().clamp(0, 255) / 255
+
+
+def _mean(x: Tensor) -> float:
+    return round(float(x.clamp(max=100).mean()), 4)

@@ -1,0 +1,258 @@
+"""Value embedding (StyleDiffusion): cross-attention's keys read the caption, its values an embedding of the photo.
+
+    min over M_i   ‖ z_{k−1} − Z*[k−1] ‖² + Σ_layers ‖ â − ã ‖²,    V = Ψ_V(M_i(E(x))),  K = Ψ_K(c),  for ε_c alone
+
+Li et al. 2023 (arXiv 2303.15649); card 10. One network a step, started from the last step's; ⌈100 e^(−0.1 i)⌉ updates
+of a fresh Adam at 0.01 (1 − i/100), until the loss is below 1e-5 + 2e-5 i; the maps are those of a quarter of the
+latent's side. Ours: the file keeps what the networks give; several photos at once; `VARIANTS` by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from motif.attention import Call, Control, Site
+from motif.base import Base
+from motif.errors import InputError
+from motif.images import to_images
+from motif.inversion import Inversion
+from motif.invert.adam import Adam
+from motif.invert.guided import Guided
+from motif.invert.image_tokens import image_tokens
+from motif.invert.kept import Kept
+from motif.invert.mapping import Head, Start, fresh, mapped
+from motif.invert.pivot import Task, begin, finished, run_key, trajectory
+from motif.photo import Photo
+from motif.progress import Progress
+from motif.replay import embedded
+
+PART = 4
+"""The maps that are compared: those of this part of the latent's side."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Where paper and release differ."""
+
+    head: Head
+    start: Start
+    lr: float
+    falling: bool  # whether the rate falls by 1 % of it per step
+    betas: tuple[float, float]
+    top: bool  # whether the noisiest maps are measured, or those of the level below are taken for them
+
+
+VARIANTS: Mapping[str, Variant] = {
+    "release": Variant("affine", "default", 1e-2, True, (0.9, 0.999), top=False),
+    "paper": Variant("direct", "small", 1e-4, False, (0.5, 0.999), top=True),
+}
+
+
+def value_embedding(
+    base: Base,
+    photos: Photo | Sequence[Photo],
+    prompt: str | Sequence[str],
+    *,
+    steps: int = 30,
+    guidance: float | None = None,
+    inner_steps: int = 100,
+    variant: Literal["release", "paper"] = "release",
+    head: Literal["direct", "affine"] | None = None,
+    lr: float | None = None,
+    attention_weight: float = 1.0,
+    early_stop: float = 1e-5,
+    until: float = 0.5,
+    encoder: str = "",
+    seed: int = 0,
+    height: int | None = None,
+    width: int | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Inversion:
+    """Invert photos by DDIM, and learn an embedding for the values of cross-attention that brings them back.
+
+    Args:
+        steps: Steps up, and down again in every edit.
+        guidance: Guidance scale that is fitted, and used by the edits; the default is the base's own.
+        inner_steps: Updates of the first step at most; step i has a share e^(-0.1 i) of them.
+        variant: The release's settings, or the paper's (mapping, start, learning rate, the noisiest maps).
+        head: What the mapping gives: a scale and a shift of the text (affine) or the embedding itself (direct); the
+            default is the variant's.
+        lr: Learning rate of the first step; the default is the variant's (release 1e-2, paper 1e-4).
+        attention_weight: Weight of the loss that keeps the inversion's attention maps; 0 is the paper's ablation.
+        early_stop: The loss at which the first step's updates end; 2e-5 is added per step.
+        until: The share of an edit's run in which its target reads the learned values (the paper's tau_v).
+        encoder: The CLIP that reads the photo: pocket, paper (ViT-B/16), a transformers folder or a hub id; the
+            default is pocket's on pocket, and the paper's elsewhere.
+        seed: Seed of the networks' first values.
+        height: Of the photo in pixels; the default is the base's size.
+        width: Of the photo in pixels; the default is the base's size.
+        folder: Where a stopped run's state is kept.
+        on_progress: Told of every step.
+    Raises:
+        InputError: a photo, a size or a setting that cannot work. MissingModel: the encoder is not here.
+    """
+    settings = locals()
+    if inner_steps < 1 or early_stop < 0 or attention_weight < 0 or not 0 <= until <= 1:
+        raise InputError(
+            "inner_steps is 1 or more, early_stop and attention_weight 0 or more, until between 0 and 1"
+        )
+    if base.dtype == torch.float16:
+        raise InputError("value embedding does not converge in float16: use --precision fp32 or bf16")
+    task = begin(base, photos, prompt, settings)
+    chosen = VARIANTS[variant]
+    use = SimpleNamespace(
+        variant=chosen, head=head or chosen.head, lr=lr or chosen.lr, updates=inner_steps, weight=attention_weight,
+        stop=early_stop, seed=seed,
+    )  # fmt: skip
+    encoder = encoder or ("pocket" if base.name == "pocket" else "paper")
+    pictures = to_images(task.photos.float() / 127.5 - 1)
+    tokens = image_tokens(pictures, encoder, width=task.text.states.shape[-1], device=str(base.device))
+    kept = Kept(folder, run_key(task, "value-embedding"), resume=resume)
+    task.ticker.steps = 2 * task.steps
+    seen = Maps(len(task.photos))
+    if not any(site.kind == "cross" and site.level == seen.level(task) for site in base.models.sites):
+        raise InputError(
+            f"{base.name} has no cross-attention at a quarter of its latents: nothing to compare"
+        )
+    latents = trajectory(task, controls=[seen])
+    values, again = _descend(task, use, kept, latents, seen, tokens)
+    return finished(
+        task, "value-embedding", latents, again=again, values=values, replays={"values": {"until": until}}
+    )
+
+
+class Maps(Control):
+    """Collects the cross maps of a part of the latent's side, of every step that it sees: {step: {site: maps}}."""
+
+    def __init__(self, images: int) -> None:
+        self.images, self.steps = images, dict[int, dict[str, Tensor]]()
+
+    @staticmethod
+    def level(task: Task) -> int:
+        """The level that it looks at."""
+        h, w = task.base.latent_shape((task.photos.shape[-2], task.photos.shape[-1]))[1:]
+        return Call((), 0, 1, 0, (h, w)).level(PART)
+
+    def looks(self, site: Site, call: Call) -> bool:
+        return site.kind == "cross" and site.level == call.level(PART)
+
+    def maps(self, site: Site, call: Call, maps: Tensor) -> Tensor:
+        self.steps.setdefault(call.step, {})[site.name] = maps
+        return maps
+
+
+class Fed(Control):
+    """Gives the values of cross-attention a learned embedding of this moment."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        self.values = values
+
+    def context(self, site: Site, call: Call, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        return keys, values if site.kind == "self" else embedded(values, self.values)
+
+
+def _descend(
+    task: Task, use: Any, kept: Kept, latents: Tensor, seen: Maps, tokens: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
+    """(what the networks of all steps give, [step, image, word, channel] each; the latents it comes back to)."""
+    way, device = Guided(task, latents), latents.device
+    old = {name: value.to(device) for name, value in kept.tensors.items()}
+    words = task.text.states.shape[1]
+    parts = [old[f"part{i}"] for i in range(8)] if old else fresh(
+        len(tokens), tokens.shape[1], words, head=use.head, start=use.variant.start, seed=use.seed, device=device
+    )  # fmt: skip
+    x = old.get("x", latents[-1])
+    done = {
+        name: list(old.get(name, ()))
+        for name in (("direct",) if use.head == "direct" else ("scale", "shift"))
+    }
+    first = len(next(iter(done.values())))
+    task.resumed(kept.tensors, first)
+    if use.variant.top and first == 0:
+        with torch.no_grad():  # the maps of Z*[T] itself, at the noisiest label: a step of its own
+            seen.steps[-1] = _noisiest(way, task)
+
+    def state() -> dict[str, Tensor]:
+        found = {f"part{i}": part for i, part in enumerate(parts)} | {"x": x, "cost": task.spent()}
+        return found | {name: torch.stack(values) for name, values in done.items() if values}
+
+    with kept.guarding(state, lambda: len(next(iter(done.values())))):
+        for step in range(first, task.steps):
+            wanted = seen.steps[_behind(step, use.variant.top)]
+            new, values, moved, loss = _fitted(way, use, step, x, parts, tokens, wanted)
+            parts, x = new, moved
+            for name, value in values.items():
+                done[name].append(value)
+            task.ticker.tick(loss=loss)
+            if kept.due():
+                kept.save(state())
+    return {name: torch.stack(values).cpu() for name, values in done.items()}, x
+
+
+def _behind(step: int, top: bool) -> int:
+    """The recorded step whose maps were made of the same latents: one label noisier. For the first there is none, and
+    the release takes its own once more."""
+    return step - 1 if step or top else 0
+
+
+def _noisiest(way: Guided, task: Task) -> dict[str, Tensor]:
+    seen = Maps(len(task.photos))
+    way.predict(0, way.latents[-1], task.text.states, task.text.pooled, side="cond", controls=[seen])
+    return seen.steps[0]
+
+
+@torch.enable_grad()
+def _fitted(
+    way: Guided,
+    use: Any,
+    step: int,
+    x: Tensor,
+    parts: Sequence[Tensor],
+    tokens: Tensor,
+    wanted: Mapping[str, Tensor],
+) -> tuple[list[Tensor], dict[str, Tensor], Tensor, float]:
+    """(the networks of this step, what they give, the latents behind it, the largest loss)."""
+    task, text = way.task, way.task.text
+    parts = [part.clone() for part in parts]
+    with torch.no_grad():
+        empty = task.base.read_uncond()
+        uncond = way.predict(step, x, empty.states, empty.pooled, remember=False)
+    lr = use.lr * (1 - step / max(100, 2 * task.steps)) if use.variant.falling else use.lr
+    adam, busy, losses = Adam(parts, lr, use.variant.betas), list(range(len(x))), torch.zeros(len(x))
+
+    def tried(images: list[int], values: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """(the latents behind the step, the loss) of some images, with these values."""
+        seen = Maps(len(images))
+        states = text.states if len(text.states) == 1 else text.states[images]
+        pooled = text.pooled if text.pooled is None or len(text.pooled) == 1 else text.pooled[images]
+        out = way.predict(step, x[images], states, pooled, side="cond", controls=[Fed(values), seen])
+        moved = way.move(step, x[images], out, uncond[images])
+        loss = way.loss(step, moved, images)
+        for name, maps in seen.steps[step].items():
+            loss = loss + use.weight * (maps.float() - wanted[name][images]).square().flatten(1).mean(1)
+        return moved, loss
+
+    for update in range(math.ceil(use.updates * math.exp(-0.1 * step))):
+        rows = [part[busy].requires_grad_() for part in parts]
+        _, loss = tried(busy, mapped(rows, tokens[busy], use.head))
+        slopes = torch.autograd.grad(loss.sum(), rows)
+        task.spend(backwards=len(busy))
+        adam.update(busy, slopes, update)
+        losses[busy] = loss.detach().cpu()
+        busy = [image for image in busy if losses[image] >= use.stop + 2e-5 * step]
+        if not busy:
+            break
+    with torch.no_grad():
+        values = mapped(parts, tokens, use.head)
+        moved, _ = tried(list(range(len(x))), values)
+    return parts, values, moved, float(losses.max())

@@ -1,0 +1,138 @@
+"""`motif invert`: files, figures, the cache, exits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import tiny
+from motif.cli import main
+from motif.inversion import Inversion
+
+CAPTION = "photo of a cat"
+
+
+class Ran:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def motif(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Ran]:
+    monkeypatch.setenv("MOTIF_CACHE", str(tmp_path / "cache"))
+
+    def run(*words: object) -> Ran:
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        return Ran(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    tiny.pipeline("sd1").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def picture(photo: Image.Image, tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    photo.save(path)
+    return path
+
+
+def words(base: Path, *more: object) -> list[object]:
+    return ["--base", base, "--steps", 3, "--height", 16, "--width", 24, *more]
+
+
+def test_a_photo_becomes_a_file_a_strip_and_figures(
+    motif: Any, base: Path, picture: Path, tmp_path: Path
+) -> None:
+    ran = motif(
+        "invert",
+        "null-text",
+        picture,
+        CAPTION,
+        "-o",
+        tmp_path / "a",
+        *words(base, "--inner-steps", 2, "--json"),
+    )
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    shown = json.loads(motif("show", tmp_path / "a.inversion", "--json").out)
+    assert shown["method"] == "null-text" and shown["prompts"] == [CAPTION] and shown["steps"] == 3
+    assert CAPTION in motif("show", tmp_path / "a.inversion").out
+    assert (
+        told["inversion"].endswith("a.inversion") and told["strip"].endswith("a.png") and not told["cached"]
+    )
+    assert {"psnr", "ssim", "vae_psnr", "forwards", "backwards", "seconds"} <= told.keys()
+    found = Inversion.load(told["inversion"])
+    assert found.method == "null-text" and found.steps == 3 and found.size == (16, 24)
+    with Image.open(told["strip"]) as strip:
+        assert strip.width > 2 * 128
+    assert not (tmp_path / "a.run").exists()
+
+
+def test_the_same_is_not_made_twice_wherever_the_photo_lies(
+    motif: Any, base: Path, picture: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "other.png"
+    elsewhere.write_bytes(picture.read_bytes())
+
+    def cached(place: Path, *more: object) -> bool:
+        ran = motif("invert", "ddim", place, CAPTION, "-o", tmp_path / "x", *words(base, "--json", *more))
+        assert ran.code == 0, ran.err
+        return json.loads(ran.out)["cached"]
+
+    assert [cached(picture), cached(elsewhere), cached(elsewhere, "--no-cache")] == [False, True, False]
+    assert not cached(picture, "--guidance", 2)
+    text = motif("invert", "ddim", picture, CAPTION, "-o", tmp_path / "x", *words(base)).out
+    assert "psnr" in text and "found in the cache" in text
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "code", "message"),
+    [
+        ("ddim", ["--steps", 0], 2, "steps is 0"),
+        ("ddim", ["--height", 15], 2, "15x24"),
+        ("null-txt", [], 2, "did you mean null-text"),
+        ("null-text", ["--guidance", 1], 2, "guidance 1"),
+        ("ddim", ["--strip", "a.gif"], 2, "png"),
+        ("proximal", ["--quantile", 3], 2, "quantile"),
+        ("null-text", ["--resume"], 2, "no state to resume"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_line(
+    motif: Any,
+    base: Path,
+    picture: Path,
+    tmp_path: Path,
+    method: str,
+    more: list[object],
+    code: int,
+    message: str,
+) -> None:
+    ran = motif("invert", method, picture, CAPTION, "-o", tmp_path / "a", *words(base), *more)
+    last = ran.err[ran.err.index("motif: ") :]
+    assert ran.code == code and message in last and last.count("\n") <= 2 and "Traceback" not in ran.err
+    assert not (tmp_path / "a.inversion").exists()
+
+
+def test_a_photo_is_never_taken_for_the_strip_and_a_wrong_ending_is_named(
+    motif: Any, base: Path, picture: Path, tmp_path: Path
+) -> None:
+    ran = motif("invert", "ddim", picture, CAPTION, "-o", tmp_path / "photo", *words(base))
+    assert ran.code == 2 and "--strip" in ran.err
+    ran = motif("invert", "ddim", picture, CAPTION, "-o", tmp_path / "a.safetensors", *words(base))
+    assert ran.code == 2 and "a.inversion" in ran.err
+    ran = motif("invert", "ddim", tmp_path / "none.png", CAPTION, "-o", tmp_path / "a", *words(base))
+    assert ran.code == 2 and "none.png: no such picture" in ran.err
