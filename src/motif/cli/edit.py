@@ -1,0 +1,205 @@
+"""`motif edit METHOD X.inversion|IMAGE|seed:N PROMPT... -o OUT.png`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from motif import methods
+from motif.cli.command import Command, Methods
+from motif.cli.invert import inverted
+from motif.cli.model import base_options, dressed, load_base, wear_options
+from motif.cli.options import accepted, given, options, positionals, summary
+from motif.cli.outputs import is_picture, prepare
+from motif.cli.sample import require_tokens
+from motif.cli.voice import Voice
+from motif.errors import InputError
+from motif.files import read_text
+from motif.methods import Method
+
+if TYPE_CHECKING:
+    from motif.base import Base
+    from motif.edit.edited import Edited
+
+SEED = re.compile(r"seed:(\d+)")
+
+BEST = {"custom-edit": "null-text", "word-swap": "ddim", "pix2pix-zero": "ddim"}
+"""How a photo is inverted where the user does not say: as the papers do; elsewhere by `direct`, which is exact."""
+
+START = """START is an inversion that `motif invert` wrote; or a picture, which is inverted first (--invert, --source);
+    or seed:N, the picture that --source draws from seed N."""
+PHOTO = "START is a picture, or an inversion, whose photo is taken."
+
+
+def editor(name: str, method: Method) -> Command:
+    """The command of one method."""
+    function = method.load()
+    settings = options(function)
+    names = [option.name or "" for option in settings]
+    plain = positionals(function)[1] == "photo"
+    one = name in ("custom-edit", "pix2pix-zero", "style-transfer")
+
+    def run(voice: Voice, start: str, output: Path, prompt: tuple[str, ...] = (), **values: Any) -> None:
+        prompts = [*prompt, *([values["target"]] if values.get("target") else [])]
+        if not prompts or (one and len(prompts) > 1):
+            raise InputError(f"{name} takes {'one target prompt' if one else 'at least one target prompt'}")
+        output, strip = _places(output, values["strip"])
+        for key in ("source_captions", "target_captions"):
+            if values.get(key):
+                values[key] = _captions(values[key])
+        base = load_base(voice, values["base"], values["device"], values["precision"])
+        base = dressed(base, values["wear"], other_base=values["other_base"])
+        begun = _photo(start) if plain else _begun(voice, base, start, values, names)
+        for text in prompts:
+            require_tokens(base, " ".join([text, *getattr(begun, "prompts", ())]))
+        with voice.progress("editing") as on_progress:
+            told = accepted(function, on_progress=on_progress)
+            found = function(base, begun, prompts[0] if one else prompts, **given(values, names), **told)
+        files = _written(found, output, strip)
+        data = {"method": name, "prompts": list(found.prompts), "files": files, "evaluations": found.evaluations,
+                "seconds": round(found.seconds, 3), "why": found.why}  # fmt: skip
+        voice.result(data, "\n".join([*([found.why] if found.why else []), *files]))
+
+    text = f"""{summary(function)}
+
+    {PHOTO if plain else START} PROMPT is the target's: what the picture shall show.
+
+    {method.paper}"""
+    parameters = [*_arguments(name, one), *([] if plain else _beginning(name, names)), *wear_options(), *settings,
+                  *base_options()]  # fmt: skip
+    return Command(name, callback=run, params=parameters, help=text, short_help=method.summary)
+
+
+def _arguments(name: str, one: bool) -> list[click.Parameter]:
+    """The places, the outputs; custom-edit's prompt is an option, beside --source."""
+    found: list[click.Parameter] = [click.Argument(["start"], metavar="START")]
+    if name == "custom-edit":
+        found.append(
+            click.Option(["--target"], required=True, help="The target prompt, with the concept's token.")
+        )
+    else:
+        count = 1 if one else -1
+        found.append(
+            click.Argument(
+                ["prompt"], nargs=-1, required=True, metavar="PROMPT" if count == 1 else "PROMPT..."
+            )
+        )
+    return [
+        *found,
+        click.Option(["-o", "--output"], required=True, type=click.Path(path_type=Path), metavar="FILE",
+                     help="The edited picture; of several, a sheet of all, and each beside it as NAME-1, NAME-2..."),
+        click.Option(["--strip"], type=click.Path(path_type=Path), metavar="FILE",
+                     help="A picture of source, reconstruction, mask and edit too."),
+    ]  # fmt: skip
+
+
+def _beginning(name: str, taken: Sequence[str]) -> list[click.Parameter]:
+    """How a picture or a seed becomes a start. What an inversion's file says already is not asked."""
+    best = BEST.get(name, "direct")
+    found: list[click.Parameter] = [
+        click.Option(["--invert"], type=click.Choice([*methods.table("invert")]),
+                     help=f"How a picture is inverted; the default is {best}."),
+        click.Option(["--source"], metavar="CAPTION",
+                     help="What the picture shows, or what the seed draws: name all that is to be kept."),
+        click.Option(["--steps"], type=click.INT, help="Steps of inversion and edit; the default is the method's."),
+        click.Option(["--height"], type=click.INT, help="Of the picture in pixels; the default is the base's size."),
+        click.Option(["--width"], type=click.INT, help="Of the picture in pixels; the default is the base's size."),
+        click.Option(["--keep"], type=click.Path(path_type=Path), metavar="FILE.inversion",
+                     help="Keep the inversion that is made, for more edits."),
+        click.Option(["--cache/--no-cache"], default=True, show_default=True,
+                     help="Take the inversion from the cache where the same was made before, and keep it there."),
+    ]  # fmt: skip
+    return [option for option in found if option.name not in taken]
+
+
+def _begun(voice: Voice, base: Base, start: str, values: Mapping[str, Any], taken: Sequence[str]) -> Any:
+    """What the edit starts from: an inversion read, a picture inverted, or a seed."""
+    from motif.edit import seeded
+    from motif.inversion import ENDING, Inversion, inversion_path
+
+    asked = given(values, ["invert", "source", "steps", "height", "width", "keep"])
+    if start.endswith(ENDING):
+        if asked:
+            raise InputError(
+                f"--{min(asked)} is for a picture or a seed; {start} is an inversion and says it itself"
+            )
+        return Inversion.load(Path(start).expanduser())
+    if "source" not in asked:
+        raise InputError(
+            f'{start}: what does it show? --source "a cat on a bench" says it, or name an inversion'
+        )
+    sizes = {key: asked[key] for key in ("steps", "height", "width") if key in asked}
+    if "guidance" in taken and values.get("guidance") is not None:
+        sizes["guidance"] = values["guidance"]
+    if found := SEED.fullmatch(start):
+        if "invert" in asked or "keep" in asked:
+            raise InputError("a seed's picture is drawn, not inverted: drop --invert and --keep")
+        return seeded(base, asked["source"], seed=int(found[1]), **sizes)
+    keep = prepare(inversion_path(asked["keep"])) if "keep" in asked else None
+    name = asked.get("invert") or BEST.get(click.get_current_context().info_name or "", "direct")
+    function = methods.load("invert", name)
+    voice.note(f"inverting {start} by {name}")
+    path = Path(start).expanduser()
+    inversion, known = inverted(voice, function, base, path, asked["source"], sizes, values["cache"])
+    voice.note(f"{inversion}{', from the cache' if known else ''}")
+    if keep:
+        inversion.save(keep)
+    return inversion
+
+
+def _photo(start: str) -> Any:
+    """A picture's path, or an inversion."""
+    from motif.inversion import ENDING, Inversion
+
+    path = Path(start).expanduser()
+    return Inversion.load(path) if start.endswith(ENDING) else path
+
+
+def _captions(given_words: Sequence[str]) -> list[str]:
+    """Captions from .txt files, from words of pocket's world, or as they stand."""
+    from motif.pocket.sentences import sentences
+
+    found: list[str] = []
+    for text in given_words:
+        path = Path(text).expanduser()
+        if path.suffix == ".txt":
+            if not path.is_file():
+                raise InputError(f"{path}: no such file of captions")
+            found += [line.strip() for line in read_text(path).splitlines() if line.strip()]
+        else:
+            found += [text] if " " in text.strip() else sentences(text.strip())
+    if not found:
+        raise InputError(f"{', '.join(given_words)}: no captions in there")
+    return found
+
+
+def _places(output: Path, strip: Path | None) -> tuple[Path, Path | None]:
+    for path in (output, *([strip] if strip else [])):
+        if not is_picture(path):
+            raise InputError(f"{path}: a picture's name ends in .png, .jpg or .webp")
+    if strip and strip.expanduser().resolve() == output.expanduser().resolve():
+        raise InputError(f"--strip {strip}: the edited picture is saved there: name another file")
+    return prepare(output), prepare(strip) if strip else None
+
+
+def _written(found: Edited, output: Path, strip: Path | None) -> list[str]:
+    """Save the pictures; one alone is the output, several have a sheet there and lie beside it."""
+    from motif.images import save_image
+
+    files: list[Path] = []
+    if len(found.images) == 1:
+        files.append(save_image(found.image, output))
+    else:
+        files.append(save_image(found.strip(), output))
+        for number, image in enumerate(found.images, 1):
+            files.append(save_image(image, output.with_stem(f"{output.stem}-{number}")))
+    if strip:
+        files.append(save_image(found.strip(), strip))
+    return [str(path) for path in files]
+
+
+edit = Methods("edit", editor, help="Edit a picture by its prompt, with learned concepts or without.")

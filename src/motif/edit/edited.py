@@ -1,0 +1,65 @@
+"""An edit's result: the pictures, and what they came from and how, on one strip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image as Pillow
+from torch import Tensor
+
+from motif.grids import grid
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, eq=False)
+class Edited:
+    """Edited pictures, target prompt by target prompt, and within each photo by photo."""
+
+    method: str
+    prompts: tuple[str, ...]  # the target prompts
+    images: tuple[Image, ...]  # [target x photo]
+    latents: Tensor  # [target, image, c, h, w]
+    sources: tuple[Image, ...] = ()  # the photos; none where the source was drawn from a seed
+    reconstructions: tuple[
+        Image, ...
+    ] = ()  # what the source lane came back to; none where there is no such lane
+    masks: Tensor | None = None  # [target, image, h, w], bool: where an edit could differ from the source
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    evaluations: int = 0  # of the denoiser, each of one picture
+    seconds: float = 0.0
+    labels: tuple[str, ...] = ()  # of the targets, where their prompts do not tell them apart
+    why: str = ""  # what was chosen, and for which reason, where the edit chose
+
+    @property
+    def image(self) -> Image:
+        """The first picture, and the only one in most uses."""
+        return self.images[0]
+
+    def strip(self, photo: int = 0) -> Image:
+        """Source, reconstruction, then mask and edit of every target, side by side."""
+        cells: list[tuple[Image, str]] = []
+        if self.sources:
+            cells.append((self.sources[photo], "source"))
+        if self.reconstructions:
+            cells.append((self.reconstructions[photo], "reconstruction" if self.sources else "source"))
+        for target, name in enumerate(self.labels or self.prompts):
+            picture = self.images[target * self._photos + photo]
+            if self.masks is not None and (
+                not target or not self.masks[target, photo].equal(self.masks[target - 1, photo])
+            ):
+                cells.append((_shown(self.masks[target, photo], picture.size), "mask"))
+            cells.append((picture, name))
+        return grid([c[0] for c in cells], labels=[c[1] for c in cells], columns=min(len(cells), 8))
+
+    @property
+    def _photos(self) -> int:
+        return len(self.images) // len(self.prompts)
+
+
+def _shown(mask: Tensor, size: tuple[int, int]) -> Image:
+    picture = Pillow.fromarray(mask.mul(255).byte().cpu().numpy())
+    return picture.resize(size, Pillow.Resampling.NEAREST).convert("RGB")

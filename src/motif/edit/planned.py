@@ -1,0 +1,153 @@
+"""From two prompts and an edit's settings to its lanes and controls: what Prompt-to-Prompt and its relatives share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from motif.attention import Control
+from motif.base import Base
+from motif.edit.alignment import Tail, TokenMap, chosen, holds, places, refined, replaced
+from motif.edit.blend import LocalBlend
+from motif.edit.injection import CrossEdit, CrossInjection, SelfInjection
+from motif.edit.run import Plan, Source, same_as_source
+from motif.edit.windows import Window, factors, shares
+from motif.errors import InputError
+from motif.lanes import Lane
+from motif.text import Text, Tokens
+
+Mode = Literal["auto", "refine", "replace"]
+UpTo = Literal["half", "quarter"]
+BlendFrom = Literal["union", "source"]
+
+NEVER = Window(0.0, 0.0)
+
+PARTS: Mapping[str, int] = {"half": 2, "quarter": 4}
+
+
+@dataclass(frozen=True)
+class Blend:
+    """The local blend's settings."""
+
+    words: Sequence[str] = ()
+    of: BlendFrom = "union"
+    threshold: float = 0.3
+    start: float = 0.2
+    spare: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an attention edit does; windows of self maps are one for all targets, or one for each."""
+
+    cross: Window
+    own: Sequence[Window]  # self maps, conditional side
+    mode: Mode = "auto"
+    tail: Tail = "fixed"
+    words: Mapping[str, Window] = field(default_factory=dict[str, Window])  # cross windows of some words
+    louder: Mapping[str, float] = field(default_factory=dict[str, float])
+    up_to: UpTo = "half"
+    unguided: Window = NEVER  # self maps, unconditional side (P2Plus)
+    blend: Blend = Blend()
+
+
+def planned(
+    base: Base, source: Source, prompts: Sequence[str], use: Settings, *, guidance: float | None = None
+) -> Plan:
+    """Lanes and controls of an attention edit, once everything that can be wrong with it has been looked at."""
+    lanes = source.lanes(base, prompts, guidance=guidance)
+    _check(use, lanes, source.steps)
+    first, targets = lanes[0].text, {lane.name: lane.text for lane in lanes[1:]}
+    controls: list[Control] = []
+    if use.cross.acts(source.steps + 1) or any(w.acts(source.steps + 1) for w in use.words.values()):
+        edits = {name: _cross(first, text, use, source.steps) for name, text in targets.items()}
+        controls.append(CrossInjection(edits))
+    windows = dict(zip(targets, _each(use.own, len(targets)), strict=True))
+    if any(window.acts(source.steps) for window in windows.values()):
+        controls.append(SelfInjection(windows, part=PARTS[use.up_to]))
+    if use.unguided.acts(source.steps):
+        both = dict.fromkeys(targets, use.unguided)
+        controls.append(SelfInjection(both, part=PARTS[use.up_to], side="uncond"))
+    same = [] if use.louder else same_as_source(source, lanes)
+    return Plan(lanes, controls, _blend(use.blend, first, targets), same)
+
+
+def _check(use: Settings, lanes: Sequence[Lane], steps: int) -> None:
+    first, targets = lanes[0].text.tokens, [lane.text.tokens[0] for lane in lanes[1:]]
+    for word in [*use.louder, *use.words]:
+        if not any(holds(tokens, word) for tokens in targets):
+            targets[0].span(word)  # raises, with the word and the prompt
+    for word in [*use.blend.words, *use.blend.spare]:
+        if not any(holds(tokens, word) for tokens in (*first, *targets)):
+            raise InputError(
+                f"the blend word \"{word}\" is in no prompt: neither the source's nor the target's"
+            )
+    if use.blend.of == "source" and use.blend.words:
+        wanted = [word for word in use.blend.words if any(holds(tokens, word) for tokens in first)]
+        if len(wanted) < len(use.blend.words):
+            missing = next(word for word in use.blend.words if word not in wanted)
+            raise InputError(
+                f'the blend word "{missing}" is not in the source\'s prompt "{first[0].prompt}", and the mask comes '
+                "from the source alone: name one of its words"
+            )
+    if use.blend.spare and not use.blend.words:
+        raise InputError("words to spare are cut out of a blend's mask: name blend words too")
+    if not 0 <= use.blend.threshold < 1 or not 0 <= use.blend.start < 1:
+        raise InputError(
+            f"blend threshold {use.blend.threshold:g}, start {use.blend.start:g}: both lie from 0 to below 1"
+        )
+    for name, window, counted in [
+        ("cross", use.cross, steps + 1),
+        ("self", use.own[0], steps),
+        ("unconditional", use.unguided, steps),
+    ]:
+        if window.last > window.first and not window.acts(counted):
+            raise InputError(
+                f"the {name} window from {window.first:g} to {window.last:g} is shorter than one of {steps} steps"
+            )
+    if use.louder and not use.cross.acts(steps + 1) and not use.words:
+        raise InputError(
+            "words are made louder while cross maps are injected: give the cross window a length"
+        )
+    if use.unguided.last > use.unguided.first and lanes[0].guidance == 1:
+        raise InputError("at guidance 1 there is no unconditional side whose maps could be injected")
+    if len(use.own) not in (1, len(targets)):
+        raise InputError(f"{len(use.own)} self windows for {len(targets)} targets: give one, or one for each")
+
+
+def _cross(source: Text, target: Text, use: Settings, steps: int) -> CrossEdit:
+    """One lane's edit; photos with captions of their own have maps of their own."""
+    after = target.tokens[0]
+    words = {word: window for word, window in use.words.items() if holds(after, word)}
+    louder = {word: factor for word, factor in use.louder.items() if holds(after, word)}
+    maps = [_mapped(before, after, use) for before in source.tokens]
+    return CrossEdit(maps, shares(after, use.cross, words, steps), factors(after, louder))
+
+
+def _mapped(before: Tokens, after: Tokens, use: Settings) -> TokenMap:
+    mode = chosen(before, after) if use.mode == "auto" else use.mode
+    return refined(before, after) if mode == "refine" else replaced(before, after, tail=use.tail)
+
+
+def _blend(blend: Blend, source: Text, targets: Mapping[str, Text]) -> LocalBlend | None:
+    if not blend.words:
+        return None
+    texts = {"source": source, **(targets if blend.of == "union" else {})}
+    spare = {name: _places(text, blend.spare) for name, text in {"source": source, **targets}.items()}
+    return LocalBlend(
+        {name: _places(text, blend.words) for name, text in texts.items()},
+        list(targets),
+        spare=spare if blend.spare else None,
+        threshold=blend.threshold,
+        start=blend.start,
+    )
+
+
+def _places(text: Text, words: Sequence[str]) -> list[list[int]]:
+    """For each of a text's prompts the positions of those words that it holds."""
+    return [[i for w in words if holds(tokens, w) for i in places(tokens, w)] for tokens in text.tokens]
+
+
+def _each(windows: Sequence[Window], count: int) -> list[Window]:
+    return list(windows) if len(windows) == count else [*windows] * count

@@ -1,0 +1,138 @@
+"""The run that every edit of an inversion is: its lanes, its controls, and what comes out, counted and timed.
+
+A target whose prompt is the source's, and that nothing else sets apart, is the source: its mask of change is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from motif.attention import Call, Control, Side
+from motif.base import Base
+from motif.edit.edited import Edited
+from motif.edit.seeded import Seeded
+from motif.errors import InputError
+from motif.images import to_images
+from motif.inversion import Inversion
+from motif.lanes import Lane, denoise, finish
+from motif.progress import Progress, Ticker
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from motif.edit.blend import LocalBlend
+
+Source = Inversion | Seeded
+Tell = Callable[[Progress], None]
+
+UNSAID = ("base", "inversion", "photo", "prompt", "on_progress")
+"""Parameters of an edit that are no settings."""
+
+
+def targets_of(base: Base, source: Source, prompt: str | Sequence[str]) -> tuple[str, ...]:
+    """The target prompts, read once so that what is wrong with them is found before the first step."""
+    prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+    if not prompts or not all(text.strip() for text in prompts):
+        raise InputError("an edit needs a target prompt: say what the picture shall show")
+    source.check(base)
+    base.tokenise(prompts)
+    return prompts
+
+
+def told(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's bound arguments, as a record of it."""
+    return {name: value for name, value in settings.items() if name not in UNSAID}
+
+
+class Follows(Control):
+    """Lanes that are the source, step for step."""
+
+    def __init__(self, lanes: Sequence[str], source: str = "source") -> None:
+        self.lanes, self.source = lanes, source
+
+    def after(self, call: Call, latents: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return {lane: latents[self.source] if lane in self.lanes else x for lane, x in latents.items()}
+
+
+class Counted(Control):
+    """Counts the denoiser's evaluations and tells of every step."""
+
+    def __init__(self, tell: Tell | None, steps: int) -> None:
+        self.ticker, self.evaluations = Ticker(tell, steps), 0
+
+    def predicted(
+        self, call: Call, outputs: Mapping[tuple[str, Side], Tensor]
+    ) -> Mapping[tuple[str, Side], Tensor]:
+        self.evaluations += sum(len(x) for x in outputs.values())
+        return outputs
+
+    def after(self, call: Call, latents: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        self.ticker.tick()
+        return latents
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What an edit does: its lanes, its own controls, and the blend that stands behind all."""
+
+    lanes: Sequence[Lane]
+    controls: Sequence[Control] = ()
+    blend: LocalBlend | None = None
+    same: Sequence[str] = ()  # lanes that nothing sets apart from the source
+
+
+def same_as_source(source: Source, lanes: Sequence[Lane]) -> list[str]:
+    """The lanes whose prompt is the source's own, for every photo."""
+    return [lane.name for lane in lanes[1:] if set(lane.text.prompts) == set(source.prompts)
+            and len(set(source.prompts)) == 1]  # fmt: skip
+
+
+def carried_out(
+    base: Base,
+    source: Source,
+    plan: Plan,
+    *,
+    method: str,
+    settings: Mapping[str, Any],
+    tell: Tell | None = None,
+    labels: Sequence[str] = (),
+) -> Edited:
+    """Walk the plan's lanes down and make the result of what they end at."""
+    counted = Counted(tell, source.steps)
+    last: list[Control] = [plan.blend] if plan.blend else []
+    last += [Follows(plan.same)] if plan.same else []
+    with torch.no_grad():
+        controls = [*source.controls(base), *plan.controls, *last, counted]
+        done = finish(denoise(base, plan.lanes, steps=source.steps, controls=controls))
+        targets = [lane.name for lane in plan.lanes[1:]]
+        pictures = {name: to_images(base.decode(done[name])) for name in ("source", *targets)}
+    found = torch.stack([done[name] for name in targets])
+    masks = None if plan.blend is None else _masks(plan.blend, targets, found)
+    return Edited(
+        method,
+        tuple(lane.text.prompts[0] for lane in plan.lanes[1:]),
+        tuple(image for name in targets for image in pictures[name]),
+        found,
+        sources=photos_of(source),
+        reconstructions=tuple(pictures["source"]),
+        masks=masks,
+        settings=dict(settings),
+        evaluations=counted.evaluations,
+        seconds=counted.ticker.seconds,
+        labels=tuple(labels),
+    )
+
+
+def photos_of(source: Source) -> tuple[Image, ...]:
+    """The photos that were inverted; none of a drawn source."""
+    return tuple(source.pictures()) if isinstance(source, Inversion) else ()
+
+
+def _masks(blend: LocalBlend, targets: Sequence[str], like: Tensor) -> Tensor:
+    empty = torch.ones(like.shape[1], *like.shape[-2:], dtype=torch.bool)
+    return torch.stack([blend.masks[name][:, 0].cpu() if name in blend.masks else empty for name in targets])

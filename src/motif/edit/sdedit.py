@@ -1,0 +1,114 @@
+"""SDEdit: noise a photo part of the way, and denoise it with another prompt.
+
+    n = ⌊T s⌋,   z = √ᾱ_t z₀ + √(1−ᾱ_t) η   at t = t_{T−n},   then n guided steps      η ~ N(0, I)
+
+Meng et al. 2022 (arXiv 2108.01073); card 8. No inversion and no attention control: the whole picture is drawn again.
+Ours: strength 0 is the photo through the VAE; from an inversion by value embedding its values are fed too
+(StyleDiffusion + SDEdit, Li et al. 2023, Fig. 17).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from motif.attention import Control
+from motif.base import Base
+from motif.edit.edited import Edited
+from motif.edit.run import Counted, told
+from motif.edit.seeded import target_names
+from motif.errors import InputError
+from motif.images import to_images
+from motif.inversion import Inversion
+from motif.lanes import SEEDS, Lane, denoise, finish
+from motif.photo import Photo, encode, read_photos
+from motif.progress import Progress
+from motif.replay import Values
+from motif.schedule import draw_noise
+
+
+def sdedit(
+    base: Base,
+    photo: Inversion | Photo | Sequence[Photo],
+    prompt: str | Sequence[str],
+    *,
+    strength: float = 0.6,
+    steps: int = 50,
+    guidance: float | None = None,
+    seed: int = 0,
+    negative: str = "",
+    height: int | None = None,
+    width: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Edited:
+    """Noise a photo part of the way and denoise it with another prompt: no inversion needed.
+
+    Args:
+        strength: How far it is noised, from 0 (the photo) to 1 (a new picture). It runs opposite to prompt-to-prompt's
+            and Custom-Edit's strength, where more keeps more of the photo (Custom-Edit's comparison: .5 to .8).
+        steps: Steps of a whole run; strength x steps of them are taken.
+        guidance: Guidance scale; the default is the base's own.
+        seed: Seed of the first photo's noise; photo i uses seed + i. All prompts share a photo's noise.
+        negative: What to steer away from.
+        height: Of the photo in pixels; the default is the base's size (an inversion has its own).
+        width: Of the photo in pixels; the default is the base's size (an inversion has its own).
+    Raises:
+        InputError: a photo that cannot be read, a strength outside of 0 to 1, or one too small for a single step.
+    """
+    settings = told(locals())
+    if not 0 <= strength <= 1:
+        raise InputError(f"strength is {strength:g}: it lies between 0 (the photo) and 1 (a new picture)")
+    prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+    times, n = base.schedule.timesteps(steps), int(steps * strength + 1e-9)
+    if strength and not n:
+        raise InputError(f"strength {strength:g} of {steps} steps is no step: more of either")
+    base.tokenise([*prompts, negative])
+    controls, pixels = _read(base, photo, (height, width), steps)
+    if not 0 <= seed <= SEEDS - len(pixels):
+        raise InputError(f"seed is {seed}: it lies between 0 and 2^63 - 1")
+    latents = encode(base, pixels)
+    counted = Counted(on_progress, n)
+    with torch.no_grad():
+        found = [latents] * len(prompts)
+        if n:
+            scale = base.guidance if guidance is None else guidance
+            noised = _noised(base, latents, times[steps - n], seed)
+            uncond = base.read_uncond(negative)
+            texts = zip(target_names(len(prompts)), map(base.read, prompts), strict=True)
+            lanes = [Lane(name, noised, text, uncond, scale) for name, text in texts]
+            run = denoise(base, lanes, steps=steps, start=steps - n, controls=[*controls, counted])
+            done = finish(run)
+            found = [done[lane.name] for lane in lanes]
+        images = [image for each in found for image in to_images(base.decode(each))]
+    return Edited(
+        "sdedit", prompts, tuple(images), torch.stack(found), sources=tuple(to_images(pixels.float() / 127.5 - 1)),
+        settings=settings, evaluations=counted.evaluations, seconds=counted.ticker.seconds,
+    )  # fmt: skip
+
+
+def _read(
+    base: Base,
+    photo: Inversion | Photo | Sequence[Photo],
+    size: tuple[int | None, int | None],
+    steps: int,
+) -> tuple[list[Control], Tensor]:
+    """The controls that feed learned values, and the photo's pixels."""
+    if not isinstance(photo, Inversion):
+        return [], read_photos(base, photo, height=size[0], width=size[1])
+    if any(size):
+        raise InputError("height and width are of a photo; an inversion has its own size")
+    photo.check(base)
+    fed: list[Control] = [control for control in photo.controls(base) if isinstance(control, Values)]
+    if fed and photo.steps != steps:
+        raise InputError(
+            f"its values were learned for {photo.steps} steps, and {steps} are asked for: give steps={photo.steps}"
+        )
+    return fed, photo.photos
+
+
+def _noised(base: Base, latents: Tensor, t: int, seed: int) -> Tensor:
+    draws = [torch.Generator().manual_seed(seed + i) for i in range(len(latents))]
+    noise = draw_noise(tuple(latents.shape[1:]), draws, latents)
+    return base.schedule.noise(latents, noise, torch.full((len(latents),), t))

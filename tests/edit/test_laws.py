@@ -1,0 +1,223 @@
+"""What holds of every edit and every inversion: same prompt, no window, several at once, any order."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from edit_pieces import SOURCE, STEPS, inverted, photo
+from motif import edit
+from motif.edit.injection import SelfInjection
+from motif.edit.planned import Blend, Settings, planned
+from motif.edit.run import carried_out
+from motif.edit.windows import Window
+from motif.errors import InputError, WrongBase
+from motif.invert import ddim
+from motif.lanes import denoise, finish
+from motif.methods import EDIT, INVERT
+from pieces import concept_of, gap
+
+TARGET = "a dog on sea"
+FROM_ONE = {
+    "prompt-to-prompt": {"blend": ["cat"]},
+    "p2plus": {},
+    "word-swap": {},
+    "pix2pix-zero": {"regularise": 0},
+}
+
+
+def run(base: Any, name: str, inversion: Any, prompt: Any, **settings: Any) -> Any:
+    return EDIT[name].load()(base, inversion, prompt, **settings)
+
+
+@pytest.mark.parametrize("name", FROM_ONE)
+@pytest.mark.parametrize("method", INVERT)
+def test_the_same_prompt_is_the_reconstruction(sd1, method, name):
+    inversion = inverted(sd1.base, method)
+    if name == "pix2pix-zero" and method not in ("ddim", "negative-prompt", "direct"):
+        with pytest.raises(InputError, match=method):
+            run(sd1.base, name, inversion, SOURCE, **FROM_ONE[name])
+        return
+    found = run(sd1.base, name, inversion, SOURCE, **FROM_ONE[name])
+    if name == "pix2pix-zero":  # the caption at the unconditional side: DDIM at guidance 1, or the pinned way
+        if method == "direct":
+            return  # only its reference is pinned
+        wanted = inversion.reconstruct(sd1.base, guidance=1.0)
+    else:
+        wanted = inversion.reconstruct(sd1.base)
+    assert gap(found.latents[0], wanted) < 1e-4
+
+
+@pytest.mark.parametrize("method", ["ddim", "null-text", "negative-prompt", "proximal", "value-embedding"])
+def test_injection_alone_gives_the_reconstruction_too(small, method):
+    """Without the rule that a lane that nothing sets apart is the source."""
+    inversion = inverted(small.base, method)
+    use = Settings(
+        Window(0, 0.8), [Window(0, 0.5)], mode="refine", unguided=Window(0, 0.5), blend=Blend(["cat"])
+    )
+    plan = dataclasses.replace(planned(small.base, inversion, [SOURCE], use), same=[])
+    found = carried_out(small.base, inversion, plan, method="", settings={})
+    assert gap(found.latents[0], inversion.reconstruct(small.base)) < 1e-4
+
+
+def test_a_target_of_direct_inversion_is_not_pinned(sd1):
+    """So that the rule matters there."""
+    inversion = inverted(sd1.base, "direct")
+    use = Settings(Window(0, 0.8), [Window(0, 0.5)])
+    plan = dataclasses.replace(planned(sd1.base, inversion, [SOURCE], use), same=[])
+    found = carried_out(sd1.base, inversion, plan, method="", settings={})
+    assert gap(found.latents[0], inversion.latents[0]) > 1e-3
+
+
+def test_the_source_of_direct_inversion_is_the_photo_bit_for_bit(small):
+    inversion = inverted(small.base, "direct")
+    use = Settings(Window(0, 0.8), [Window(0, 0.5)], blend=Blend(["cat", "dog"]))
+    plan = planned(small.base, inversion, [TARGET], use)
+    controls = [*inversion.controls(small.base), *plan.controls, plan.blend]
+    with torch.no_grad():
+        done = finish(denoise(small.base, plan.lanes, steps=STEPS, controls=controls))
+    assert torch.equal(done["source"], inversion.latents[0])
+
+
+def test_without_windows_it_is_the_word_swap(small):
+    inversion = inverted(small.base)
+    plain = edit.word_swap(small.base, inversion, TARGET)
+    found = edit.prompt_to_prompt(small.base, inversion, TARGET, cross_until=0, self_until=0)
+    assert torch.equal(found.latents, plain.latents)
+    for settings in ({"self_until": 0}, {"cross_until": 0}):
+        part = edit.prompt_to_prompt(small.base, inversion, TARGET, **settings)
+        assert gap(part.latents, plain.latents) > 1e-4, settings
+
+
+def test_all_cross_maps_of_a_replaced_word_are_the_source_s(sd1):
+    """Replace by words of as many tokens: the target's maps are the source's, all of them."""
+    seen: dict[int, Any] = {}
+
+    class Spy(SelfInjection):
+        def looks(self, site: Any, call: Any) -> bool:
+            return site.kind == "cross"
+
+        def maps(self, site: Any, call: Any, maps: Any) -> Any:
+            seen[len(seen)] = (maps[call.row("source").span], maps[call.row("target").span])
+            return maps
+
+    inversion = inverted(sd1.base)
+    use = Settings(Window(0, 1), [Window(0, 0)], mode="replace")
+    plan = planned(sd1.base, inversion, ["a tea on sea"], use)
+    spied = dataclasses.replace(plan, controls=[*plan.controls, Spy({})])
+    carried_out(sd1.base, inversion, spied, method="", settings={})
+    assert seen and all(torch.equal(a, b) for a, b in seen.values())
+
+
+def test_p2plus_without_its_window_is_prompt_to_prompt(small):
+    inversion = inverted(small.base)
+    wanted = edit.prompt_to_prompt(small.base, inversion, TARGET)
+    assert torch.equal(edit.p2plus(small.base, inversion, TARGET, uncond_until=0).latents, wanted.latents)
+    assert gap(edit.p2plus(small.base, inversion, TARGET).latents, wanted.latents) > 1e-4
+
+
+def test_several_targets_are_each_alone(small):
+    inversion = inverted(small.base, "negative-prompt")
+    prompts = [TARGET, "a red cat on sea", "tea"]
+    settings = {"blend": ["cat", "sea", "tea"], "louder": {"sea": 2.0}}
+    together = edit.prompt_to_prompt(small.base, inversion, prompts, **settings)
+    assert len(together.images) == 3
+    first = edit.prompt_to_prompt(
+        small.base, inversion, prompts[0], blend=["cat", "sea"], louder={"sea": 2.0}
+    )
+    assert gap(together.latents[0], first.latents[0]) < 1e-5
+    last = edit.prompt_to_prompt(small.base, inversion, prompts[2], blend=["cat", "sea", "tea"])
+    assert gap(together.latents[2], last.latents[0]) < 1e-5
+
+
+def test_several_photos_with_captions_of_their_own_are_each_alone(small):
+    photos, captions = [photo(1, (16, 24)), photo(2, (16, 24))], ["a cat on sea", "a tea cat on the sea"]
+    size = {"height": 16, "width": 24}
+    both = inverted(small.base, "null-text", photos, captions, **size)
+    settings = {"blend": ["cat"], "louder": {"red": 2.0}}
+    found = edit.prompt_to_prompt(small.base, both, "a red cat on sea", **settings)
+    for i in range(2):
+        one = edit.prompt_to_prompt(small.base, both.only(i), "a red cat on sea", **settings)
+        assert gap(found.latents[0, i], one.latents[0, 0]) < 1e-5
+        assert torch.equal(found.masks[0, i], one.masks[0, 0])
+
+
+def test_the_order_of_lanes_is_no_matter(small):
+    inversion = inverted(small.base, "proximal")
+    use = Settings(Window(0, 0.8), [Window(0, 0.5)], blend=Blend(["cat", "dog"]))
+
+    def ends(turned: bool) -> Any:
+        plan = planned(small.base, inversion, [TARGET, "a red cat on sea"], use)
+        lanes = [*reversed(plan.lanes)] if turned else plan.lanes
+        controls = [*inversion.controls(small.base), *plan.controls, plan.blend]
+        with torch.no_grad():
+            return finish(denoise(small.base, lanes, steps=STEPS, controls=controls))
+
+    one, other = ends(False), ends(True)
+    assert all(gap(one[name], other[name]) < 1e-5 for name in one)
+
+
+def test_guidance_1_needs_no_unconditional_side(sd1):
+    inversion = inverted(sd1.base)
+    found = edit.prompt_to_prompt(sd1.base, inversion, TARGET, guidance=1.0)
+    assert found.evaluations == 2 * STEPS
+    assert edit.prompt_to_prompt(sd1.base, inversion, TARGET).evaluations == 4 * STEPS
+    with pytest.raises(InputError, match="unconditional"):
+        edit.p2plus(sd1.base, inversion, TARGET, guidance=1.0)
+
+
+def test_a_seed_s_source_is_what_is_sampled(small):
+    from motif.sample.plain import plain
+
+    start = edit.seeded(small.base, SOURCE, seed=5, n=2, steps=STEPS, guidance=3.0)
+    found = edit.prompt_to_prompt(small.base, start, TARGET)
+    wanted = plain(small.base, SOURCE, n=2, seed=5, steps=STEPS, guidance=3.0)
+    assert [image.tobytes() for image in found.reconstructions] == [image.tobytes() for image in wanted]
+    assert len(found.images) == 2 and not found.sources
+
+
+def test_a_learned_token_is_edited_in(small):
+    base = small.base.wear(concept_of(small.base, vectors=2))
+    inversion = inverted(base)
+    found = edit.prompt_to_prompt(base, inversion, "a <new1> cat on sea", blend=["cat"], louder={"<new1>": 2})
+    assert found.masks.any()
+    with pytest.raises(WrongBase, match="worn"):
+        edit.prompt_to_prompt(small.base, inversion, TARGET)
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"louder": {"tiger": 2.0}}, "tiger"),
+        ({"louder": ["dog"]}, "WORD=NUMBER"),
+        ({"louder": {"dog": 2.0}, "cross_until": 0}, "louder"),
+        ({"cross_words": {"tiger": 0.2}}, "tiger"),
+        ({"blend": ["tiger"]}, "tiger"),
+        ({"blend": ["dog"], "blend_from": "source"}, "dog"),
+        ({"spare": ["cat"]}, "blend"),
+        ({"self_until": 0.1}, "shorter"),
+        ({"cross_until": 1.5}, "window"),
+        ({"blend": ["cat"], "blend_start": 1.0}, "start"),
+        ({"mode": "replace"}, "as many"),
+    ],
+)
+def test_what_cannot_act_is_an_error(sd1, settings, word):
+    inversion = inverted(sd1.base)
+    with pytest.raises(InputError, match=word):
+        edit.prompt_to_prompt(
+            sd1.base, inversion, "a dog on the sea" if "mode" in settings else TARGET, **settings
+        )
+
+
+def test_another_step_count_or_base_is_refused(sd1, sdxl):
+    with pytest.raises(WrongBase):
+        edit.word_swap(sdxl.base, ddim(sd1.base, photo(), SOURCE, steps=STEPS), TARGET)
+
+
+def test_the_same_call_is_the_same_picture(sd1):
+    inversion = inverted(sd1.base)
+    one, two = (edit.prompt_to_prompt(sd1.base, inversion, TARGET, blend=["cat"]) for _ in range(2))
+    assert torch.equal(one.latents, two.latents)

@@ -1,0 +1,249 @@
+"""SDEdit, Custom-Edit, pix2pix-zero and style transfer: what each must give, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from edit_pieces import SOURCE, STEPS, inverted, photo
+from motif import edit
+from motif.edit.pix2pix_zero import Held
+from motif.errors import InputError
+from motif.lanes import Lane, denoise, finish
+from motif.photo import encode, read_photos
+from motif.pocket.concepts import held_out
+from motif.pocket.sentences import sentences
+from motif.schedule import draw_noise
+from pieces import concept_of, gap
+
+TARGET = "a dog on sea"
+CONCEPT = "a <new1> cat on sea"
+
+
+# -- SDEdit ----------------------------------------------------------------------------------------------------
+
+
+def test_strength_0_is_the_photo_through_the_vae(small):
+    found = edit.sdedit(small.base, photo(), TARGET, strength=0, steps=STEPS)
+    assert torch.equal(found.latents[0], encode(small.base, read_photos(small.base, photo())))
+    assert found.evaluations == 0
+
+
+def test_sdedit_is_noise_and_then_the_sampler(small):
+    base, size = small.base, (16, 24)
+    found = edit.sdedit(
+        base,
+        [photo(1, size), photo(2, size)],
+        TARGET,
+        strength=0.5,
+        steps=STEPS,
+        guidance=3.0,
+        seed=7,
+        height=16,
+        width=24,
+    )  # fmt: skip
+    x0 = encode(base, read_photos(base, [photo(1, size), photo(2, size)], height=16, width=24))
+    t = base.schedule.timesteps(STEPS)[2]
+    noise = draw_noise(tuple(x0.shape[1:]), [torch.Generator().manual_seed(seed) for seed in (7, 8)], x0)
+    a = base.schedule.at(t)
+    lane = Lane("x", a**0.5 * x0 + (1 - a) ** 0.5 * noise, base.read(TARGET), base.read_uncond(), 3.0)
+    with torch.no_grad():
+        wanted = finish(denoise(base, [lane], steps=STEPS, start=2))["x"]
+    assert gap(found.latents[0], wanted) < 1e-5
+    assert found.evaluations == 2 * 2 * 2
+
+
+def test_strength_runs_from_the_photo_to_a_new_picture(sd1):
+    x0 = encode(sd1.base, read_photos(sd1.base, photo()))
+    far = [
+        gap(edit.sdedit(sd1.base, photo(), TARGET, strength=s, steps=10).latents[0], x0)
+        for s in (0.1, 0.5, 1)
+    ]
+    assert far == sorted(far)
+
+
+def test_sdedit_reads_the_values_of_a_value_embedding(sd1):
+    inversion = inverted(sd1.base, "value-embedding")
+    plain = inverted(sd1.base, "ddim")
+    settings: dict[str, Any] = {"strength": 0.5, "steps": STEPS, "guidance": 3.0}
+    fed = edit.sdedit(sd1.base, inversion.retuned("values", until=1.0), TARGET, **settings)
+    unfed = edit.sdedit(sd1.base, inversion.retuned("values", until=0.0), TARGET, **settings)
+    assert gap(unfed.latents, edit.sdedit(sd1.base, plain, TARGET, **settings).latents) < 1e-5
+    assert gap(fed.latents, unfed.latents) > 1e-4
+    with pytest.raises(InputError, match="steps"):
+        edit.sdedit(sd1.base, inversion, TARGET, steps=8)
+
+
+@pytest.mark.parametrize("settings", [{"strength": 1.2}, {"strength": 0.1}, {"seed": -1}])
+def test_sdedit_refuses(sd1, settings):
+    with pytest.raises(InputError):
+        edit.sdedit(sd1.base, photo(), TARGET, steps=STEPS, **settings)
+
+
+# -- Custom-Edit -----------------------------------------------------------------------------------------------
+
+
+def test_custom_edit_is_refine_with_the_source_s_mask(small):
+    base = small.base.wear(concept_of(small.base))
+    inversion = inverted(base, "negative-prompt")
+    found = edit.custom_edit(base, inversion, CONCEPT, strengths=[0.25, 0.75], blend_threshold=0.999)
+    assert found.labels == ("strength 0.25", "strength 0.75")
+    for i, strength in enumerate((0.25, 0.75)):
+        wanted = edit.prompt_to_prompt(
+            base,
+            inversion,
+            CONCEPT,
+            mode="refine",
+            cross_until=0.6,
+            self_until=strength,
+            blend=["cat"],
+            blend_from="source",
+            blend_threshold=0.999,
+        )
+        assert gap(found.latents[i], wanted.latents[0]) < 1e-5
+        assert torch.equal(found.masks[i], wanted.masks[0])
+    assert torch.equal(found.masks[0], found.masks[1])  # the source's alone
+    outside = ~found.masks[0][:, None].expand_as(found.latents[0])
+    source = inversion.reconstruct(base)
+    assert outside.any() and gap(found.latents[0][outside], source[outside]) < 1e-5
+
+
+def test_custom_edit_says_what_is_missing(sd1):
+    base = sd1.base.wear(concept_of(sd1.base))
+    inversion = inverted(base)
+    with pytest.raises(InputError, match="wear"):
+        edit.custom_edit(sd1.base, inverted(sd1.base), TARGET)
+    with pytest.raises(InputError, match="<new1>"):
+        edit.custom_edit(base, inversion, TARGET)
+    with pytest.raises(InputError, match="references"):
+        edit.custom_edit(base, inversion, CONCEPT, auto=True)
+    with pytest.raises(InputError, match="numbers"):
+        edit.custom_edit(base, inversion, CONCEPT, strengths="a,b")
+    tea = inverted(base, prompt="tea")
+    with pytest.raises(InputError, match="concept goes"):
+        edit.custom_edit(base, tea, "tea <new1>")
+    assert edit.custom_edit(base, tea, "tea <new1>", whole=True).masks is None
+
+
+def test_the_words_that_the_target_drops_make_the_mask(sd1):
+    base = sd1.base.wear(concept_of(sd1.base))
+    inversion = inverted(base, prompt="tea on sea")
+    found = edit.custom_edit(base, inversion, "a <new1> cat on sea")
+    wanted = edit.custom_edit(base, inversion, "a <new1> cat on sea", blend=["tea"])
+    assert torch.equal(found.latents, wanted.latents)
+
+
+def test_auto_keeps_one_strength_and_says_why(pocket):
+    base = pocket.wear(concept_of(pocket, size=0.0))
+    cat = next(each for each in held_out() if each.name == "cat")
+    inversion = inverted(base, "direct", cat.references[0], "a photo of a cat in a studio")
+    found = edit.custom_edit(
+        base,
+        inversion,
+        "a photo of a <new1> cat in a studio",
+        auto=True,
+        strengths="0,.5,1",
+        references=cat.folder,
+    )
+    assert len(found.images) == 1 and found.why.count("<- picked") == 1
+    picked = next(line for line in found.why.splitlines() if "picked" in line)
+    assert picked.startswith(found.labels[0])
+    best = float(picked.split("both ")[1].split()[0])
+    assert all(float(line.split("both ")[1].split()[0]) <= best for line in found.why.splitlines()[:-1])
+
+
+# -- pix2pix-zero ----------------------------------------------------------------------------------------------
+
+
+def test_a_zero_direction_is_the_reconstruction(small):
+    inversion = inverted(small.base)
+    same = {"source_captions": ["a cat", "tea"], "target_captions": ["tea", "a cat"]}
+    found = edit.pix2pix_zero(small.base, inversion, TARGET, regularise=0, amount=0.1, **same)
+    assert gap(found.latents[0], inversion.reconstruct(small.base, guidance=1.0)) < 1e-4
+
+
+def test_a_direction_moves_and_the_guidance_holds_back(sd1):
+    inversion = inverted(sd1.base)
+    free, held = (
+        edit.pix2pix_zero(sd1.base, inversion, TARGET, regularise=0, amount=amount) for amount in (0.0, 0.1)
+    )
+    assert gap(free.latents[0], inversion.reconstruct(sd1.base, guidance=1.0)) > 1e-3
+    assert gap(held.latents, free.latents) > 1e-5
+    assert (free.evaluations, held.evaluations) == (3 * STEPS, 5 * STEPS)
+
+
+def test_photos_of_a_batch_are_edited_each_alone(small):
+    both = inverted(small.base, photos=[photo(1), photo(2)])
+    settings: dict[str, Any] = {"regularise": 0, "guidance": 3.0}
+    found = edit.pix2pix_zero(small.base, both, TARGET, **settings)
+    for i in range(2):
+        one = edit.pix2pix_zero(small.base, both.only(i), TARGET, **settings)
+        assert gap(found.latents[0, i], one.latents[0, 0]) < 1e-4
+
+
+def test_regularised_noise_makes_another_way_up_and_its_reference_comes_back(small):
+    inversion = inverted(small.base)
+    found = edit.pix2pix_zero(
+        small.base, inversion, SOURCE, amount=0.0, regularise=1, ac_weight=0.0, kl_weight=0.0
+    )
+    plain = edit.pix2pix_zero(small.base, inversion, SOURCE, amount=0.0, regularise=0)
+    assert gap(found.latents, plain.latents) < 1e-4  # regularised by nothing
+    other = edit.pix2pix_zero(small.base, inversion, SOURCE, amount=0.0, regularise=1)
+    assert gap(other.latents, plain.latents) > 1e-4
+
+
+def test_the_distance_of_maps_is_a_mean_over_sides_and_heads():
+    from motif.attention import Call, Site
+
+    held, site, nobody = Held(), Site("a", "cross", "up"), Call((), 0, 1, 1.0, (4, 4))
+    kept, others = torch.rand(2, 3, 5, 7), torch.rand(4, 3, 5, 7)
+    held.maps(site, nobody, kept)
+    held.keeping = False
+    held.maps(site, nobody, others)
+    wanted = sum((others[s * 2 + i] - kept[i]).square().sum() / (2 * 3) for s in range(2) for i in range(2))
+    assert torch.allclose(held.loss, wanted)
+
+
+def test_pix2pix_zero_refuses(sd1):
+    with pytest.raises(InputError, match="both"):
+        edit.pix2pix_zero(sd1.base, inverted(sd1.base), TARGET, source_captions=["a cat"])
+    with pytest.raises(InputError, match="regularise"):
+        edit.pix2pix_zero(sd1.base, inverted(sd1.base, "direct"), TARGET, regularise=2)
+    with pytest.raises(InputError, match="null-text"):
+        edit.pix2pix_zero(sd1.base, inverted(sd1.base, "null-text"), TARGET)
+
+
+def test_banks_of_sentences_differ_in_their_word():
+    cats, dogs = sentences("cat", 20), sentences("dog", 20)
+    assert [text.replace(" cat ", " dog ") for text in cats] == dogs and len(set(cats)) > 10
+    assert all(" red " in text for text in sentences("red", 20))
+    with pytest.raises(InputError, match="tiger"):
+        sentences("tiger")
+
+
+# -- style transfer --------------------------------------------------------------------------------------------
+
+
+def test_style_transfer_without_its_parts_is_the_word_swap(small):
+    content, style = inverted(small.base), inverted(small.base, "value-embedding", photo(5), "tea")
+    plain = edit.word_swap(small.base, content, TARGET)
+    nothing = {"maps_until": 0.0, "features_until": 0.0, "values_until": 0.0}
+    found = edit.style_transfer(small.base, content, TARGET, style=style, **nothing)
+    assert torch.equal(found.latents, plain.latents)
+    for part in nothing:
+        one = edit.style_transfer(small.base, content, TARGET, style=style, **{**nothing, part: 1.0})
+        assert gap(one.latents, plain.latents) > 1e-5, part
+    assert len(found.sources) == 2
+
+
+def test_a_style_is_a_value_embedding_with_as_many_steps(sd1):
+    content = inverted(sd1.base)
+    with pytest.raises(InputError, match="value-embedding"):
+        edit.style_transfer(sd1.base, content, TARGET, style=content)
+    with pytest.raises(InputError, match="style"):
+        edit.style_transfer(sd1.base, content, TARGET)
+    style = inverted(sd1.base, "value-embedding", steps=5)
+    with pytest.raises(InputError, match="steps"):
+        edit.style_transfer(sd1.base, content, TARGET, style=style)

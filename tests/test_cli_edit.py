@@ -1,0 +1,159 @@
+"""`motif edit`: from an inversion's file, a picture or a seed to pictures, and what it refuses before the work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tiny
+from edit_pieces import photo
+from motif.base import Base
+from motif.cli import main
+from motif.inversion import Inversion
+from pieces import concept_of
+
+Ran = tuple[int, str, str]
+"""Exit, stdout, stderr."""
+
+SOURCE, TARGET = "a cat on sea", "a dog on sea"
+FEW = ("--steps", 3, "--source", SOURCE, "--guidance", 3)
+
+
+@pytest.fixture
+def motif(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, base: Path
+) -> Callable[..., Ran]:
+    """Run `motif edit` in this process, on the tiny base."""
+    monkeypatch.setenv("MOTIF_CACHE", str(tmp_path / "cache"))
+
+    def run(*words: object) -> Ran:
+        capsys.readouterr()
+        code = main(["edit", *[str(word) for word in words], "--base", str(base)])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny SD1 pipeline's folder."""
+    folder = tmp_path_factory.mktemp("base")
+    tiny.pipeline("sd1").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    photo(3, (40, 60)).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def failed(ran: Ran, *words: str) -> bool:
+    """Exit 2, and a message of a line or two with these words."""
+    message = ran[2][ran[2].index("motif: ") :]
+    assert ran[0] == 2 and message.count("\n") <= 2 and "Traceback" not in message, ran
+    assert all(word in message for word in words), message
+    return True
+
+
+def pixels(path: Path) -> Any:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_a_picture_is_inverted_edited_and_kept(motif, picture, tmp_path):
+    out, strip, kept = tmp_path / "dog.png", tmp_path / "strip.png", tmp_path / "cat.inversion"
+    words = (
+        TARGET,
+        *FEW,
+        "--strip",
+        strip,
+        "--keep",
+        kept,
+        "--blend",
+        "cat",
+        "--blend",
+        "dog",
+        "--louder",
+        "dog=2",
+    )
+    ran = motif("prompt-to-prompt", picture, *words, "-o", out, "--json")
+    assert ran[0] == 0, ran
+    told = json.loads(ran[1])
+    assert told["files"] == [str(out), str(strip)] and told["evaluations"] == 4 * 3
+    assert pixels(out).shape == (16, 16, 3) and pixels(strip).shape[1] > 4 * 128
+    assert Inversion.load(kept).method == "direct"
+
+    again = tmp_path / "again.png"
+    from_file = (kept, TARGET, "-o", again, "--blend", "cat", "--blend", "dog", "--louder", "dog=2")
+    assert motif("prompt-to-prompt", *from_file)[0] == 0
+    assert (pixels(again) == pixels(out)).all()
+
+
+def test_several_targets_have_a_sheet_and_lie_beside_it(motif, tmp_path):
+    out = tmp_path / "out.png"
+    ran = motif("word-swap", "seed:4", TARGET, "a red cat on sea", *FEW, "-o", out)
+    assert ran[0] == 0, ran
+    assert ran[1].split() == [str(tmp_path / name) for name in ("out.png", "out-1.png", "out-2.png")]
+    assert not (pixels(tmp_path / "out-1.png") == pixels(tmp_path / "out-2.png")).all()
+
+
+def test_custom_edit_is_one_command(motif, picture, base, tmp_path):
+    concept, out = tmp_path / "cat.safetensors", tmp_path / "out.png"
+    concept_of(Base.load(str(base))).save(concept)
+    words = (
+        "--target",
+        "a <new1> cat on sea",
+        "--wear",
+        concept,
+        "--invert",
+        "negative-prompt",
+        *FEW,
+        "-o",
+        out,
+    )
+    ran = motif("custom-edit", picture, *words, "--strengths", ".4,.8")
+    assert ran[0] == 0, ran
+    assert (tmp_path / "out-2.png").is_file()
+    ran = motif("custom-edit", picture, *words, "--strength", 0.8)
+    assert ran[0] == 0 and (pixels(out) == pixels(tmp_path / "out-2.png")).all()
+
+
+def test_sdedit_and_pix2pix_zero(motif, picture, tmp_path):
+    out = tmp_path / "out.png"
+    assert motif("sdedit", picture, TARGET, "--strength", 0.7, "--steps", 3, "-o", out)[0] == 0
+    captions = tmp_path / "dogs.txt"
+    captions.write_text("a dog\n\na dog on sea\n")
+    words = (TARGET, *FEW, "--source-captions", "a cat", "--target-captions", captions, "-o", out)
+    assert motif("pix2pix-zero", picture, *words)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["IMAGE", TARGET, "-o", "OUT"], ["--source"]),
+        (["IMAGE", TARGET, *FEW, "-o", "x.tiff"], [".png"]),
+        (["IMAGE", TARGET, *FEW, "-o", "OUT", "--strip", "OUT"], ["strip"]),
+        (["IMAGE", "a <new1> cat", *FEW, "-o", "OUT"], ["<new1>"]),
+        (["nobody.inversion", TARGET, "-o", "OUT"], ["nobody.inversion"]),
+        (["nobody.inversion", TARGET, "--steps", 3, "-o", "OUT"], ["--steps"]),
+        (["nobody.png", TARGET, *FEW, "-o", "OUT"], ["nobody.png"]),
+        (["seed:3", TARGET, *FEW, "--invert", "ddim", "-o", "OUT"], ["--invert"]),
+        (["seed:3", TARGET, *FEW, "--louder", "tiger=2", "-o", "OUT"], ["tiger"]),
+    ],
+)
+def test_what_cannot_be_is_said_and_nothing_is_written(motif, picture, tmp_path, words, said):
+    names = {"IMAGE": picture, "OUT": tmp_path / "out.png", "x.tiff": tmp_path / "x.tiff"}
+    assert failed(motif("prompt-to-prompt", *[names.get(word, word) for word in words]), *said)
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_the_opposite_senses_of_strength_are_told(capsys):
+    assert main(["edit", "sdedit", "--help"]) == 0
+    assert "opposite" in capsys.readouterr().out
