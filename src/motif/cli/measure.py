@@ -27,6 +27,11 @@ ABOUT = {
     "images": "IMAGES: the generated pictures, a folder or a file. Of a folder that `motif sample` wrote, the pictures "
     f"that its {RECORD} lists.",
     "references": "REFERENCES: the photos they are compared with, likewise.",
+    "sources": "SOURCES: what each picture was before it was edited, by name or in order; or one for all.",
+    "before": "BEFORE: the class word's pictures without the concept, with the same prompts and seeds.",
+    "images_by_concept": "IMAGES_BY_CONCEPT: a folder with a folder of pictures for each concept; or pictures that "
+    "show all of them together.",
+    "references_by_concept": "REFERENCES_BY_CONCEPT: a folder with a folder of photos for each concept.",
     "prompts": "PROMPTS: one prompt for all; or a .txt file with one per picture, in their order. The default is what "
     f"`motif sample` wrote to {RECORD} beside the pictures.",
 }
@@ -40,7 +45,7 @@ def meter(name: str, method: Method) -> Command:
     pictures = [place for place in places if place != "prompts"]
 
     def run(voice: Voice, **values: Any) -> None:
-        sources: dict[str, Any] = {place: listed(values[place]) for place in pictures}
+        sources: dict[str, Any] = {place: shelved(values[place], place) for place in pictures}
         if "prompts" in places:
             sources["prompts"] = prompts_of(values["prompts"], Path(values[places[0]]).expanduser())
         if values.get("encoder") == "pocket":
@@ -59,8 +64,22 @@ def meter(name: str, method: Method) -> Command:
     return Command(name, callback=run, params=[*arguments, *settings], help=text, short_help=method.summary)
 
 
-def _warn_of_size(name: str, source: str | list[Path]) -> None:
+def shelved(source: str, place: str) -> str | list[Path] | dict[str, str | list[Path]]:
+    """The pictures that a place of a command names; for several concepts {concept: its pictures}."""
+    folder = Path(source).expanduser()
+    if place.endswith("_by_concept") and folder.is_dir():
+        shelves = sorted(each for each in folder.iterdir() if each.is_dir())
+        if shelves:
+            return {each.name: listed(str(each)) for each in shelves}
+    return listed(source)
+
+
+def _warn_of_size(name: str, source: Any) -> None:
     """pocket's encoders have seen its own 64 px renders alone; on other pictures their scores mean little."""
+    if isinstance(source, dict):
+        for concept, pictures in source.items():
+            _warn_of_size(f"{name}/{concept}", pictures)
+        return
     if (record_of(Path(name).expanduser()) or {}).get("base") == "pocket":
         return
     first = gather(source)[0]

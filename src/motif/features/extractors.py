@@ -71,11 +71,11 @@ class ClipEncoder:
 
     def images(self, pictures: Sequence[Path | Image.Image], *, batch_size: int = 32) -> "Tensor":
         """Features of pictures: [image, channel], fp32, on the CPU, not normalised."""
-        return _batched(pictures, batch_size, self._images)
+        return batched(pictures, batch_size, self._images)
 
     def texts(self, prompts: Sequence[str], *, batch_size: int = 32) -> "Tensor":
         """Features of prompts as they are written: [prompt, channel], fp32, on the CPU, not normalised."""
-        return _batched(prompts, batch_size, self._texts)
+        return batched(prompts, batch_size, self._texts)
 
     def _images(self, pictures: Sequence[Path | Image.Image]) -> "Tensor":
         pixels = self.preprocessing.batch(pictures).to(self.model.device)  # [image, 3, side, side]
@@ -127,7 +127,7 @@ class DinoEncoder:
 
     def images(self, pictures: Sequence[Path | Image.Image], *, batch_size: int = 32) -> "Tensor":
         """Features of pictures (the last CLS token): [image, channel], fp32, on the CPU, not normalised."""
-        return _batched(pictures, batch_size, self._images)
+        return batched(pictures, batch_size, self._images)
 
     def _images(self, pictures: Sequence[Path | Image.Image]) -> "Tensor":
         pixels = self.preprocessing.batch(pictures).to(self.model.device)  # [image, 3, side, side]
@@ -139,8 +139,17 @@ class DinoEncoder:
 
 def cosines(a: "Tensor", b: "Tensor") -> "Tensor":
     """cos(aᵢ, bⱼ), float64: [n, channel], [m, channel] -> [n, m]. A zero vector gives NaN."""
-    a, b = a.double(), b.double()
-    return (a / a.square().sum(1, keepdim=True).sqrt()) @ (b / b.square().sum(1, keepdim=True).sqrt()).mT
+    return _unit(a) @ _unit(b).mT
+
+
+def paired_cosines(a: "Tensor", b: "Tensor") -> "Tensor":
+    """cos(aᵢ, bᵢ), float64: [n, channel] twice -> [n]. A zero vector gives NaN."""
+    return (_unit(a) * _unit(b)).sum(1)
+
+
+def _unit(a: "Tensor") -> "Tensor":
+    a = a.double()
+    return a / a.square().sum(1, keepdim=True).sqrt()
 
 
 def fingerprint(model: Any) -> str:
@@ -152,7 +161,8 @@ def fingerprint(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _batched(items: Sequence[Any], batch_size: int, encode: Any) -> "Tensor":
+def batched(items: Sequence[Any], batch_size: int, encode: Any) -> "Tensor":
+    """[item, channel], fp32, on the CPU: what `encode` makes of so many items at a time."""
     import torch
 
     if batch_size < 1:

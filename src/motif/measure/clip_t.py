@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from motif.errors import InputError
-from motif.features.extractors import ClipEncoder, PromptPolicy, cosines
+from motif.features.extractors import ClipEncoder, PromptPolicy
 from motif.features.pictures import Pictures, gather, names
+from motif.measure.prompted import prompted, require_prompts
 from motif.measure.score import Score
-from motif.tokens import without_tokens
 
 
 def clip_t(
@@ -50,40 +50,13 @@ def clip_t(
     if not (math.isfinite(scale) and scale > 0):
         raise InputError(f"scale {scale}: use a number above 0 (CLIPScore's is 2.5)")
     generated = gather(images, "generated pictures")
-    texts = _texts(prompts, len(generated), policy)
+    require_prompts(prompts, len(generated), policy)
     loaded = encoder if isinstance(encoder, ClipEncoder) else ClipEncoder.load(encoder, device=device)
-    unique = list(dict.fromkeys(texts))
-    words = loaded.texts(unique, batch_size=batch_size)  # [prompt, channel]
-    pairs = cosines(loaded.images(generated, batch_size=batch_size), words)  # [image, prompt]
-    raw = [float(pairs[i, unique.index(text)]) for i, text in enumerate(texts)]
-    choices: dict[str, object] = {
-        **loaded.choices(),
-        "prompts": f"{len(unique)} different, {_policy(policy)}, no prefix",
-        "pooled at": "first end-of-text token",
-        "cut prompts": sum(loaded.tokens(text) > loaded.longest for text in unique),
-        "scale": scale,
-        "standard error": "over generated pictures",
-    }
-    # max(nan, 0) depends on the order of its arguments: nan stays nan here, and Score refuses it
-    values = tuple(scale * cosine if not cosine < 0 else 0.0 for cosine in raw)
-    return Score("clip-t", values, choices, {"raw cosine": math.fsum(raw) / len(raw)}, names(generated))
-
-
-def _texts(prompts: str | Sequence[str], n: int, policy: PromptPolicy) -> list[str]:
-    """The prompts as they are encoded, one per picture."""
-    if policy not in ("strip", "keep"):
-        raise InputError(f"prompt policy {policy!r}: use strip or keep")
-    given = [prompts] * n if isinstance(prompts, str) else list(prompts)
-    if len(given) != n:
-        raise InputError(f"{len(given)} prompts for {n} pictures: give one for all, or one per picture")
-    texts = [without_tokens(prompt) if policy == "strip" else prompt for prompt in given]
-    for prompt, text in zip(given, texts, strict=True):
-        if not text.strip():
-            raise InputError(
-                f"prompt {prompt!r} is empty without its concept token: nothing to compare pictures with"
-            )
-    return texts
-
-
-def _policy(policy: PromptPolicy) -> str:
-    return "concept tokens <...> stripped" if policy == "strip" else "concept tokens kept as spelled"
+    found = prompted(generated, prompts, loaded, policy=policy, batch_size=batch_size)
+    return Score(
+        "clip-t",
+        found.scaled(scale),
+        {**found.choices, "scale": scale},
+        {"raw cosine": found.mean},
+        names(generated),
+    )

@@ -8,9 +8,13 @@ prompts against the same references; it says nothing about other references, pro
 it is unknown (None), not 0.
 
 **NaN.** A picture whose value is NaN or infinite makes the score refuse, by that picture's name: a broken
-picture or encoder is never averaged away, nor written to a table as a number.
+picture or encoder is never averaged away, nor written to a table as a number. **No value** (None) is another
+thing: the question has no answer for that picture (the region to compare is empty; the two are equal and have
+no PSNR). Such pictures are counted, named in `per_image` by null, and left out of mean, error and n; a score of
+nothing else is refused. `choices["no value"]` says what the metric counts so.
 """
 
+import dataclasses
 import json
 import math
 import statistics
@@ -25,7 +29,7 @@ class Score:
     """What one metric says of a set of pictures."""
 
     name: str  # as on the command line: "clip-i"
-    per_image: tuple[float, ...]  # one value per generated picture, in the order given
+    per_image: tuple[float | None, ...]  # one per generated picture, in the order given; None is "no value"
     choices: Mapping[str, object] = field(
         default_factory=dict[str, object]
     )  # backbone, preprocessing, pairs, scale ...
@@ -39,29 +43,46 @@ class Score:
             raise InputError(f"{self.name}: no pictures to score")
         if self.images and len(self.images) != len(self.per_image):
             raise ValueError(f"{self.name}: {len(self.per_image)} values for {len(self.images)} names")
-        bad = [self._label(i) for i, value in enumerate(self.per_image) if not math.isfinite(value)]
+        bad = [self._label(i) for i, v in enumerate(self.per_image) if v is not None and not math.isfinite(v)]
         if bad:
             raise InputError(
-                f"{self.name}: no finite value for {bad[0]} ({len(bad)} of {self.n} pictures): "
+                f"{self.name}: no finite value for {bad[0]} ({len(bad)} of {len(self.per_image)} pictures): "
                 "look at that picture; if it is fine, the encoder's weights are broken"
             )
+        if not self.values:
+            why = self.choices.get("no value", "the metric is not defined there")
+            raise InputError(f"{self.name}: no value for any of {len(self.per_image)} pictures: {why}")
 
     def _label(self, i: int) -> str:
         return self.images[i] if self.images else f"picture {i}"
 
     @property
+    def values(self) -> tuple[float, ...]:
+        """Those of the pictures that have one."""
+        return tuple(value for value in self.per_image if value is not None)
+
+    @property
     def n(self) -> int:
         """How many generated pictures the mean is over."""
-        return len(self.per_image)
+        return len(self.values)
+
+    @property
+    def without(self) -> int:
+        """How many pictures have no value."""
+        return len(self.per_image) - self.n
 
     @property
     def mean(self) -> float:
-        return math.fsum(self.per_image) / self.n
+        return math.fsum(self.values) / self.n
 
     @property
     def standard_error(self) -> float | None:
         """Of the mean, over pictures; None for a single picture."""
-        return statistics.stdev(self.per_image) / math.sqrt(self.n) if self.n > 1 else None
+        return statistics.stdev(self.values) / math.sqrt(self.n) if self.n > 1 else None
+
+    def with_also(self, also: Mapping[str, float]) -> "Score":
+        """The same with more second readings."""
+        return dataclasses.replace(self, also={**self.also, **also})
 
     def row(self) -> dict[str, object]:
         """One line of a table: metric, mean, standard error, n, second readings, encoder."""
@@ -70,6 +91,7 @@ class Score:
             "mean": self.mean,
             "standard error": self.standard_error,
             "n": self.n,
+            **({"without a value": self.without} if self.without else {}),
             **self.also,
             "encoder": self.choices.get("encoder", ""),
         }
@@ -81,6 +103,7 @@ class Score:
             "mean": self.mean,
             "standard_error": self.standard_error,
             "n": self.n,
+            "without_value": self.without,
             "also": dict(self.also),
             "choices": dict(self.choices),
             "images": list(self.images),
