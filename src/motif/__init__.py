@@ -14,14 +14,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from motif import learn, measure, sample
+    from motif import edit, invert, learn, measure, sample
     from motif.attention import Control
     from motif.base import Base
     from motif.concept import Concept
     from motif.errors import InputError, Interrupted, MissingModel, MotifError, WrongBase
     from motif.grids import grid
     from motif.images import open_picture
+    from motif.inversion import Inversion
+    from motif.learn.compress import compress
     from motif.learn.examples import Examples
+    from motif.learn.merge import merge
     from motif.learn.survey import survey
     from motif.measure.score import Score
 
@@ -34,13 +37,18 @@ __all__ = [
     "Examples",
     "InputError",
     "Interrupted",
+    "Inversion",
     "MissingModel",
     "MotifError",
     "Score",
     "WrongBase",
+    "compress",
+    "edit",
     "grid",
+    "invert",
     "learn",
     "measure",
+    "merge",
     "open_picture",
     "sample",
     "survey",
@@ -53,11 +61,14 @@ _PLACES = {
     "Examples": "motif.learn.examples",
     "InputError": "motif.errors",
     "Interrupted": "motif.errors",
+    "Inversion": "motif.inversion",
     "MissingModel": "motif.errors",
     "MotifError": "motif.errors",
     "Score": "motif.measure.score",
     "WrongBase": "motif.errors",
+    "compress": "motif.learn.compress",
     "grid": "motif.grids",
+    "merge": "motif.learn.merge",
     "open_picture": "motif.images",
     "survey": "motif.learn.survey",
 }

@@ -20,6 +20,7 @@ from motif import loading
 from motif.attention import Call
 from motif.concept import Concept, Origin
 from motif.errors import InputError
+from motif.local import Features, check_local
 from motif.models import Models
 from motif.schedule import Schedule
 from motif.text import Reader, Text
@@ -123,13 +124,16 @@ class Base:
                 "(in Python: concept.renamed)"
             )
         self.models.check_fit(concept.changes, concept.tokens, who=who, base=self.name)
-        if shared := concept.changes.keys() & self.weights.keys():
+        check_local(concept.local, concept.tokens, self.models.own, base=self.name)
+        twin = any(concept.same_encoder(other) for other in self.concepts)
+        changes = {} if twin else concept.changes  # an encoder's weights are put on once
+        if shared := changes.keys() & self.weights.keys():
             log.warning(
                 "%s changes %d weights that another concept changes too: the changes are added",
                 who,
                 len(shared),
             )
-        changed = {name: change.on(self.weight(name)) for name, change in concept.changes.items()}
+        changed = {name: change.on(self.weight(name)) for name, change in changes.items()}
         device, dtype = self.device, self.dtype
         vectors = {
             token: tuple(v.to(device, dtype) for v in parts) for token, parts in concept.tokens.items()
@@ -195,6 +199,11 @@ class Base:
                 stack.enter_context(worn(parts[owner], weights))
             yield
 
+    @property
+    def local(self) -> dict[str, Features]:
+        """The local features of the concepts that it wears, by token."""
+        return {token: features for concept in self.concepts for token, features in concept.local.items()}
+
     # -- what it does --------------------------------------------------------------------------------------------
 
     @property
@@ -203,7 +212,7 @@ class Base:
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.models.unet.dtype
+        return self.models.dtype
 
     @property
     def latent_factor(self) -> int:

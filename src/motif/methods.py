@@ -41,6 +41,31 @@ LEARN = {
         "keys and values of cross-attention, and a new word, from a few photos",
         "Kumari et al. 2023, arXiv:2212.04488",
     ),
+    "custom-edit": Method(
+        "motif.learn.custom_edit:custom_edit",
+        "Custom Diffusion with a word for the looks, varied templates and crops, for editing",
+        "Choi et al. 2023, arXiv:2305.15779",
+    ),
+    "dreambooth": Method(
+        "motif.learn.dreambooth:dreambooth",
+        "all weights of the UNet behind a rare word, or low-rank changes of its attention",
+        "Ruiz et al. 2023, arXiv:2208.12242",
+    ),
+    "fine-tune-all": Method(
+        "motif.learn.fine_tune_all:fine_tune_all",
+        "all weights of the UNet, and a new word: Custom Diffusion's baseline",
+        "Kumari et al. 2023, arXiv:2212.04488",
+    ),
+    "ico": Method(
+        "motif.learn.ico:ico",
+        "keys and values, and a word of several vectors, with contexts of each photo's own around it",
+        "Jin et al. 2024, arXiv:2412.04831",
+    ),
+    "textual-inversion": Method(
+        "motif.learn.textual_inversion:textual_inversion",
+        "the vectors of a new word alone",
+        "Gal et al. 2022, arXiv:2208.01618",
+    ),
 }
 
 SAMPLE = {
@@ -48,6 +73,82 @@ SAMPLE = {
         "motif.sample.plain:plain",
         "pictures of a prompt: DDIM or DDPM steps with classifier-free guidance",
         "Song et al. 2021, arXiv:2010.02502",
+    ),
+    "dci": Method(
+        "motif.sample.dci:dci",
+        "two prompts draw together at first: the concept's, and one with an ordinary noun for all the rest",
+        "Jin et al. 2024, arXiv:2412.04831",
+    ),
+}
+
+INVERT = {
+    "ddim": Method(
+        "motif.invert.ddim:ddim",
+        "the sampler walked upwards: comes back without guidance alone",
+        "Song et al. 2021, arXiv:2010.02502",
+    ),
+    "null-text": Method(
+        "motif.invert.null_text:null_text",
+        "the empty prompt of every step is fitted to come back under guidance",
+        "Mokady et al. 2023, arXiv:2211.09794",
+    ),
+    "negative-prompt": Method(
+        "motif.invert.negative_prompt:negative_prompt",
+        "the caption in the place of the empty prompt: no fitting",
+        "Miyake et al. 2023, arXiv:2305.16807",
+    ),
+    "proximal": Method(
+        "motif.invert.proximal:proximal",
+        "negative-prompt, and guidance only where source and target differ enough",
+        "Han et al. 2024, arXiv:2306.05414",
+    ),
+    "direct": Method(
+        "motif.invert.direct:direct",
+        "the source is put back on its way after every step: exact",
+        "Ju et al. 2024, arXiv:2310.01506",
+    ),
+    "value-embedding": Method(
+        "motif.invert.value_embedding:value_embedding",
+        "StyleDiffusion: the values of cross-attention read a fitted embedding of the photo",
+        "Li et al. 2023, arXiv:2303.15649",
+    ),
+}
+
+EDIT = {
+    "prompt-to-prompt": Method(
+        "motif.edit.prompt_to_prompt:prompt_to_prompt",
+        "the source's attention maps keep what both prompts say in its place",
+        "Hertz et al. 2022, arXiv:2208.01626",
+    ),
+    "p2plus": Method(
+        "motif.edit.p2plus:p2plus",
+        "prompt-to-prompt, and self maps on the unguided side: larger changes of shape",
+        "Li et al. 2023, arXiv:2303.15649",
+    ),
+    "custom-edit": Method(
+        "motif.edit.custom_edit:custom_edit",
+        "a learned concept in the place of a word, the rest of the photo untouched",
+        "Choi et al. 2023, arXiv:2305.15779",
+    ),
+    "sdedit": Method(
+        "motif.edit.sdedit:sdedit",
+        "the photo noised part of the way, and denoised with another prompt",
+        "Meng et al. 2022, arXiv:2108.01073",
+    ),
+    "word-swap": Method(
+        "motif.edit.word_swap:word_swap",
+        "the inverted noise with another prompt: the plain baseline",
+        "Song et al. 2021, arXiv:2010.02502",
+    ),
+    "pix2pix-zero": Method(
+        "motif.edit.pix2pix_zero:pix2pix_zero",
+        "the caption's embedding moved along a direction, cross maps held by their gradient",
+        "Parmar et al. 2023, arXiv:2302.03027",
+    ),
+    "style-transfer": Method(
+        "motif.edit.style_transfer:style_transfer",
+        "a photo's features with the values of another's style",
+        "Li et al. 2023, arXiv:2303.15649",
     ),
 }
 
@@ -67,9 +168,72 @@ MEASURE = {
         "image alignment: cosine of DINO's image features with the photos'",
         "Ruiz et al. 2023, arXiv:2208.12242",
     ),
+    "kid": Method(
+        "motif.measure.kid:kid",
+        "distance of two sets' distributions of features, unbiased",
+        "Bińkowski et al. 2018, arXiv:1801.01401",
+    ),
+    "drift": Method(
+        "motif.measure.drift:drift",
+        "what a concept did to its class word: its pictures before and after",
+        "Kumari et al. 2023, arXiv:2212.04488",
+    ),
+    "concepts": Method(
+        "motif.measure.concepts:concepts",
+        "identity of each of several concepts, and bleed between them",
+        "Kumari et al. 2023, arXiv:2212.04488",
+    ),
+    "clipscore": Method(
+        "motif.measure.clipscore:clipscore",
+        "text alignment of edits, in hundreds",
+        "Hessel et al. 2021, arXiv:2104.08718",
+    ),
+    "source-similarity": Method(
+        "motif.measure.source_similarity:source_similarity",
+        "cosine of edits with their own sources, by CLIP",
+        "Choi et al. 2023, arXiv:2305.15779",
+    ),
+    "reference-similarity": Method(
+        "motif.measure.reference_similarity:reference_similarity",
+        "cosine of edits with the concept's photos, by CLIP",
+        "Choi et al. 2023, arXiv:2305.15779",
+    ),
+    "text-similarity": Method(
+        "motif.measure.text_similarity:text_similarity",
+        "cosine of edits with their target prompts, by CLIP",
+        "Choi et al. 2023, arXiv:2305.15779",
+    ),
+    "structure": Method(
+        "motif.measure.structure:structure",
+        "has an edit kept its source's layout: self-similarity of DINO's keys",
+        "Tumanyan et al. 2022, arXiv:2201.00424",
+    ),
+    "ns-lpips": Method(
+        "motif.measure.ns_lpips:ns_lpips",
+        "has an edit left alone what it was not about: LPIPS outside of a mask",
+        "Li et al. 2023, arXiv:2303.15649",
+    ),
+    "lpips": Method(
+        "motif.measure.lpips:lpips",
+        "how different edits and their sources look",
+        "Zhang et al. 2018, arXiv:1801.03924",
+    ),
+    "psnr": Method(
+        "motif.measure.psnr:psnr",
+        "edits and their sources pixel by pixel, in dB; whole or in a region",
+    ),
+    "ssim": Method(
+        "motif.measure.ssim:ssim",
+        "structural similarity of edits and their sources; whole or in a region",
+        "Wang et al. 2004, doi:10.1109/TIP.2003.819861",
+    ),
+    "mse": Method(
+        "motif.measure.mse:mse",
+        "mean squared difference of edits and their sources; whole or in a region",
+    ),
 }
 
-VERBS = {"learn": LEARN, "sample": SAMPLE, "measure": MEASURE}
+VERBS = {"learn": LEARN, "sample": SAMPLE, "invert": INVERT, "edit": EDIT, "measure": MEASURE}
 
 
 @cache

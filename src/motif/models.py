@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from motif.attention import Seam, Site, open_seams
@@ -41,6 +42,11 @@ class Models:
             f"text_encoder{s}": reader.encoder for s, reader in zip(suffixes, self.readers, strict=False)
         }
         return {"unet": self.unet} | encoders
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The UNet's own type, also while weights of another type are worn."""
+        return next(weight.dtype for name, weight in self.own.items() if name.startswith("unet."))
 
     def parameter(self, name: str) -> Tensor:
         """The base's own weight, by its full name, also while another is worn; KeyError where there is none."""

@@ -13,17 +13,18 @@ from PIL import Image
 from motif.attention import Call, Row
 from motif.errors import InputError
 from motif.learn import Examples, examples
-from motif.learn.batches import Batches, Shown, StartDetached
-from motif.learn.custom_diffusion import _names, _rare  # pyright: ignore[reportPrivateUsage]
+from motif.learn.batches import Batches, Group, Shown, StartDetached
 from motif.learn.prior import Prior
 from motif.learn.recipes import RECIPES
+from motif.learn.starts import rare_rows, weights
 from motif.learn.trained import Trained
+from motif.weights import is_cross_kv
 
 
 @pytest.fixture
 def trained(base: Any) -> Trained:
     return Trained.start(
-        base, _names(base, "crossattn_kv"), _rare(base, ("<new1>",), ("ktn",)), {"<new1>": "cat"}
+        base, weights(base, is_cross_kv), rare_rows(base, ("<new1>",), ("ktn",)), {"<new1>": "cat"}
     )
 
 
@@ -38,8 +39,7 @@ def batches(
     shown = Examples(photos, "photo of a <new1> cat")
     return Batches(
         base,
-        Shown.all(base, shown, RECIPES["compvis"], base.size, masked=masked),
-        pictures,
+        [Group(Shown.all(base, shown, RECIPES["compvis"], base.size, masked=masked), pictures)],
         RECIPES["compvis"],
         batch_size=2,
         seed=0,
@@ -175,6 +175,6 @@ def test_photos_are_opened_once_and_not_kept_at_full_size(
 
     monkeypatch.setattr(examples, "open_picture", watched)
     material = batches(base, photos)
-    assert len(opened) == len(material.photos) == 3
+    assert len(opened) == len(material.groups[0].photos) == 3
     assert not any(ref() for ref in opened)
-    assert max(max(photo.image.size) for photo in material.photos) <= 1.4 * base.size + 1
+    assert max(max(photo.image.size) for photo in material.groups[0].photos) <= 1.4 * base.size + 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +13,9 @@ import tiny
 from motif.concept import Concept
 from motif.errors import InputError
 from motif.learn import Examples, custom_diffusion
-from motif.learn.custom_diffusion import _class_prompts  # pyright: ignore[reportPrivateUsage]
 from motif.learn.fit import Progress
 from motif.learn.recipes import RECIPES
+from motif.learn.starts import class_prompts
 
 PROMPT = "photo of a <new1> cat"
 QUICK: dict[str, Any] = {"steps": 2, "batch_size": 2, "lr": 1e-2, "prior_count": 3, "prior_steps": 2}
@@ -71,24 +70,19 @@ def test_weights_of_rate_0_are_not_in_the_concept(base: Any, photos: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("prompt", "settings", "expected"),
+    ("prompt", "recipe", "expected"),
     [
-        (PROMPT, {}, ["photo of a cat"]),
-        (PROMPT, {"recipe": "adobe-diffusers"}, ["cat"]),
-        (PROMPT, {"recipe": "diffusers"}, ["cat"]),
-        ("painting in the style of <new1> art", {}, ["art"]),
-        ("photo of a <new1> cat in the style of <new2> art", {}, ["photo of a cat", "art"]),
-        ("photo of a <new1>", {}, []),
-        ("photo of a <new1>", {"class_prompt": ["a moongate"]}, ["a moongate"]),
-        (PROMPT, {"class_prompt": "a cat"}, ["a cat"]),
+        (PROMPT, "compvis", ["photo of a cat"]),
+        (PROMPT, "adobe-diffusers", ["cat"]),
+        (PROMPT, "diffusers", ["cat"]),
+        ("painting in the style of <new1> art", "compvis", ["art"]),
+        ("photo of a <new1> cat in the style of <new2> art", "compvis", ["photo of a cat", "art"]),
+        ("photo of a <new1>", "compvis", []),
     ],
 )
-def test_what_the_prior_shows(
-    photos: Path, prompt: str, settings: dict[str, Any], expected: list[str]
-) -> None:
+def test_what_the_prior_shows(photos: Path, prompt: str, recipe: str, expected: list[str]) -> None:
     """Card 1.4 and 1.7."""
-    use = SimpleNamespace(**{"recipe": "compvis", "class_prompt": []} | settings)
-    assert _class_prompts(use, Examples(photos, prompt)) == expected
+    assert class_prompts(Examples(photos, prompt), RECIPES[recipe]) == expected
 
 
 def test_the_prior_shows_the_class_prompt(base: Any, photos: Path, tmp_path: Path) -> None:
@@ -123,14 +117,6 @@ def test_fp16_is_refused_before_the_prior_is_drawn(photos: Path, monkeypatch: py
     monkeypatch.setattr("motif.learn.prior.draw", lambda *_, **__: pytest.fail("the prior was drawn"))
     with pytest.raises(InputError, match="fp16"):
         custom_diffusion(low, Examples(photos, PROMPT), **QUICK)
-
-
-def test_a_dressed_base_is_refused(base: Any, photos: Path) -> None:
-    concept = custom_diffusion(base, Examples(photos, PROMPT), **QUICK | {"prior": "none"})
-    with pytest.raises(InputError, match="bare base"):
-        custom_diffusion(
-            base.wear(concept), Examples(photos, "photo of a <new2> cat"), **QUICK | {"prior": "none"}
-        )
 
 
 def test_another_resolution(base: Any, photos: Path) -> None:

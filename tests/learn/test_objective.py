@@ -18,10 +18,10 @@ from torch import Tensor
 
 from motif.base import Base
 from motif.learn import Examples, custom_diffusion
-from motif.learn.batches import Batches, Shown
-from motif.learn.custom_diffusion import _rare  # pyright: ignore[reportPrivateUsage]
+from motif.learn.batches import Batches, Group, Shown
 from motif.learn.prior import Prior
 from motif.learn.recipes import RECIPES
+from motif.learn.starts import rare_rows
 from motif.learn.trained import Trained
 from motif.schedule import Schedule
 from pieces import Model
@@ -87,7 +87,7 @@ def subjects(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def dressed(base: Any) -> Base:
     """The base with the new word alone."""
-    return Trained.start(base, [], _rare(base, ("<new1>",), ("ktn",)), {"<new1>": "cat"}).on(base)
+    return Trained.start(base, [], rare_rows(base, ("<new1>",), ("ktn",)), {"<new1>": "cat"}).on(base)
 
 
 def batches(
@@ -97,7 +97,9 @@ def batches(
     pictures = Prior((Image.new("RGB", (SIDE, SIDE), "gray"),) * prior, ("a cat", "cat")[:prior])
     chosen = RECIPES[recipe]
     shown = Shown.all(base, Examples(photos, PROMPT), chosen, SIDE, masked=masked)
-    return Batches(base, shown, pictures, chosen, batch_size=PHOTOS, seed=0, side=SIDE, augment=augment)
+    return Batches(
+        base, [Group(shown, pictures)], chosen, batch_size=PHOTOS, seed=0, side=SIDE, augment=augment
+    )
 
 
 def published(recipe: str, error: Tensor, masks: Tensor, prior_weight: float) -> float:
@@ -236,7 +238,7 @@ def test_steps_are_adamw_s_and_clipped_as_published(
         old = base.models.parameter(name)
         expected = adamw(old, gradients.pop(name), lr=rates["lr"], decay=1e-2) - old
         assert torch.allclose(change.full().double(), expected, rtol=0, atol=1e-6), name
-    rare = _rare(base, ("<new1>",), ("ktn",))["<new1>"]
+    rare = rare_rows(base, ("<new1>",), ("ktn",))["<new1>"]
     for i, (old, new) in enumerate(zip(rare, concept.tokens["<new1>"], strict=True)):
         expected = adamw(old, gradients.pop(f"<new1>/{i}"), lr=rates["token_lr"], decay=0.0)
         assert torch.allclose(new.double(), expected, rtol=0, atol=1e-6), i

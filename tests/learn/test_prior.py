@@ -14,6 +14,7 @@ from motif.errors import InputError
 from motif.images import open_picture
 from motif.learn import Examples, custom_diffusion, examples, survey
 from motif.learn.prior import Prior, find, gather, square
+from pieces import concept_of
 
 
 def bring(base: Any, source: str, prompts: list[str], *, count: int = 200, **how: Any) -> Prior:
@@ -59,6 +60,24 @@ def test_another_setting_or_class_is_another_picture(base: Any, tmp_path: Path) 
     bring(base, "generate", ["photo of a cat"], count=1, steps=3, cache=tmp_path)
     bring(base, "generate", ["photo of a tea"], count=1, steps=2, cache=tmp_path)
     assert len(list(tmp_path.rglob("*.png"))) == 3
+
+
+def test_what_the_base_wears_draws_other_pictures(base: Any, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"count": 1, "steps": 2, "cache": tmp_path}
+    bare = bring(base, "generate", ["photo of a cat"], **settings)
+    worn = bring(base.wear(concept_of(base)), "generate", ["photo of a cat"], **settings)
+    assert bare.images[0].tobytes() != worn.images[0].tobytes()
+    assert len(list(tmp_path.rglob("*.png"))) == 2
+
+
+def test_a_prior_without_pictures_is_its_captions(base: Any, tmp_path: Path) -> None:
+    found = find("base", ["photo of a cat", "a dog"], count=200)
+    prior = gather(base, found, cache=tmp_path)
+    assert prior.captions == ("photo of a cat", "a dog") and not prior.pictured and len(prior) == 2
+    assert not list(tmp_path.iterdir())
+    assert found.content() != find("generate", ["photo of a cat", "a dog"], count=2).content()
+    with pytest.raises(InputError, match="class word"):
+        find("base", [])
 
 
 def test_a_folder_brings_its_own_captions(base: Any, tmp_path: Path) -> None:

@@ -7,11 +7,15 @@ import click
 from motif import __version__
 from motif.cli.command import Group
 from motif.cli.demo import demo
+from motif.cli.edit import edit
+from motif.cli.invert import invert
 from motif.cli.learn import learn
 from motif.cli.look import check, doctor, methods, show
 from motif.cli.measure import measure
+from motif.cli.merge import compress, merge
 from motif.cli.pocket import pocket
 from motif.cli.sample import sample
+from motif.cli.travel import export, import_
 
 
 @click.group(
@@ -28,5 +32,21 @@ def app() -> None:
     """
 
 
-for _command in (demo, check, learn, sample, measure, show, methods, doctor, pocket):
+for _command in (
+    demo,
+    check,
+    learn,
+    merge,
+    compress,
+    sample,
+    invert,
+    edit,
+    measure,
+    export,
+    import_,
+    show,
+    methods,
+    doctor,
+    pocket,
+):
     app.add_command(_command)

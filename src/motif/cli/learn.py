@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import click
 
 from motif.cli.command import Command, Methods
-from motif.cli.model import base_options, load_base
-from motif.cli.options import accepted, given, options, summary
+from motif.cli.model import base_options, dressed, load_base, wear_options
+from motif.cli.options import accepted, annotation, given, options, summary
 from motif.cli.outputs import LEAST, concept_path, prepare, prepare_folder
 from motif.cli.voice import Voice
 from motif.errors import InputError
@@ -28,53 +29,92 @@ STEPS = 250
 
 
 def learner(name: str, method: Method) -> Command:
-    """The command of one method."""
+    """The command of one method. What it takes is read from its signature: several concepts where `examples` may be a
+    sequence, a prompt without a <token> where it has a `rare_word`."""
     function = method.load()
     settings = options(function, hidden=["token", "noun"])
     names = [option.name or "" for option in settings]
+    several = takes_several(function)
 
-    def run(voice: Voice, photos: str, prompt: str, output: Path, **values: Any) -> None:
-        from motif.learn.examples import Examples
-
+    def run(voice: Voice, photos: str | None, prompt: str | None, output: Path, **values: Any) -> None:
         _require_one_process()
         output, resumed = prepare(concept_path(output)), bool(values.get("resume"))
         folder = prepare_folder(values["run_folder"] or output.with_suffix(".run"))
-        examples = Examples(photos, prompt, noun=values["noun"] or "")
+        taught = _taught(function, photos, prompt, values)
         base = load_base(voice, values["base"], values["device"], values["precision"])
-        prepare(output, needs=max(LEAST, concept_bytes(base, values)))
-        prepare_folder(folder, needs=max(LEAST, run_bytes(base, values, base.advice.get(name, {}))))
-        voice.note(
-            f"{len(examples)} photos of {examples.phrase}; {'resuming' if resumed else 'working'} in {folder}"
+        base = dressed(base, values["wear"], other_base=values["other_base"])
+        chosen = given(values, names)
+        concept, run = sizes(
+            function, base, taught if several else taught[0], chosen, base.advice.get(name, {})
         )
+        prepare(output, needs=max(LEAST, concept))
+        prepare_folder(folder, needs=max(LEAST, run))
+        told = "; ".join(f"{len(one)} photos of {one.phrase or one.prompt}" for one in taught)
+        voice.note(f"{told}; {'resuming' if resumed else 'working'} in {folder}")
         with voice.progress("learning") as on_progress:
-            told = accepted(function, on_progress=on_progress, on_picture=voice.counting("prior picture"))
-            concept = function(base, examples, folder=folder, **given(values, names), **told)
-        concept.save(output)
-        voice.note(f"draw it: {drawing(examples, output, values['base'])}")
-        voice.result({"concept": str(output), "run": str(folder), **concept.describe()}, str(output))
+            calls = accepted(function, on_progress=on_progress, on_picture=voice.counting("prior picture"))
+            examples = taught if several and len(taught) > 1 else taught[0]
+            learned = function(base, examples, folder=folder, **chosen, **calls)
+        learned.save(output)
+        voice.note(f"draw it: {drawing(taught, output, values['base'])}")
+        voice.result({"concept": str(output), "run": str(folder), **learned.describe()}, str(output))
 
     arguments: list[click.Parameter] = [
-        click.Argument(["photos"], metavar="PHOTOS"),
-        click.Argument(["prompt"], metavar="PROMPT"),
+        click.Argument(["photos"], metavar="PHOTOS", required=not several),
+        click.Argument(["prompt"], metavar="PROMPT", required=not several),
         click.Option(["-o", "--output"], required=True, type=click.Path(path_type=Path), metavar="CONCEPT",
                      help="The concept's file (.safetensors)."),
+        *([click.Option(["--concepts"], type=click.Path(path_type=Path), metavar="FILE.json",
+                        help="Several concepts at once, instead of PHOTOS PROMPT: the field's concepts_list "
+                             "(instance_prompt, instance_data_dir, class_prompt, class_data_dir of each).")]
+          if several else []),
         click.Option(["--noun"], help="The class of the token; the default is the words behind it in the prompt."),
+        click.Option(["--no-token"], is_flag=True,
+                     help="The prompt has no new word: its plain words learn what the photos show."),
         click.Option(["--run-folder"], type=click.Path(path_type=Path), metavar="DIR",
                      help="Checkpoints, previews and log; the default is CONCEPT.run beside the output."),
     ]  # fmt: skip
     text = f"""{summary(function)}
 
     PHOTOS is a folder of pictures (captions in NAME.txt or metadata.jsonl, masks in NAME-mask.png or alpha), and PROMPT
-    what they show, with the new word in angle brackets: "photo of a <new1> cat".
+    what they show, with the new word in angle brackets: "photo of a <new1> cat". What is learned on a base that wears
+    concepts holds them too.
 
     {method.paper}"""
     return Command(
         name,
         callback=run,
-        params=[*arguments, *settings, *base_options()],
+        params=[*arguments, *wear_options(), *settings, *base_options()],
         help=text,
         short_help=method.summary,
     )
+
+
+def takes_several(function: Callable[..., Any]) -> bool:
+    """Whether a method learns several concepts in one run: its examples may be a sequence."""
+    parameter = inspect.signature(function).parameters.get("examples")
+    parts = get_args(annotation(function, parameter)) if parameter else ()
+    return any(get_origin(part) is Sequence for part in parts)
+
+
+def _taught(
+    function: Callable[..., Any], photos: str | None, prompt: str | None, values: Mapping[str, Any]
+) -> list[Examples]:
+    """The examples of each concept, as the command line names them."""
+    from motif.learn.concepts_list import concepts_list
+    from motif.learn.examples import Examples, find_tokens
+
+    if file := values.get("concepts"):
+        if photos or prompt or values["noun"] or values["no_token"]:
+            raise InputError(
+                "--concepts names the photos and prompts: leave out PHOTOS, PROMPT, --noun and --no-token"
+            )
+        return concepts_list(file)
+    if not photos or not prompt:
+        raise click.UsageError("PHOTOS and PROMPT are wanted, or --concepts FILE.json")
+    wordless = "rare_word" in inspect.signature(function).parameters and not find_tokens(prompt)
+    token = None if values["no_token"] or wordless else ""
+    return [Examples(photos, prompt, token=token, noun=values["noun"] or "")]
 
 
 def _require_one_process() -> None:
@@ -86,6 +126,18 @@ def _require_one_process() -> None:
         )
 
 
+def sizes(
+    function: Any, base: Base, examples: Any, chosen: Mapping[str, Any], advice: Mapping[str, Any]
+) -> tuple[int, int]:
+    """About what the concept's file and the whole run write, in bytes: as the method plans it, where it says."""
+    if not hasattr(function, "plan"):
+        return concept_bytes(base, chosen), run_bytes(base, chosen, advice)
+    settings = function.settle(base, examples, **chosen)
+    known = {k: v for k, v in settings.items() if k in inspect.signature(function).parameters}
+    concept = function.plan(base, examples, **known).size(base)
+    return concept, run_bytes(base, settings, {}, concept)
+
+
 def concept_bytes(base: Base, values: Mapping[str, Any]) -> int:
     """About how large the concept's file will be: the cross-attention weights that are learned, in float32."""
     from motif.weights import is_cross, is_cross_kv
@@ -94,18 +146,29 @@ def concept_bytes(base: Base, values: Mapping[str, Any]) -> int:
     return 4 * sum(weight.numel() for name, weight in base.models.own.items() if wanted(name))
 
 
-def run_bytes(base: Base, values: Mapping[str, Any], advice: Mapping[str, Any]) -> int:
+def run_bytes(
+    base: Base, values: Mapping[str, Any], advice: Mapping[str, Any], concept: int | None = None
+) -> int:
     """About what a run writes: the concept, its state (values and two moments), and a concept per checkpoint."""
+    size = concept_bytes(base, values) if concept is None else concept
     steps = next(int(n) for n in (values.get("steps"), advice.get("steps"), STEPS) if n is not None)
     every = values.get("checkpoint_every")
     checkpoints = math.ceil(steps / max(int(steps if every is None else every), 1))
-    return concept_bytes(base, values) * (1 + 3 + max(checkpoints, 1))
+    return size * (1 + 3 + max(checkpoints, 1))
 
 
-def drawing(examples: Examples, concept: Path, base: str) -> str:
+def drawing(taught: Sequence[Examples], concept: Path, base: str) -> str:
     """The command that draws what was learned, as a shell takes it."""
-    prompt = f"{'a ' if examples.noun else ''}{examples.phrase} on the beach"
-    words = ["motif", "sample", "plain", prompt, "--wear", str(concept)]
+    one = taught[0]
+    named = " and ".join(f"{'a ' if each.noun else ''}{each.phrase}" for each in taught)
+    words = [
+        "motif",
+        "sample",
+        "plain",
+        f"{named if one.token else one.prompt} on the beach",
+        "--wear",
+        str(concept),
+    ]
     words += [] if base == "pocket" else ["--base", base]
     return shlex.join([*words, "-o", "pictures"])
 

@@ -21,6 +21,7 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
 
+PLAIN = ("",)
 ZOOMED = ("zoomed in ", "close up ")
 SMALL = ("a far away ", "very small ")
 LARGEST = 1.4
@@ -52,19 +53,37 @@ class Placement:
 
 @dataclass(frozen=True)
 class Resizing:
-    """How placements are drawn; the three published codes differ (card 1.5, 1.9).
+    """How placements are drawn and worded; the three published codes of Custom Diffusion differ (card 1.5, 1.9), and
+    other methods have other words.
 
     Attributes:
         zoom: Probability of a zoom.
-        shrink_middle: Shrink and mask the sizes between 0.6 S and S too, without a prefix ([HF]).
+        shrink: Whether pictures are ever shrunk; else what is no zoom is the whole picture.
+        shrink_middle: Shrink and mask the sizes between 0.6 S and S too, without a prefix of their own ([HF]).
         even: Round odd sizes up ([CV], [OD]).
         flip: Probability of a mirror image.
+        plain: What a caption begins with, one of these with equal chances, where the picture is whole.
+        zoomed: ... where it is a zoom.
+        small: ... where it is small.
     """
 
     zoom: float = 1 / 3
+    shrink: bool = True
     shrink_middle: bool = False
     even: bool = True
     flip: float = 0.5
+    plain: tuple[str, ...] = PLAIN
+    zoomed: tuple[str, ...] = ZOOMED
+    small: tuple[str, ...] = SMALL
+
+    def prefixes(self, augment: bool) -> tuple[str, ...]:
+        """Everything that a caption may begin with."""
+        more = (*self.zoomed, *(self.small if self.shrink else ())) if augment else ()
+        return tuple(dict.fromkeys((*self.plain, *more)))
+
+    def whole(self, side: int, rng: np.random.Generator) -> Placement:
+        """The whole picture."""
+        return Placement(side, flip=bool(rng.random() < self.flip), prefix=_one(self.plain, rng))
 
     def draw(self, side: int, rng: np.random.Generator) -> Placement:
         """One placement on a canvas of that side.
@@ -73,13 +92,15 @@ class Resizing:
         """
         if rng.random() < self.zoom:
             size = self._round(int(rng.integers(int(1.2 * side), int(LARGEST * side))))
-            prefix = ZOOMED[int(rng.integers(2))]
+            prefix = _one(self.zoomed, rng)
             top, left = (-int(x) for x in rng.integers(0, size - side + 1, 2))
             boxed = False
+        elif not self.shrink:
+            return self.whole(side, rng)
         else:
             size = min(self._round(int(rng.integers(side // 3, side + 1))), side)
             small = size < 0.6 * side
-            prefix = SMALL[int(rng.integers(2))] if small else ""
+            prefix = _one(self.small if small else self.plain, rng)
             boxed = small or (self.shrink_middle and size < side)
             if not boxed:
                 size = side
@@ -88,6 +109,10 @@ class Resizing:
 
     def _round(self, size: int) -> int:
         return size + size % 2 if self.even else size
+
+
+def _one(words: tuple[str, ...], rng: np.random.Generator) -> str:
+    return words[int(rng.integers(len(words))) if len(words) > 1 else 0]
 
 
 def look(
@@ -105,7 +130,7 @@ def look(
     Where the photo has a mask, the placement is drawn anew until IN_VIEW of the subject counts; after TRIES it is the
     whole picture.
     """
-    plain = Placement(side, flip=bool(rng.random() < resizing.flip))
+    plain = resizing.whole(side, rng)
     subject = 0.0 if mask is None else float(np.asarray(mask.convert("L")).mean()) / 255  # share of the photo
     for _ in range(TRIES if augment else 0):
         placement = resizing.draw(side, rng)

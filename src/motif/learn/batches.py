@@ -9,7 +9,7 @@ once; equal captions of a batch are encoded once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,15 +50,25 @@ class Shown:
     caption: str
 
     @staticmethod
-    def all(base: Base, examples: Examples, recipe: Recipe, side: int, *, masked: bool) -> tuple[Shown, ...]:
+    def all(
+        base: Base,
+        examples: Examples,
+        recipe: Recipe,
+        side: int,
+        *,
+        masked: bool,
+        captions: Sequence[str] = (),
+    ) -> tuple[Shown, ...]:
         """The photos, each opened once. InputError where a mask marks nothing of what is learned.
 
         Args:
             side: Of the square pictures to train on, in pixels.
             masked: Where a photo has a mask, only its subject counts.
+            captions: Of each photo; the default is its own.
         """
         found, unused, bare = list[Shown](), False, list[str]()
-        for photo in examples.photos:
+        texts = captions or [photo.caption for photo in examples.photos]
+        for photo, caption in zip(examples.photos, texts, strict=True):
             picture = photo.picture
             image = fitted(picture.image, side, crop=recipe.crop, bilinear=recipe.bilinear)
             mask = fitted(picture.mask, side, crop=recipe.crop) if masked and picture.mask else None
@@ -67,7 +77,7 @@ class Shown:
                     f"{photo.path}: its mask marks nothing in the square that is learned: crop the photo around its "
                     "subject, or learn whole photos (--no-masked)"
                 )
-            found.append(Shown(image, mask, photo.caption))
+            found.append(Shown(image, mask, caption))
             unused |= picture.mask is not None and not masked
             bare += [photo.path.name] if masked and mask is None else []
         if bare and len(bare) == len(found):
@@ -94,46 +104,69 @@ class Latents:
     std: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Group:
+    """One concept's share of a step: its photos, and its prior."""
+
+    photos: tuple[Shown, ...]
+    prior: Prior
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """What a step draws of one group."""
+
+    views: list[tuple[int, Placement]]  # photos as placed
+    captions: list[str]
+    cells: list[np.ndarray]  # what counts of them
+    priors: list[int]
+    flips: np.ndarray
+
+
 class Batches:
     """The loss of a step: which photos, how resized, which prior pictures; all drawn from (seed, step)."""
 
     def __init__(
         self,
         base: Base,
-        photos: Sequence[Shown],
-        prior: Prior,
+        groups: Sequence[Group],
         recipe: Recipe,
         *,
         batch_size: int,
         seed: int,
         side: int,
         augment: bool,
+        original: Base | None = None,
+        reads: bool = False,
     ) -> None:
         """Everything that does not change over the run is computed here: the prior's latents, both ways round, and the
         text of its captions.
 
         Args:
+            groups: One per concept.
+            batch_size: Photos of each group in a step, and as many of its prior.
             side: Of the square pictures to train on, in pixels.
+            original: Who answers for a prior without pictures; the default is the base.
+            reads: The text encoders learn too: the prior's captions are read anew in every step.
         """
-        self.photos, self.factor = tuple(photos), base.latent_factor
-        self.recipe, self.batch_size, self.seed, self.side, self.augment = (
-            recipe,
-            batch_size,
-            seed,
-            side,
-            augment,
-        )
-        self.prior_captions = prior.captions
-        whole = [(Placement(side), Placement(side, flip=True))] * len(prior)
-        self.prior_latents = [
-            tuple(_posteriors(base, [place(image, one, side) for one in both]))
-            for image, both in zip(prior.images, whole, strict=True)
+        self.groups, self.recipe, self.factor = tuple(groups), recipe, base.latent_factor
+        self.batch_size, self.seed, self.side, self.augment = batch_size, seed, side, augment
+        self.original, self.reads = original or base, reads
+        self.priors = [
+            [
+                _both_ways(base, lambda how, image=image: place(image, how, side), side)
+                for image in group.prior.images
+            ]
+            for group in self.groups
         ]
-        self.photo_latents = [
-            tuple(_posteriors(base, [self._canvas(i, Placement(side, flip=flip)) for flip in (False, True)]))
-            for i in range(len(self.photos))
+        self.wholes = [
+            [
+                _both_ways(base, lambda how, photo=photo: self._canvas(photo, how), side)
+                for photo in group.photos
+            ]
+            for group in self.groups
         ]
-        captions = sorted(set(prior.captions))
+        captions = sorted({caption for group in self.groups for caption in group.prior.captions})
         with torch.no_grad():
             read = [base.read(captions[i : i + batch_size]) for i in range(0, len(captions), batch_size)]
         self.prior_texts = _rows(read, captions)
@@ -142,61 +175,107 @@ class Batches:
         """w_t mean_i Σ m e² / (C Σ m) + w_p mean_j e², with e the error of the prediction."""
         rng = np.random.default_rng((self.seed, step))
         noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        n, count = self.batch_size, len(self.prior_captions)
-        photos = rng.choice(len(self.photos), n, replace=n > len(self.photos))
-        priors = rng.choice(count, n, replace=n > count) if count else np.zeros(0, dtype=int)
-        looks = [self._look(int(i), rng) for i in photos]
-        views = [(int(i), how) for i, (how, _) in zip(photos, looks, strict=True)]
-        captions = [how.prefix + self.photos[i].caption for i, how in views]
-        flips = rng.random(len(priors)) < 0.5
-        latents = self._encoded(dressed, views)
-        latents += [self.prior_latents[int(i)][int(flip)] for i, flip in zip(priors, flips, strict=True)]
+        shares = [self._share(group, rng) for group in self.groups]
+        drawn = list(zip(self.groups, shares, strict=True))
+        captions = [caption for share in shares for caption in share.captions]
+        seen, asked = ([g.prior.captions[i] for g, s in drawn if g.prior.pictured == kind for i in s.priors]
+                       for kind in (True, False))  # fmt: skip
+        latents = [one for k, share in enumerate(shares) for one in self._encoded(dressed, k, share.views)]
+        latents += [
+            self.priors[k][i][int(flip)]
+            for k, share in enumerate(shares) if self.priors[k]
+            for i, flip in zip(share.priors, share.flips, strict=True)
+        ]  # fmt: skip
         x0 = torch.stack(
             [p.mean + p.std * torch.randn(p.mean.shape, generator=noise).to(p.mean) for p in latents]
         )
         eps = torch.randn(x0.shape, generator=noise).to(x0)
         t = torch.randint(0, dressed.schedule.length, (len(x0),), generator=noise)
-        text = dressed.read(unique := list(dict.fromkeys(captions)))
-        states, pooled = self._states(
-            text, [unique.index(caption) for caption in captions], [int(i) for i in priors]
-        )
-        rows = (Row("main", "cond", slice(0, len(x0)), text),)
-        call = Call(rows, step, step + 1, 0.0, (x0.shape[-2], x0.shape[-1]), (StartDetached(),))
-        x_t = dressed.schedule.noise(x0, eps, t)
+        x_t, target = dressed.schedule.noise(x0, eps, t), dressed.schedule.target(x0, eps, t)
+        text, states, pooled = self._states(dressed, captions, [*seen, *asked])
+        if asked:  # the base's own answer, at the noisy latents of the photos beside them
+            n = self.batch_size
+            rows = [
+                k * n + i
+                for k, (g, s) in enumerate(drawn)
+                if not g.prior.pictured
+                for i in range(len(s.priors))
+            ]
+            x_t, t = torch.cat([x_t, x_t[rows]]), torch.cat([t, t[rows]])
+            target = torch.cat([target, self._answers(x_t[-len(rows) :], t[-len(rows) :], asked)])
+        row = (Row("main", "cond", slice(0, len(x_t)), text),)
+        controls = (StartDetached(),) if self.recipe.detached else ()
+        call = Call(row, step, step + 1, 0.0, (x_t.shape[-2], x_t.shape[-1]), controls)
         out = dressed.predict(x_t.to(dressed.dtype), t.to(x_t.device), states, pooled, call)
-        error = (out.float() - dressed.schedule.target(x0, eps, t)).square()
-        mask = torch.from_numpy(np.stack([cells for _, cells in looks])).to(x0)[:, None]
-        target = (error[:n] * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)) / x0.shape[1]
-        kept = prior_weight * error[n:].mean() if count else 0.0
-        return self.recipe.target_weight * target.mean() + kept
+        error, n = (out.float() - target).square(), len(captions)
+        cells = [one for share in shares for one in share.cells]
+        mask = torch.from_numpy(np.stack(cells)).to(error)[:, None]
+        photos = (error[:n] * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)) / error.shape[1]
+        kept = prior_weight * error[n:].mean() if len(error) > n else 0.0
+        return self.recipe.target_weight * photos.mean() + kept
 
-    def _look(self, index: int, rng: np.random.Generator) -> tuple[Placement, np.ndarray]:
+    def _share(self, group: Group, rng: np.random.Generator) -> Share:
+        """Which photos of a group a step shows and how, and which of its prior."""
+        n, count = self.batch_size, len(group.prior)
+        photos = [int(i) for i in rng.choice(len(group.photos), n, replace=n > len(group.photos))]
+        priors = [int(i) for i in rng.choice(count, n, replace=n > count)] if count else []
+        looks = [self._look(group.photos[i], rng) for i in photos]
+        views = [(i, how) for i, (how, _) in zip(photos, looks, strict=True)]
+        captions = [how.prefix + group.photos[i].caption for i, how in views]
+        return Share(views, captions, [cells for _, cells in looks], priors, rng.random(len(priors)) < 0.5)
+
+    def _answers(self, x_t: Tensor, t: Tensor, captions: Sequence[str]) -> Tensor:
+        """What the base said before to those captions."""
+        kept = [self.prior_texts[caption] for caption in captions]
+        states, pooled = (
+            torch.stack([state for state, _ in kept]),
+            [one for _, one in kept if one is not None],
+        )
+        with torch.no_grad():
+            x = x_t.to(self.original.dtype)
+            out = self.original.predict(
+                x, t.to(x.device), states, torch.stack(pooled) if pooled else None, None
+            )
+        return out.float()
+
+    def _look(self, photo: Shown, rng: np.random.Generator) -> tuple[Placement, np.ndarray]:
         """How a step sees one photo, and the latent cells of it that count."""
         return look(
             self.recipe.resizing, self.side, self.factor, rng,
-            augment=self.augment, border=self.recipe.border, mask=self.photos[index].mask,
+            augment=self.augment, border=self.recipe.border, mask=photo.mask,
         )  # fmt: skip
 
-    def _canvas(self, index: int, how: Placement) -> np.ndarray:
-        return place(self.photos[index].image, how, self.side, bilinear=self.recipe.bilinear)
+    def _canvas(self, photo: Shown, how: Placement) -> np.ndarray:
+        return place(photo.image, how, self.side, bilinear=self.recipe.bilinear)
 
-    def _encoded(self, base: Base, views: Sequence[tuple[int, Placement]]) -> list[Latents]:
-        """The latents of photos as placed: those of whole photos are there, the others go through the VAE."""
-        found = {(i, how): self.photo_latents[i][int(how.flip)] for i, how in views if how.whole(self.side)}
+    def _encoded(self, base: Base, k: int, views: Sequence[tuple[int, Placement]]) -> list[Latents]:
+        """The latents of a group's photos as placed: those of whole photos are there, the others go through the VAE."""
+        found = {(i, how): self.wholes[k][i][int(how.flip)] for i, how in views if how.whole(self.side)}
         fresh = [view for view in dict.fromkeys(views) if view not in found]
         if fresh:
-            found |= zip(fresh, _posteriors(base, [self._canvas(*view) for view in fresh]), strict=True)
+            photos = self.groups[k].photos
+            canvases = [self._canvas(photos[i], how) for i, how in fresh]
+            found |= zip(fresh, _posteriors(base, canvases), strict=True)
         return [found[view] for view in views]
 
-    def _states(self, text: Text, photos: list[int], priors: list[int]) -> tuple[Tensor, Tensor | None]:
+    def _states(
+        self, dressed: Base, captions: Sequence[str], priors: Sequence[str]
+    ) -> tuple[Text, Tensor, Tensor | None]:
         """What cross-attention reads for every row: photos first, then the prior."""
-        kept = [self.prior_texts[self.prior_captions[i]] for i in priors]
-        states = torch.cat([text.states[photos], *(state[None] for state, _ in kept)])
+        every = [*captions, *(priors if self.reads else ())]
+        text = dressed.read(unique := list(dict.fromkeys(every)))
+        rows = [unique.index(caption) for caption in every]
+        kept = [] if self.reads else [self.prior_texts[caption] for caption in priors]
+        states = torch.cat([text.states[rows], *(state[None] for state, _ in kept)])
         if text.pooled is None:
-            return states, None
-        return states, torch.cat(
-            [text.pooled[photos], *(pooled[None] for _, pooled in kept if pooled is not None)]
-        )
+            return text, states, None
+        pooled = [one[None] for _, one in kept if one is not None]
+        return text, states, torch.cat([text.pooled[rows], *pooled])
+
+
+def _both_ways(base: Base, canvas: Callable[[Placement], np.ndarray], side: int) -> list[Latents]:
+    """A whole picture's latents, and its mirror image's."""
+    return _posteriors(base, [canvas(Placement(side, flip=flip)) for flip in (False, True)])
 
 
 def _posteriors(base: Base, canvases: Sequence[np.ndarray]) -> list[Latents]:

@@ -76,6 +76,8 @@ class Examples:
         token: The new word. The default is the first <word> of the prompt, and an error where there is none; None
             is for pictures that teach no word: a prior's, or a general concept's in plain words (card 1.3).
         noun: The token's class. The default is the words behind it ("cat"), "" where nothing follows.
+        class_prompt: What the prior of this concept shows; the default is the method's.
+        prior: The prior of this concept, as a method's `prior` says it; the default is the method's.
     Raises:
         InputError: no usable photo; a prompt or a caption without its token; a token not written as <name>.
     """
@@ -85,6 +87,8 @@ class Examples:
     _: KW_ONLY
     token: str | None = ""
     noun: str = ""
+    class_prompt: str = ""
+    prior: str = ""
     photos: tuple[Photo, ...] = field(init=False)
 
     def __post_init__(self) -> None:

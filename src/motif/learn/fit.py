@@ -7,12 +7,11 @@ step takes the very steps that it would have taken, and the state file needs the
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from motif.base import Base
 from motif.concept import Record
 from motif.errors import InputError, Interrupted
 from motif.learn.run import Run
-from motif.learn.trained import Trained
+from motif.learn.trained import Rates, Trained
 from motif.weights import not_finite
 
 
@@ -47,9 +46,7 @@ def fit(
     *,
     record: Record,
     steps: int,
-    lr: float,
-    token_lr: float,
-    weight_decay: float = 1e-2,
+    rates: Rates,
     max_norm: float | None = None,
     gradient_checkpointing: bool = False,
     run: Run,
@@ -60,10 +57,8 @@ def fit(
     Ctrl-C ends the step that runs, saves, and raises Interrupted. A loss or a value that is not finite raises
     InputError with the step; nothing is saved from it.
     """
-    optimiser = torch.optim.AdamW(
-        trained.groups(lr, token_lr, weight_decay), betas=(0.9, 0.999), eps=1e-8, fused=True
-    )
-    dressed, parameters = trained.on(base), list(trained.parameters().values())
+    optimiser = torch.optim.AdamW(trained.groups(rates), betas=(0.9, 0.999), eps=1e-8, fused=True)
+    parameters = list(trained.parameters().values())
     first, busy = run.begin(trained, optimiser, record, steps), 0.0
     if preview := run.draw(trained, base, first):  # a stop leaves that of its own step undrawn
         yield Progress(first, steps, math.nan, 0.0, math.nan, preview)
@@ -71,7 +66,7 @@ def fit(
         for step in range(first, steps):
             begun = time.monotonic()
             with _checkpointing(base.models.unet, gradient_checkpointing):
-                reached = _backward(dressed, loss, step)
+                reached = _backward(trained.on(base), loss, step)
             if max_norm is not None:
                 nn.utils.clip_grad_norm_(parameters, max_norm)
             optimiser.step()
@@ -98,8 +93,8 @@ def fit(
 
 def _backward(dressed: Base, loss: Callable[[Base, int], Tensor], step: int) -> float:
     """One step's loss and gradients, in the base's type where that is not float32."""
-    mixed = dressed.dtype != torch.float32
-    with dressed.on(), torch.autocast(dressed.device.type, dressed.dtype, enabled=mixed):
+    dtype = dressed.dtype  # of the base's own weights: those that learn are in float32
+    with dressed.on(), torch.autocast(dressed.device.type, dtype, enabled=dtype != torch.float32):
         value = loss(dressed, step)
         reached = float(value.detach())
         if not math.isfinite(reached):
@@ -141,26 +136,3 @@ def _stopping() -> Iterator[threading.Event]:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
-
-
-def advised(base: Base, method: str, paper: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A method's settings as plain JSON values, for use and for the record: what was given, else the base's
-    advice, else the paper's; and the precision that the base was loaded in."""
-    advice = base.advice.get(method, {})
-    for name, value in advice.items():
-        if name not in paper or not _fits(value, paper[name]):
-            raise InputError(
-                f"{base.name} advises {name} = {value!r} for {method}, which cannot be: it may advise numbers for "
-                f"{', '.join(paper)} (true or false where the method asks for that)"
-            )
-    names = sorted(given.keys() | paper.keys())
-    settings = {n: given[n] if given.get(n) is not None else advice.get(n, paper.get(n)) for n in names}
-    settings["precision"] = str(base.dtype).removeprefix("torch.")
-    return json.loads(json.dumps(settings, default=str))
-
-
-def _fits(value: Any, example: Any) -> bool:
-    """Whether an advised value is of the kind of the paper's."""
-    if isinstance(value, bool) or isinstance(example, bool):
-        return isinstance(value, bool) and isinstance(example, bool)
-    return isinstance(value, int if isinstance(example, int) else int | float)

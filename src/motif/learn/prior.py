@@ -9,6 +9,7 @@ LAION, whose service is gone. Here a prior is one of
                   those nearest to the class prompts: captions whose CLIP text cosine is at least 0.85 (the
                   paper's rule), or, where no picture has a caption, the pictures that CLIP finds nearest
     FILE.txt      captions, one per line; the base draws a picture of each
+    base          no pictures: what the base itself answers to the class prompt, at the photos' own noisy latents
 
 `find` decides which pictures and captions they are, before any work, so that a run is known by them alone; `gather`
 brings them. A folder's pictures are listed by name, and only those that are taken are opened (without captions to
@@ -21,40 +22,41 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import cycle, islice, zip_longest
+from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL.Image import Image
 
 from motif.base import Base
 from motif.errors import InputError
-from motif.features.extractors import ClipEncoder, cosines
 from motif.files import read_text
 from motif.images import open_picture, save_image, square
 from motif.lanes import draw
-from motif.learn.examples import Examples, Photo, plain
-from motif.learn.survey import File, Survey, survey
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from motif.learn.examples import Photo, plain
+from motif.learn.retrieval import either, opened, require_classes, retrieved, unopened
 
 log = logging.getLogger("motif")
 
-WORDS = ("none", "generate")
-"""Priors that are no place: a folder of such a name is ./none or ./generate."""
+WORDS = ("none", "generate", "base")
+"""Priors that are no place: a folder of such a name is ./none, ./generate or ./base."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """Pictures of the class at the base's size, each with its caption."""
+    """Pictures of the class at the base's size, each with its caption; or captions alone, where the base's own answer
+    to them is the target."""
 
     images: tuple[Image, ...]
     captions: tuple[str, ...]
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.captions)
+
+    @property
+    def pictured(self) -> bool:
+        return bool(self.images)
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,15 @@ class Source:
     count: int  # pictures asked for
     captions: tuple[str, ...] = ()
     photos: tuple[Photo, ...] = ()
+    pictured: bool = True  # else captions are all there is
 
     def content(self) -> str:
         """A digest of its captions and pictures, for a run to know them by; "" for none."""
-        what = [*self.captions, *(photo.record() for photo in self.photos)]
+        what = [
+            *self.captions,
+            *(photo.record() for photo in self.photos),
+            *([] if self.pictured else ["base"]),
+        ]
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16] if what else ""
 
 
@@ -102,12 +109,15 @@ def find(
     if source == "none":
         return Source(0)
     if retrieve:
-        return Source(count, photos=_retrieved(path, classes, count, retrieve, threshold, device))
+        return Source(count, photos=retrieved(path, classes, count, retrieve, threshold, device))
     if folder:
         return Source(count, photos=_first(path, classes, count))
     if source == "generate":
-        _require(classes)
+        require_classes(classes)
         return Source(count, tuple(islice(cycle(classes), count)))
+    if source == "base":
+        require_classes(classes)
+        return Source(len(classes), classes, pictured=False)
     return Source(count, _captions(path, source)[:count])
 
 
@@ -133,6 +143,8 @@ def gather(
         on_picture: Told of every picture that is drawn: how many, of how many.
     """
     side = side or base.size
+    if not source.pictured:
+        return Prior((), source.captions)
     if source.photos:
         captions = tuple(photo.caption for photo in source.photos)
         images = [square(photo.image, side) for photo in source.photos]
@@ -149,7 +161,7 @@ def _captions(path: Path, source: str) -> tuple[str, ...]:
     """The lines of a file of captions."""
     if not path.is_file() or path.suffix != ".txt":
         raise InputError(
-            f"prior {source!r}: use none, generate, a folder of pictures, or a .txt file of captions"
+            f"prior {source!r}: use none, generate, base, a folder of pictures, or a .txt file of captions"
         )
     lines = read_text(path).splitlines()
     if captions := tuple(filter(None, map(plain, lines))):
@@ -157,104 +169,17 @@ def _captions(path: Path, source: str) -> tuple[str, ...]:
     raise InputError(f"{path} holds no caption: write one per line")
 
 
-def _require(prompts: Sequence[str]) -> None:
-    if not prompts:
-        raise InputError(
-            'the prior is of the class word: write it behind the token ("photo of a <new1> cat"), '
-            "or say what the prior shows (--class-prompt)"
-        )
-
-
 def _first(folder: Path, prompts: Sequence[str], count: int) -> tuple[Photo, ...]:
     """A folder's first pictures; those without a caption are of the class."""
-    photos = _opened(_unopened(folder), count, prompts[0] if prompts else "")
+    photos = opened(unopened(folder), count, prompts[0] if prompts else "")
     if bare := [photo for photo in photos if not photo.captioned]:
-        _require(prompts)
+        require_classes(prompts)
         if len(prompts) > 1:
             raise InputError(
-                f"{bare[0].path} has no caption, and which of {_either(prompts)} it shows is unknown: caption the "
+                f"{bare[0].path} has no caption, and which of {either(prompts)} it shows is unknown: caption the "
                 "pictures (NAME.txt beside NAME.*), or use --retrieve"
             )
     return photos
-
-
-def _retrieved(
-    folder: Path, prompts: Sequence[str], count: int, encoder: str, threshold: float, device: str
-) -> tuple[Photo, ...]:
-    """Pictures of a folder by falling nearness to the class prompts, in turn: of their captions, from the threshold
-    up; of the pictures themselves where none has a caption of its own."""
-    _require(prompts)
-    listed = _unopened(folder)
-    captioned = [file for file in listed.used if file.caption]
-    clip = ClipEncoder.load(encoder, device=device)
-    if not captioned:
-        return _nearest_pictures(clip, _opened(listed, len(listed.used), ""), prompts)[:count]
-    ranked = _nearest_captions(clip, captioned, prompts, threshold)
-    log.info(
-        "prior: %d captions reach %g with %s, and %d are taken; %d are below, %d pictures have no caption",
-        len(ranked), threshold, _either(prompts), min(len(ranked), count), len(captioned) - len(ranked),
-        len(listed.used) - len(captioned),
-    )  # fmt: skip
-    return _opened(replace(listed, files=tuple(ranked)), count, "")
-
-
-def _nearest_captions(
-    clip: ClipEncoder, files: Sequence[File], prompts: Sequence[str], threshold: float
-) -> list[File]:
-    """Files by their captions. Equal captions are one text, so that files beside them change no order."""
-    texts = {text: i for i, text in enumerate(dict.fromkeys(file.caption or "" for file in files))}
-    rows = [texts[file.caption or ""] for file in files]
-    near = cosines(clip.texts([*texts]), clip.texts(prompts))[rows]  # [file, class]
-    nearest = near.max(1).values
-    if found := [files[i] for i in _in_turn(near) if nearest[i] >= threshold]:
-        return found
-    best = files[int(nearest.argmax())].caption
-    raise InputError(
-        f'no caption reaches {threshold} with {_either(prompts)}; the nearest, "{best}", has {float(near.max()):.2f}: '
-        "lower the threshold, or bring pictures of the class"
-    )
-
-
-def _nearest_pictures(
-    clip: ClipEncoder, photos: Sequence[Photo], prompts: Sequence[str]
-) -> tuple[Photo, ...]:
-    """Photos by what they show, each with its nearest prompt for a caption."""
-    log.info("prior: none of %d pictures has a caption: they are taken by what they show", len(photos))
-    near = cosines(clip.images([photo.path for photo in photos]), clip.texts(prompts))  # [photo, class]
-    best = near.argmax(1).tolist()
-    return tuple(replace(photos[i], caption=prompts[best[i]]) for i in _in_turn(near))
-
-
-def _unopened(folder: Path) -> Survey:
-    """A folder's pictures by name, with their captions; what is wrong with the place is told."""
-    listed = survey(folder, opened=False)
-    for line in (*listed.notices, *listed.problems):
-        log.warning("%s", line)
-    listed.require_used()
-    return listed
-
-
-def _opened(listed: Survey, count: int, prompt: str) -> tuple[Photo, ...]:
-    """The first `count` pictures that can be opened; the prompt stands in for a caption."""
-    found, rest = replace(listed, files=(), notices=()), iter(listed.used)
-    while some := list(islice(rest, count - len(found.used))):
-        looked = survey([file.path for file in some])
-        for line in looked.problems:
-            log.warning("%s", line)
-        found = replace(found, files=(*found.files, *looked.files))
-    return Examples(found, prompt, token=None).photos
-
-
-def _either(prompts: Sequence[str]) -> str:
-    return " or ".join(f'"{prompt}"' for prompt in prompts)
-
-
-def _in_turn(near: Tensor) -> list[int]:
-    """Rows of cosines [picture, class] by falling nearness, the classes in turn; a row stands with its nearest."""
-    best, mine = near.max(1)
-    order = best.argsort(descending=True, stable=True).tolist()
-    queues = [[i for i in order if mine[i] == k] for k in range(near.shape[1])]
-    return [i for turn in zip_longest(*queues) for i in turn if i is not None]
 
 
 def _drawn(
@@ -268,7 +193,8 @@ def _drawn(
     **settings: Any,
 ) -> list[Image]:
     """The base's own pictures of these captions (DDPM steps), from the cache as far as they are there."""
-    what = [base.origin.fingerprint, seed, sorted(settings.items())]
+    worn = [concept.fingerprint for concept in base.concepts]
+    what = [base.origin.fingerprint, seed, sorted(settings.items()), *worn]
     folder = cache / f"prior-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]}" if cache else None
     paths = [folder / _file(i, caption) if folder else None for i, caption in enumerate(captions)]
     missing = [i for i, path in enumerate(paths) if path is None or not path.is_file()]

@@ -1,4 +1,4 @@
-"""The three published codes of Custom Diffusion, and what differs between them (card 1.4 to 1.9)."""
+"""How a step sees photos and weighs them: the published codes, and what differs between them (card 1.4 to 1.9)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from motif.learn.augment import Resizing
 
 @dataclass(frozen=True)
 class Recipe:
-    """What differs between the three published codes (card 1.9)."""
+    """What differs between published codes (card 1.9)."""
 
     resizing: Resizing
     crop: bool  # centre square crop of the photos; else they are squashed
@@ -18,6 +18,7 @@ class Recipe:
     target_weight: float  # of the photos' term against the prior's, per element
     max_norm: float | None
     class_prompt: str  # what the prior shows of a class; {} is the noun
+    detached: bool = True  # no gradient through the start token's keys and values (card 1.2)
 
 
 COMPVIS = Recipe(
@@ -44,3 +45,6 @@ DIFFUSERS = replace(
 RECIPES = {"compvis": COMPVIS, "adobe-diffusers": ADOBE, "diffusers": DIFFUSERS}
 """[CV] gave the paper's numbers; [OD] and [HF] weigh the photos four times the prior (their masked sum is not
 divided by the latent's channels)."""
+
+WHOLE = replace(COMPVIS, resizing=Resizing(zoom=0.0, shrink=False), detached=False)
+"""Photos as they are, mirrored in half of the steps (card 6)."""

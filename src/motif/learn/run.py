@@ -39,6 +39,7 @@ CONTENT = {
     "photos": "other photos",
     "masks": "other masks",
     "prior_content": "another prior (its pictures or captions)",
+    "worn": "another concept worn",
 }
 """Parts of a key that are digests: what to say where one differs."""
 
