@@ -83,3 +83,21 @@ def test_a_damaged_state_is_named_with_what_to_do(tmp_path: Path, text: str) -> 
     (tmp_path / "state.json").write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match=r"state\.json is damaged: .*-o"):
         _left(tmp_path)
+
+
+def test_every_caption_can_name_the_learned_object() -> None:
+    from motif.demo_edit import renamed
+
+    assert renamed("a picture of the tall red boat on a lake", "boat", "<new1>") == (
+        "a picture of a <new1> boat on a lake"
+    )
+    assert renamed("photo of an orange-striped cat", "cat", "<new1>") == "photo of a <new1> cat"
+    assert renamed("a cat beside the house", "house", "<new1>") == "a cat beside a <new1> house"
+
+
+@pytest.mark.parametrize("subject", held_out(), ids=lambda subject: subject.name)
+def test_there_is_a_picture_to_put_every_object_into(subject: Any) -> None:
+    from motif.demo_edit import another
+
+    _, caption = another(subject)
+    assert f" {subject.noun}" in caption and "<new1>" not in caption

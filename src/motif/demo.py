@@ -1,58 +1,42 @@
 """`motif demo`: the main job on real input, offline, on two cores, in a few minutes.
 
-Photos of one object that the embedded base has never seen; a concept learned from them by Custom Diffusion;
-the object in six places where none of the photos was taken, beside what the base says to the same words; scores
-before and after, between their floor (other objects of the class) and their ceiling (unseen photos of this
-one); one report page.
+Photos of one object that the embedded base has never seen; a concept learned from them by Custom Diffusion; the
+object in six places where none of the photos was taken, beside what the base says to the same words; the object in the
+place of another one, in a picture that is there; scores before and after, between their floor (other objects of the
+class) and their ceiling (unseen photos of this one); one report page.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from motif.base import Base
 from motif.concept import Concept
+from motif.demo_edit import put_into_a_picture
+from motif.demo_report import SEEDS, TOKEN, Answer, report, sheet
 from motif.errors import InputError, Interrupted
 from motif.features.extractors import ClipEncoder, DinoEncoder
 from motif.files import read_json, written
-from motif.grids import grid
-from motif.images import open_picture, save_image
+from motif.images import save_image
 from motif.lanes import draw
 from motif.learn import Examples, custom_diffusion
 from motif.learn.fit import Progress
-from motif.learn.run import METRICS, STATE, SUMMARY
+from motif.learn.run import STATE, SUMMARY
 from motif.measure import clip_i, clip_t, dino_i
 from motif.measure.score import Score
 from motif.pocket.concepts import HeldOut, held_out
-from motif.report import Code, Curve, Grid, Picture, Pictures, Section, Table, curve, write_report
 from motif.versions import versions
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    pass
 
 log = logging.getLogger("motif")
-
-TOKEN = "<new1>"
-SEEDS = (0, 1)
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What one base drew for one wording, place by place."""
-
-    prompts: tuple[str, ...]
-    images: tuple[Image, ...]  # one per prompt and seed, seeds fastest
-
-    def first(self, place: int) -> Image:
-        return self.images[place * len(SEEDS)]
 
 
 def demo(
@@ -71,7 +55,8 @@ def demo(
     Args:
         base: The embedded base.
         subject: The object to learn, see `subject_named`.
-        out: The folder to write to: report.html, sheet.png, pictures/, concept.safetensors, demo.json, the run's log.
+        out: The folder to write to: report.html, sheet.png, edit.png, pictures/, concept.safetensors, demo.json, the
+            run's log.
         steps: Training steps; the default is pocket's own advice.
         seed: Of training; the pictures always use seeds 0 and 1.
         say: Told in one line what happens next.
@@ -90,6 +75,8 @@ def demo(
     say(f"drawing {len(subject.places)} places with the class word alone, and with {TOKEN}")
     before = _answer(base, f"a photo of a {subject.noun}", subject.places)
     after = _answer(me, f"a photo of a {TOKEN} {subject.noun}", subject.places)
+    say(f"putting it into a picture of another {subject.noun}")
+    edited = put_into_a_picture(me, subject, TOKEN)
     say("measuring")
     scores = _scores(subject, before, after, clip, dino)
     for name, answer in (("before", before), ("after", after)):
@@ -101,6 +88,7 @@ def demo(
         "steps": learned.record.settings["steps"],
         "seed": seed,
         "changed": base.difference(me),
+        "edit": {"prompt": edited.prompts[0], "evaluations": edited.evaluations},
         "scores": {
             row: {metric: score.as_dict() for metric, score in found.items()} for row, found in scores.items()
         },
@@ -109,19 +97,10 @@ def demo(
     }
     with written(out / "demo.json") as part:
         part.write_text(json.dumps(measured, indent=1) + "\n")
-    save_image(_sheet(subject, before, after), out / "sheet.png")
-    _report(out, subject, before, after, scores, measured)
+    save_image(sheet(subject, before, after), out / "sheet.png")
+    save_image(edited.strip(), out / "edit.png")
+    report(out, subject, before, after, edited, scores, measured)
     return measured
-
-
-def _sheet(subject: HeldOut, before: Answer, after: Answer) -> Image:
-    """One picture of it all: the photos, then a row per seed of the base's answer, then of the learned token's."""
-    rows = [[open_picture(path).image for path in subject.references]]
-    rows += [list(answer.images[i :: len(SEEDS)]) for answer in (before, after) for i in range(len(SEEDS))]
-    labels = ["a photo"] * len(rows[0])
-    labels += [f"{subject.noun} {p}" for p in subject.places] * len(SEEDS)
-    labels += [f"{TOKEN} {subject.noun} {p}" for p in subject.places] * len(SEEDS)
-    return grid([image for row in rows for image in row], columns=len(rows[0]), labels=labels, cell=128)
 
 
 def subject_named(name: str) -> HeldOut:
@@ -208,65 +187,3 @@ def _scores(
         texts = [prompt for prompt in answer.prompts for _ in SEEDS]
         scores[row]["clip-t"] = clip_t(answer.images, texts, encoder=clip)
     return scores
-
-
-def _report(
-    out: Path,
-    subject: HeldOut,
-    before: Answer,
-    after: Answer,
-    scores: dict[str, dict[str, Score]],
-    measured: dict[str, Any],
-) -> None:
-    photos = tuple(Picture(path, "") for path in subject.references)
-    rows = {
-        place: (Picture(before.first(i)), Picture(after.first(i))) for i, place in enumerate(subject.places)
-    }
-    table = [
-        [
-            row,
-            *(found[m].mean if m in found else None for m in ("clip-i", "dino-i", "clip-t")),
-            found["clip-i"].n,
-        ]
-        for row, found in scores.items()
-    ]
-    log = [json.loads(line) for line in (out / "run" / METRICS).read_text().splitlines()]
-    loss = curve({"loss, mean of 10 steps": _smooth([(e["step"], e["loss"]) for e in log])}, "step", "loss")
-    choices = scores[f"learned {TOKEN}"]["clip-t"].choices
-    write_report(
-        out / "report.html",
-        f"A {subject.noun}, learned from {len(photos)} photos",
-        [
-            Section("The photos", f"One {subject.noun} that the base has never seen.", (Pictures(photos),)),
-            Section(
-                "In other places",
-                f"The same words and the same seeds: the base with the class word, and with {TOKEN} learned.",
-                (Grid(("the base", f"with {TOKEN}"), rows),),
-            ),
-            Section(
-                "Scores",
-                "Image alignment is the mean cosine with the photos. What other objects of the class reach is the "
-                "floor; what unseen photos of the same object reach is the ceiling.",
-                (Table(("pictures", "CLIP-I", "DINO-I", "CLIP-T x2.5", "n"), table),),
-            ),
-            Section("Training", measured["changed"] + ".", (Curve(loss),)),
-            Section("Again, by hand", "", (Code(_commands(subject, measured)),)),
-        ],
-        lead="Custom Diffusion on pocket, motif's embedded base: everything here was made on this machine, offline.",
-        foot=f"{measured['seconds']} seconds. {', '.join(f'{k} {v}' for k, v in measured['versions'].items())}. "
-        f"Scores: {', '.join(f'{k} {v}' for k, v in choices.items())}.",
-    )
-
-
-def _commands(subject: HeldOut, measured: Mapping[str, Any]) -> str:
-    phrase, file = f"photo of a {TOKEN} {subject.noun}", f"{subject.noun}.safetensors"
-    settings = ["--steps", str(measured["steps"]), "--seed", str(measured["seed"]), "-o", file]
-    place = ["--wear", file, "-n", "4", "--steps", "30", "-o", "drawn"]
-    learn = ["motif", "learn", "custom-diffusion", str(subject.folder), phrase, *settings]
-    sample = ["motif", "sample", "plain", f"a {phrase} {subject.places[0]}", *place]
-    return "\n".join(map(shlex.join, (learn, sample)))
-
-
-def _smooth(points: list[tuple[int, float]], width: int = 10) -> list[tuple[float, float]]:
-    groups = [points[i : i + width] for i in range(0, len(points), width)]
-    return [(group[-1][0], sum(loss for _, loss in group) / len(group)) for group in groups]

@@ -28,20 +28,28 @@ class Album:
 
     output: Path  # a folder, or the file of one picture
     first: int  # the first picture's seed
-    about: Mapping[str, Any]  # what all of them were made of
+    about: dict[str, Any]  # what all of them were made of
     files: list[Path] = field(default_factory=list[Path])
+    rows: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])  # what each was made of
 
-    def keep(self, image: Image) -> None:
-        """Save the next picture. An older run's record goes before it comes."""
+    def keep(self, image: Image, *, seed: int | None = None, label: str = "") -> None:
+        """Save the next picture. An older run's record goes before it comes.
+
+        Args:
+            image: The picture.
+            seed: Its own; the default is the next one.
+            label: What tells it from others of its seed.
+        """
         if not self.files and not is_picture(self.output):
             (self.output / RECORD).unlink(missing_ok=True)
-        self.files.append(save_image(image, place(self.output, self.first + len(self.files))))
+        seed = self.first + len(self.files) if seed is None else seed
+        self.files.append(save_image(image, place(self.output, seed, label)))
+        self.rows.append({"file": self.files[-1].name, "seed": seed} | ({"label": label} if label else {}))
         self.write()
 
     def record(self) -> dict[str, Any]:
         """What the pictures so far were made of."""
-        rows = [{"file": path.name, "seed": self.first + i} for i, path in enumerate(self.files)]
-        return {**self.about, "pictures": rows}
+        return {**self.about, "pictures": self.rows}
 
     def write(self) -> None:
         """Put the record beside the pictures; one picture's own file has none."""
@@ -52,9 +60,15 @@ class Album:
                 )
 
 
-def place(output: Path, seed: int) -> Path:
-    """Where the picture of a seed goes: into the folder, or to the one file."""
-    return output if is_picture(output) else output / f"{seed:04d}.png"
+def place(output: Path, seed: int, label: str = "") -> Path:
+    """Where the picture of a seed goes: into the folder, or to the one file; a label becomes a part of the name."""
+    mark = "".join(f"_{word}" for word in label.split())
+    return output.with_stem(output.stem + mark) if is_picture(output) else output / f"{seed:04d}{mark}.png"
+
+
+def beside(output: Path, name: str) -> Path:
+    """Where a sheet goes: into the folder by its name, or beside the one file."""
+    return output.with_stem(f"{output.stem}_{name}") if is_picture(output) else output / f"{name}.png"
 
 
 def record_of(source: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from motif.cli.command import Command, Methods
 from motif.cli.model import base_options, dressed, load_base, wear_options
 from motif.cli.options import accepted, given, options, summary
 from motif.cli.outputs import LEAST, is_picture, prepare, prepare_folder
-from motif.cli.record import Album, place, require_unlisted
+from motif.cli.record import Album, beside, place, require_unlisted
 from motif.cli.voice import Voice
 from motif.errors import InputError, Interrupted
 from motif.images import grid, save_image
@@ -51,9 +51,11 @@ def sampler(name: str, method: Method) -> Command:
         album = Album(output, first, about)
         images = drawn(voice, album, function, base, prompt, chosen)
         if sheet:
-            save_image(grid(images, title=prompt), sheet)
-        paths = [str(path) for path in [*album.files, *([sheet] if sheet else [])]]
-        voice.result({**album.record(), "files": paths}, "\n".join(paths))
+            save_image(grid(images, title=prompt, labels=labels(images)), sheet)
+        sheets = [*noted(album, images), *([sheet] if sheet else [])]
+        paths = [str(path) for path in [*album.files, *sheets]]
+        why = [album.about["why"]] if album.about.get("why") else []
+        voice.result({**album.record(), "files": paths}, "\n".join([*why, *paths]))
 
     arguments: list[click.Parameter] = [
         click.Argument(["prompt"], metavar="PROMPT"),
@@ -112,6 +114,24 @@ def drawn(
     for image in images[len(album.files) :]:
         album.keep(image)
     return images
+
+
+def labels(images: list[Image]) -> list[str] | None:
+    """What the sampler says of each picture; None where it says nothing."""
+    from motif.sample.drawn import Drawn
+
+    return [*images.labels] if isinstance(images, Drawn) and any(images.labels) else None
+
+
+def noted(album: Album, images: list[Image]) -> list[Path]:
+    """Put what the sampler has to tell beside its pictures into their record, and save its sheets."""
+    from motif.sample.drawn import Drawn
+
+    if not isinstance(images, Drawn):
+        return []
+    album.about.update(images.about)
+    album.write()
+    return [save_image(sheet, beside(album.output, name)) for name, sheet in images.sheets.items()]
 
 
 def defaults(base: Base) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Ways to draw pictures of a prompt."""
 
+from motif.sample.dci import dci
 from motif.sample.plain import plain
 
-__all__ = ["plain"]
+__all__ = ["dci", "plain"]
