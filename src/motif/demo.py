@@ -97,19 +97,18 @@ def demo(
     }
     with written(out / "demo.json") as part:
         part.write_text(json.dumps(measured, indent=1) + "\n")
-    save_image(sheet(subject, before, after), out / "sheet.png")
+    save_image(sheet(subject, before, after, edited), out / "sheet.png")
     save_image(edited.strip(), out / "edit.png")
     report(out, subject, before, after, edited, scores, measured)
     return measured
 
 
 def subject_named(name: str) -> HeldOut:
-    """A held-out object of pocket's world; the first where no name is given. InputError for one that is not there."""
-    found = held_out()
-    names = [subject.name for subject in found]
-    if name and name not in names:
-        raise InputError(f"no held-out object {name!r}: choose one of {', '.join(names)}")
-    return found[names.index(name) if name else 0]
+    """A held-out object of pocket's world. InputError for one that is not there."""
+    found = {subject.name: subject for subject in held_out()}
+    if name not in found:
+        raise InputError(f"no held-out object {name!r}: choose one of {', '.join(found)}")
+    return found[name]
 
 
 def _learned(base: Base, subject: HeldOut, *, folder: Path, **settings: Any) -> Concept:

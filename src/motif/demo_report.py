@@ -35,13 +35,15 @@ class Answer:
         return self.images[place * len(SEEDS)]
 
 
-def sheet(subject: HeldOut, before: Answer, after: Answer) -> Image:
-    """One picture of it all: the photos, then a row per seed of the base's answer, then of the learned token's."""
+def sheet(subject: HeldOut, before: Answer, after: Answer, edited: Edited) -> Image:
+    """One picture of it all: the photos, a row per seed of the base's answer, then of the learned token's, the edit."""
     rows = [[open_picture(path).image for path in subject.references]]
     rows += [list(answer.images[i :: len(SEEDS)]) for answer in (before, after) for i in range(len(SEEDS))]
     labels = ["a photo"] * len(rows[0])
     labels += [f"{subject.noun} {p}" for p in subject.places] * len(SEEDS)
     labels += [f"{TOKEN} {subject.noun} {p}" for p in subject.places] * len(SEEDS)
+    rows += [[edited.sources[0], edited.reconstructions[0], edited.image]]
+    labels += [f"another {subject.noun}", "its reconstruction", f"{TOKEN} {subject.noun} in its place"]
     return grid([image for row in rows for image in row], columns=len(rows[0]), labels=labels, cell=128)
 
 

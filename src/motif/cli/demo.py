@@ -23,7 +23,7 @@ METRICS = ("clip-i", "dino-i", "clip-t")
 @click.command(cls=Command, short_help="The whole story, offline, in minutes.")
 @click.option("-o", "--output", default="out/demo", show_default=True, type=click.Path(path_type=Path),
               metavar="DIR", help="A folder for the report and its pictures.")  # fmt: skip
-@click.option("--concept", default="", help="Which held-out object; the default is the first.")
+@click.option("--concept", default="cat", show_default=True, help="Which held-out object.")
 @click.option(
     "--steps", type=click.IntRange(min=1), help="Training steps; the default is pocket's own advice."
 )
