@@ -7,12 +7,11 @@ with its caption, guidance 1. StyleDiffusion's release (editing card, 14.4). Its
 heads, a slip that `heads="last-half"` repeats; its index of the word counts words, ours counts tokens.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
-from motif.attention import Call, Control, Site
+from motif.attend import Heads, Watched
 from motif.base import Base
 from motif.climb import climb
 from motif.errors import InputError
@@ -22,27 +21,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-Heads = Literal["all", "last-half"]
 PART = 4
 """Of the latent's side."""
-
-
-class _Seen(Control):
-    """Sums the maps of one position per image."""
-
-    def __init__(self, positions: Sequence[int], heads: Heads) -> None:
-        self.positions, self.heads = positions, heads
-        self.total: Tensor | None = None
-
-    def looks(self, site: Site, call: Call) -> bool:
-        return site.kind == "cross" and site.level == call.level(PART)
-
-    def maps(self, site: Site, call: Call, maps: "Tensor") -> "Tensor":
-        kept = maps[:, maps.shape[1] // 2 :] if self.heads == "last-half" else maps
-        word = torch.stack([kept[i, ..., place].mean(0) for i, place in enumerate(self.positions)])
-        word = word.float().unflatten(-1, call.grid(maps.shape[2]))  # [image, h, w]
-        self.total = word if self.total is None else self.total + word
-        return maps
 
 
 def attended(base: Base, inversion: Inversion, word: str, *, heads: Heads = "all") -> "Tensor":
@@ -56,12 +36,14 @@ def attended(base: Base, inversion: Inversion, word: str, *, heads: Heads = "all
     inversion.check(base)
     with torch.no_grad():
         text = base.read(inversion.prompts)
-    seen = _Seen([text.span(word, image=i).start for i in range(len(inversion))], heads)
+    places = [[[text.span(word, image=i).start]] for i in range(len(inversion))]
+    seen = Watched(places, part=PART, heads=heads)
     for _ in climb(base, inversion.latents[0].to(base.device), text, steps=inversion.steps, controls=[seen]):
         pass
-    if seen.total is None:
+    if not seen.sums:
         raise InputError(f"{base.name} has no attention to words at a quarter of the latent's side")
-    return (seen.total / seen.total.amax((1, 2), keepdim=True)).cpu()
+    total = torch.stack([torch.cat(each).sum(0) for each in zip(*seen.sums.values(), strict=True)])
+    return (total / total.amax((1, 2), keepdim=True)).cpu()
 
 
 def masks(
