@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from motif.attention import Control
     from motif.base import Base
     from motif.concept import Concept
+    from motif.elite.encoder import Encoder
     from motif.errors import InputError, Interrupted, MissingModel, MotifError, WrongBase
     from motif.grids import grid
     from motif.images import open_picture
@@ -34,6 +35,7 @@ __all__ = [
     "Base",
     "Concept",
     "Control",
+    "Encoder",
     "Examples",
     "InputError",
     "Interrupted",
@@ -58,6 +60,7 @@ _PLACES = {
     "Base": "motif.base",
     "Concept": "motif.concept",
     "Control": "motif.attention",
+    "Encoder": "motif.elite.encoder",
     "Examples": "motif.learn.examples",
     "InputError": "motif.errors",
     "Interrupted": "motif.errors",

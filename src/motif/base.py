@@ -125,8 +125,7 @@ class Base:
             )
         self.models.check_fit(concept.changes, concept.tokens, who=who, base=self.name)
         check_local(concept.local, concept.tokens, self.models.own, base=self.name)
-        twin = any(concept.same_encoder(other) for other in self.concepts)
-        changes = {} if twin else concept.changes  # an encoder's weights are put on once
+        changes = {} if any(map(concept.same_encoder, self.concepts)) else concept.changes
         if shared := changes.keys() & self.weights.keys():
             log.warning(
                 "%s changes %d weights that another concept changes too: the changes are added",

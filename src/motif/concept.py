@@ -2,6 +2,7 @@
 
     tokens    "<new1>" -> one [vector, channel] tensor per text encoder
     changes   "unet.<parameter>" -> W − W₀ (dense or low rank); "text_encoder.<parameter>" likewise
+    local     "<new1>" -> keys and values of an encoded photo's patches in each cross-attention layer (`motif.local`)
     record    how it was made: method, base, prompt, noun, every setting, versions
 
 The record travels as JSON in the file's header beside the ModelSpec keys that other tools show. Never a pickle.
@@ -26,6 +27,7 @@ from motif.tokens import TOKEN
 from motif.weights import Change, not_finite
 
 FORMAT = "motif.concept/1"
+LOCAL = ("local_k", "local_v")
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,9 @@ class Concept:
     tokens: Mapping[str, tuple[Tensor, ...]]
     changes: Mapping[str, Change]
     record: Record
+    local: Mapping[str, Mapping[str, tuple[Tensor, Tensor]]] = field(
+        default_factory=dict[str, Mapping[str, tuple[Tensor, Tensor]]]
+    )
 
     def save(self, path: str | Path) -> Path:
         """Write one `.safetensors`, beside its place and then renamed."""
@@ -183,7 +188,14 @@ class Concept:
             raise InputError(f"two tokens of one concept would both be {' '.join(names.values())}")
         nouns = {names.get(token, token): noun for token, noun in self.record.nouns.items()}
         prompt = TOKEN.sub(lambda found: names.get(found[0], found[0]), self.record.prompt)
-        return replace(self, tokens=tokens, record=replace(self.record, nouns=nouns, prompt=prompt))
+        local = {names.get(token, token): parts for token, parts in self.local.items()}
+        record = replace(self.record, nouns=nouns, prompt=prompt)
+        return replace(self, tokens=tokens, record=record, local=local)
+
+    def same_encoder(self, other: Concept) -> bool:
+        """Whether one encoder made both from photos: their weights are the same then, and are not added up."""
+        mine, theirs = (one.record.settings.get("encoder") for one in (self, other))
+        return mine is not None and mine == theirs and self.record.method == other.record.method == "elite"
 
     def describe(self) -> dict[str, Any]:
         """What `motif show` prints: tokens, noun, method, base, settings and sizes."""
@@ -197,6 +209,7 @@ class Concept:
             "base": self.record.base.name,
             "prompt": self.record.prompt,
             "weights": f"{len(self.changes)} changed ({', '.join(sorted(forms)) or 'none'})",
+            **({"local": "patches of " + " ".join(self.local)} if self.local else {}),
             "megabytes": round(sum(sizes) / 1e6, 2),
             "settings": dict(self.record.settings),
             "versions": dict(self.record.versions),
@@ -209,7 +222,13 @@ class Concept:
         changes = {
             f"{kind}/{name}": part for name, c in self.changes.items() for kind, part in c.tensors().items()
         }
-        return vectors | changes
+        local = {
+            f"{kind}/{token}/{site}": part
+            for token, sites in self.local.items()
+            for site, pair in sites.items()
+            for kind, part in zip(LOCAL, pair, strict=True)
+        }
+        return vectors | changes | local
 
     def _header(self) -> dict[str, str]:
         noun = next((noun for _, noun in sorted(self.record.nouns.items())), "concept")
@@ -253,11 +272,15 @@ def _same(a: Tensor, b: Tensor) -> bool:
 def _assemble(record: dict[str, Any], tensors: dict[str, Tensor]) -> Concept:
     tokens: dict[str, dict[int, Tensor]] = {}
     parts: dict[str, dict[str, Tensor]] = {}
+    local: dict[str, dict[str, dict[str, Tensor]]] = {}
     for key, tensor in tensors.items():
         kind, _, name = key.partition("/")
         if kind == "token":
             token, _, encoder = name.rpartition("/")
             tokens.setdefault(token, {})[int(encoder)] = tensor
+        elif kind in LOCAL:
+            token, _, site = name.rpartition("/")
+            local.setdefault(token, {}).setdefault(site, {})[kind] = tensor
         else:
             parts.setdefault(name, {})[kind] = tensor
     told = record["base"]
@@ -272,4 +295,5 @@ def _assemble(record: dict[str, Any], tensors: dict[str, Tensor]) -> Concept:
         {token: tuple(by_encoder[i] for i in range(len(by_encoder))) for token, by_encoder in tokens.items()},
         {name: Change(**part) for name, part in parts.items()},
         Record(**made),
+        {t: {site: (p[LOCAL[0]], p[LOCAL[1]]) for site, p in sites.items()} for t, sites in local.items()},
     )

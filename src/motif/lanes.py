@@ -21,6 +21,7 @@ from motif.attention import Call, Control, Row, Side
 from motif.base import Base
 from motif.errors import InputError
 from motif.images import to_images
+from motif.local import hearing
 from motif.schedule import CLEAN, draw_noise
 from motif.text import Text
 
@@ -87,6 +88,7 @@ def denoise(
     run where a control that edits maps was shown none: it would have changed nothing.
     """
     base.models.check_seams()
+    controls = hearing(base, controls)
     lengths = {lane.name: len(lane.latents) for lane in lanes}
     if len(lengths) != len(lanes):
         raise InputError("two lanes have one name")

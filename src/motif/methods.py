@@ -79,6 +79,11 @@ SAMPLE = {
         "two prompts draw together at first: the concept's, and one with an ordinary noun for all the rest",
         "Jin et al. 2024, arXiv:2412.04831",
     ),
+    "elite": Method(
+        "motif.sample.elite:elite",
+        "an encoded photo's patches, read where the prompt's word looks",
+        "Wei et al. 2023, arXiv:2302.13848",
+    ),
 }
 
 INVERT = {

@@ -97,10 +97,12 @@ def import_(voice: Voice, files: Sequence[Path], output: Path, base: str, token:
     LoRA in PEFT's, diffusers' and kohya's keys
     the official delta.bin, whole or compressed, and delta.ckpt of the CompVis code
     pytorch_custom_diffusion_weights.{safetensors,bin}
+    ELITE's global_mapper.pt and local_mapper.pt, as an encoder for `motif encode`
 
     A pickle is read for its tensors alone; one that would run code is refused.
     """
     from motif.base import Base
+    from motif.elite.official import read_official, role
     from motif.interop.incoming import read_files
 
     output, files = prepare(concept_path(output)), [file.expanduser() for file in files]
@@ -112,6 +114,16 @@ def import_(voice: Voice, files: Sequence[Path], output: Path, base: str, token:
         )
     voice.note(f"loading {base}")
     own = Base.load(base, device="cpu", precision="fp32")
+    if all(role(file.name) for file in files):
+        if token or noun:
+            raise InputError(
+                "an ELITE encoder has no word of its own: give --token and --noun to `motif encode`"
+            )
+        encoder = read_official(files, own).save(output)
+        voice.note(
+            f"use it: {shlex.join(['motif', 'encode', str(encoder), 'photo.png', '-o', 'concept.safetensors'])}"
+        )
+        return voice.result({"encoder": str(encoder)}, str(encoder))
     concept = read_files(files, own, token=token, noun=noun)
     own.wear(concept)  # says what it changes, or what is wrong
     concept.save(output)

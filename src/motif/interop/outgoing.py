@@ -78,6 +78,10 @@ def write_files(
     """
     if to not in WRITERS:
         raise InputError(f"no format {to}: there is {', '.join(WRITERS)}")
+    if concept.local:
+        raise InputError(
+            "the concept holds a photo's patches, which no format has: encode it without (--no-local)"
+        )
     writer, folder = WRITERS[to], Path(folder)
     if fault := concept.fault():
         raise InputError(f"the concept is damaged: {fault}")

@@ -97,6 +97,8 @@ def _require(base: Base, concept: Concept, *, other_base: bool) -> None:
         raise InputError(f"{who} is damaged: its vector {broken} is not finite")
     concept.record.base.require(base.origin, who=who, other_base=other_base)
     base.models.check_fit(concept.changes, concept.tokens, who=who, base=base.name)
+    if concept.local:
+        raise InputError(f"{who} holds a photo's patches, which do not merge: encode it without (--no-local)")
     strange = [name for name in concept.changes if not is_cross_kv(name)]
     if text := [name for name in strange if name.startswith("text_encoder")]:
         raise InputError(

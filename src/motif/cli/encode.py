@@ -1,0 +1,159 @@
+"""`motif encode ENCODER PHOTO -o CONCEPT`, and `motif learn elite DATASET -o ENCODER`, which trains the encoder."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import click
+
+from motif.cli.command import Command
+from motif.cli.model import base_options, load_base
+from motif.cli.options import given, options, summary
+from motif.cli.outputs import concept_path, prepare, prepare_folder
+from motif.cli.voice import Voice, tree
+from motif.errors import InputError
+from motif.methods import Method
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command(cls=Command, short_help="A concept from one photo, by a trained ELITE encoder.")
+@click.argument("encoder", metavar="ENCODER", type=PATH)
+@click.argument("photos", metavar="PHOTO...", nargs=-1, required=True, type=PATH)
+@click.option(
+    "-o", "--output", required=True, type=PATH, metavar="CONCEPT", help="The concept's file (.safetensors)."
+)
+@click.option(
+    "--mask",
+    multiple=True,
+    type=PATH,
+    metavar="FILE",
+    help="White on the object; one for each photo. The default is NAME-mask.png or the photo's alpha, else all "
+    "of the picture.",
+)
+@click.option("--token", default="<S>", show_default=True, help="What the concept is called in prompts.")
+@click.option("--noun", default="", help="Its class, such as cat.")
+@click.option(
+    "--words",
+    default="primary",
+    show_default=True,
+    metavar="primary|all|NUMBER",
+    help="The primary word (the paper), all of them, or one.",
+)
+@click.option(
+    "--local/--no-local",
+    default=None,
+    help="Keep the photo's patches too; the default is yes where it can be.",
+)
+@click.option(
+    "--crop/--no-crop",
+    default=True,
+    show_default=True,
+    help="Look at the mask's surroundings alone, as training does.",
+)
+@click.option(
+    "--image",
+    default="",
+    metavar="NAME",
+    help="Where the encoder's CLIP is now; the default is the name that the encoder gives.",
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1...")
+def encode(voice: Voice, encoder: Path, photos: tuple[Path, ...], output: Path, mask: tuple[Path, ...], token: str,
+           noun: str, words: str, local: bool | None, crop: bool, image: str, device: str) -> None:  # fmt: skip
+    """Make a concept from one photo in one pass, or from several of the same object.
+
+    ENCODER is what `motif learn elite` wrote.
+
+    Wei et al. 2023, arXiv:2302.13848
+    """
+    import dataclasses
+
+    from motif.elite.encoder import Encoder
+    from motif.loading import device_of
+
+    output = prepare(concept_path(output))
+    if any(path.expanduser().resolve() == output.resolve() for path in (encoder, *photos)):
+        raise InputError(f"{output}: is what is read: choose another name for the concept")
+    loaded = Encoder.load(encoder)
+    loaded = dataclasses.replace(loaded, image=image) if image else loaded
+    concept = loaded.encode(
+        list(photos), list(mask) or None, token=token, noun=noun, words=_words(words), local=local, crop=crop,
+        device=device_of(device),
+    )  # fmt: skip
+    concept.save(output)
+    method = "elite" if concept.local else "plain"
+    told = [
+        "motif",
+        "sample",
+        method,
+        f"a {' '.join([token, noun]).strip()} on the beach",
+        "--wear",
+        str(output),
+    ]
+    told += [] if loaded.base.name == "pocket" else ["--base", loaded.base.name]
+    voice.note(f"draw it: {shlex.join([*told, '-o', 'pictures'])}")
+    about = concept.describe()
+    voice.result({"concept": str(output), **about}, f"{tree(about)}\n\n{output}")
+
+
+def _words(told: str) -> int | str:
+    if told in ("primary", "all") or not told.isdecimal():
+        return told
+    return int(told)
+
+
+def trainer(name: str, method: Method) -> Command:
+    """`motif learn elite`: its options are those of the function."""
+    function = method.load()
+    settings = options(function)
+    names = [option.name or "" for option in settings]
+
+    def run(voice: Voice, dataset: Path, output: Path, **values: object) -> None:
+        processes = os.environ.get("WORLD_SIZE", "1")
+        if processes.isdecimal() and int(processes) > 1:
+            raise InputError(
+                f"motif learns in one process and WORLD_SIZE is {processes}: start it without a launcher"
+            )
+        output = prepare(concept_path(output))
+        told = values["run_folder"]
+        folder = prepare_folder(told if isinstance(told, Path) else output.with_suffix(".run"))
+        named, device, precision = (str(values[key] or "") for key in ("base", "device", "precision"))
+        base = load_base(voice, named, device or None, precision or None)
+        with voice.progress("learning") as on_progress:
+            made = function(base, dataset, folder=folder, on_progress=on_progress, **given(values, names))
+        made.save(output)
+        voice.note(
+            f"use it: {shlex.join(['motif', 'encode', str(output), 'photo.png', '-o', 'concept.safetensors'])}"
+        )
+        voice.result(
+            {"encoder": str(output), "run": str(folder), "settings": dict(made.settings)}, str(output)
+        )
+
+    arguments: list[click.Parameter] = [
+        click.Argument(["dataset"], metavar="DATASET", type=PATH),
+        click.Option(["-o", "--output"], required=True, type=PATH, metavar="ENCODER",
+                     help="The encoder's file (.safetensors)."),
+        click.Option(["--run-folder"], type=PATH, metavar="DIR",
+                     help="State and log; the default is ENCODER.run beside the output."),
+    ]  # fmt: skip
+    text = f"""{summary(function)}
+
+    DATASET is a folder of pictures with masks (NAME-mask.png, or alpha) or boxes (metadata.jsonl), or of pocket's
+    rendered shards (`motif pocket render`). Captions that name a <token> are used; else templates are.
+
+    {method.paper}"""
+    parameters = [*arguments, *settings, *base_options()]
+    return Command(name, callback=run, params=parameters, help=text, short_help=method.summary)
+
+
+TRAINED = (
+    Method(
+        "motif.elite.train:elite",
+        "an encoder that makes a concept of one photo (`motif encode`), from many pictures",
+        "Wei et al. 2023, arXiv:2302.13848",
+    ),
+    trainer,
+)
+"""The method of `motif learn` that learns no concept: what it is, and what makes its command."""

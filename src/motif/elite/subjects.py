@@ -1,0 +1,128 @@
+"""What ELITE trains on: pictures with an object in each, from a folder or from pocket's rendered shards.
+
+    folder    pictures; masks NAME-mask.png or alpha; or boxes: {"file_name": ..., "text": null, "box": [l, t, r, b]} in
+              metadata.jsonl, in pixels; captions that name a <token> stand for a template, others are not read
+    shards    train-0000.avif and its companions (`motif pocket render`)
+
+Card 2.7 and 3.7: boxes of 2 to 80 % of the picture train the global network; masks of 100 px (of 512) and more both
+ways, and no longer than twice their width, the local one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from motif.errors import InputError
+from motif.files import read_text
+from motif.images import mask_path, open_picture
+from motif.learn.survey import survey
+from motif.tokens import TOKEN
+
+Box = tuple[int, int, int, int]
+LEAST, MOST = 0.02, 0.8  # of the picture's area
+EXTENT = 100 / 512  # of the picture's longer side
+SLENDER = 2.0
+
+Opened = tuple[Image.Image, Image.Image | None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One object in one picture."""
+
+    name: str
+    open: Callable[[], Opened]
+    box: Box | None = None  # else the mask's, else the whole picture
+    caption: str = ""  # with {} where the object is named
+    masked: bool = False
+
+    def seen(self) -> tuple[Image.Image, Image.Image | None, Box]:
+        """(picture, mask, box of the object)."""
+        image, mask = self.open()
+        box = self.box or (mask.getbbox() if mask else None) or (0, 0, *image.size)
+        return image, mask, box
+
+
+def fits_global(image: Image.Image, box: Box) -> bool:
+    """Whether the object is neither tiny nor nearly everything; a picture without a box is its own object."""
+    left, top, right, bottom = box
+    share = (right - left) * (bottom - top) / (image.width * image.height)
+    return box == (0, 0, *image.size) or LEAST <= share <= MOST
+
+
+def fits_local(image: Image.Image, box: Box) -> bool:
+    """Whether a mask's extent is large enough, and not slender."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    large = min(width, height) >= EXTENT * max(image.size)
+    return large and max(width, height) <= SLENDER * min(width, height)
+
+
+def read_subjects(place: str | Path, *, limit: int = 0) -> tuple[Subject, ...]:
+    """The objects of a folder, in order; the first `limit` of them where it is not 0.
+
+    Raises:
+        InputError: nothing there, a broken metadata.jsonl, or a box outside of its picture.
+    """
+    folder = Path(place).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"{place}: no such folder of pictures")
+    found = _shards(folder, limit) if any(folder.glob("train-*.avif")) else _folder(folder)
+    return tuple(found[:limit] if limit else found)
+
+
+def _shards(folder: Path, limit: int) -> list[Subject]:
+    from motif.pocket.world.shards import read_shards
+
+    pictures = read_shards(folder, limit=limit or None)
+
+    def opener(i: int) -> Callable[[], Opened]:
+        return lambda: (Image.fromarray(pictures.rgb[i]), Image.fromarray(pictures.mask[i]))
+
+    return [
+        Subject(f"{name}/{i}", opener(i), masked=True)
+        for i, name in enumerate(pictures.instances)
+        if np.any(pictures.mask[i])
+    ]
+
+
+def _folder(folder: Path) -> list[Subject]:
+    boxes, found = _boxes(folder), list[Subject]()
+    for file in survey(folder, opened=False).require_used():
+        caption = TOKEN.sub("{}", file.caption or "", count=1) if TOKEN.search(file.caption or "") else ""
+        masked = mask_path(file.path).is_file() or file.path.suffix.lower() in {".png", ".webp"}
+        opener = _opener(file.path)
+        for box in boxes.get(file.path.name) or [None]:
+            found.append(Subject(file.path.name, opener, box, caption, masked))
+    return found
+
+
+def _opener(path: Path) -> Callable[[], Opened]:
+    def opened() -> Opened:
+        picture = open_picture(path)
+        return picture.image, picture.mask
+
+    return opened
+
+
+def _boxes(folder: Path) -> dict[str, list[Box]]:
+    """{file name: its boxes}; the survey has seen to it that every line is a mapping with a file name."""
+    path, found = folder / "metadata.jsonl", dict[str, list[Box]]()
+    for number, line in enumerate(read_text(path).splitlines() if path.is_file() else (), 1):
+        try:
+            entry = json.loads(line) if line.strip() else {}
+            if entry.get("box") is not None:
+                left, top, right, bottom = (int(side) for side in entry["box"])
+                if not (0 <= left < right and 0 <= top < bottom):
+                    raise ValueError
+                found.setdefault(str(entry["file_name"]), []).append((left, top, right, bottom))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise InputError(
+                f"{path}, line {number}: a box is [left, top, right, bottom] in pixels"
+            ) from None
+    return found

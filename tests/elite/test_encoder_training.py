@@ -1,0 +1,369 @@
+"""ELITE's training: its losses against the equations, where gradients go, its views, resuming, published files."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from encoders import drawn
+from motif.elite.encoder import Encoder
+from motif.elite.mapper import Mapper
+from motif.elite.official import from_official, read_official, role
+from motif.elite.run import STATE
+from motif.elite.stages import Batch, Learning, global_loss, local_loss
+from motif.elite.start import fresh
+from motif.elite.subjects import Subject, fits_global, fits_local, read_subjects
+from motif.elite.tower import Tower
+from motif.elite.train import elite
+from motif.elite.views import global_view, local_view, prefixed
+from motif.errors import InputError, Interrupted, WrongBase
+from motif.sample import plain
+from pieces import fingerprint
+
+SHORT: dict[str, Any] = {"steps": 2, "local_steps": 2, "batch_size": 2, "local_batch_size": 2}
+
+
+def batch_of(base: Any, tower: Tower, layers: Any, n: int = 2) -> Batch:
+    draw = torch.Generator().manual_seed(1)
+    shape = (n, *base.latent_shape())
+    cells = torch.ones(n, 1, *shape[2:])
+    cells[0, :, :2] = 0
+    pictures = torch.rand(2, n, 3, tower.side, tower.side, generator=draw)
+    masks = torch.ones(n, tower.cells**2)
+    masks[0, :4] = 0
+    return Batch(
+        torch.randn(shape, generator=draw), torch.randn(shape, generator=draw), torch.tensor([100, 700][:n]), cells,
+        tower.states(pictures[0], layers), ("a photo of a {}", "the {} on a cat")[:n],
+        tower.states(pictures[1], layers), masks,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def job(small, tower_folder):
+    encoder = fresh(small.base, str(tower_folder), seed=3)
+    tower = Tower.load(str(tower_folder))
+    return SimpleNamespace(
+        base=small.base, encoder=encoder, tower=tower, learning=Learning.of(encoder, small.base),
+        batch=batch_of(small.base, tower, encoder.layers),
+    )  # fmt: skip
+
+
+def test_the_global_loss_is_the_equation(job):
+    """By the public road: each image alone, with its words as a worn concept's."""
+    base, batch = job.base, job.batch
+    words = job.encoder.words.words(batch.states)
+    gaps = []
+    for i, caption in enumerate(batch.captions):
+        vectors = {"<s>": words[i].split(job.encoder.widths, dim=-1)}
+        text = base.dressed({}, vectors, {}).read(caption.replace("{}", "<s>"))
+        one = slice(i, i + 1)
+        x = base.schedule.noise(batch.latents[one], batch.noise[one], batch.times[one])
+        with torch.no_grad():
+            output = base.predict(x, batch.times[one], text.states, text.pooled, None)
+        target = base.schedule.target(batch.latents[one], batch.noise[one], batch.times[one])
+        gaps.append((output - target).square().mean())
+    wanted = sum(gaps) / 2 + 0.01 * words.abs().mean()
+    got = global_loss(base, job.learning, job.encoder.widths, batch, 0.01)
+    assert torch.allclose(got, wanted, rtol=1e-4)
+
+
+def test_the_local_loss_counts_the_valid_cells_and_reads_the_patches(job):
+    base, batch = job.base, job.batch
+
+    def loss(batch: Batch, l1: float = 0.0) -> torch.Tensor:
+        with torch.no_grad():
+            return local_loss(base, job.learning, job.encoder.widths, batch, l1)
+
+    plain_loss = loss(batch)
+    other = Batch(**{**vars(batch), "cells": torch.ones_like(batch.cells)})
+    assert not torch.allclose(loss(other), plain_loss)
+    hidden = Batch(**{**vars(batch), "masks": torch.zeros_like(batch.masks)})
+    assert not torch.allclose(loss(hidden), plain_loss)
+    e = job.encoder.patches.patches(batch.objects, batch.masks)
+    sites = {name.rpartition(".")[0] for name in job.encoder.projections}
+    size = sum((e @ job.encoder.projections[f"{site}.to_v"].T).abs().mean() for site in sites) / len(sites)
+    assert torch.allclose(loss(batch, 3.0) - plain_loss, 3 * size, rtol=1e-3)
+    # the release's sum: with a full mask, the mean over cells of the sum over channels
+    channels = batch.latents.shape[1]
+    with_words = [job.encoder.words.words(batch.states)[:, :1]]
+    vectors = {f"<s{i}>": with_words[0][i].split(job.encoder.widths, dim=-1) for i in range(2)}
+    captions = [c.replace("{}", f"<s{i}>") for i, c in enumerate(batch.captions)]
+    text = base.dressed({}, vectors, {}).read(captions)
+    x = base.schedule.noise(batch.latents, batch.noise, batch.times)
+    with torch.no_grad():
+        output = base.predict(x, batch.times, text.states, text.pooled, None)
+    gap = (output - base.schedule.target(batch.latents, batch.noise, batch.times)).square().mean()
+    silent = Batch(**{**vars(hidden), "cells": torch.ones_like(batch.cells)})
+    assert torch.allclose(loss(silent), channels * gap, rtol=1e-4)
+
+
+@pytest.mark.parametrize("stage", ["global", "local"])
+def test_gradients_go_where_they_belong_and_nowhere_else(job, stage):
+    before = fingerprint(job.base)
+    job.learning.begin(stage)
+    loss = global_loss if stage == "global" else local_loss
+    loss(job.base, job.learning, job.encoder.widths, job.batch, 0.01).backward()
+    other = "local" if stage == "global" else "global"
+    assert all(p.grad is None and not p.requires_grad for p in job.learning.own(other).values())
+    silent = {name for name, p in job.learning.own(stage).items() if p.grad is None or not p.grad.any()}
+    assert not silent
+    models = (
+        job.base.models.unet,
+        job.base.models.vae,
+        job.tower.model,
+        *(r.encoder for r in job.base.models.readers),
+    )
+    assert all(p.grad is None for model in models for p in model.parameters())
+    assert fingerprint(job.base) == before
+
+
+def test_training_changes_what_it_should_and_only_that(small, dataset, tower_folder, tmp_path):
+    settings = {**SHORT, "image": str(tower_folder)}
+    first = fresh(small.base, str(tower_folder), seed=23)
+    alone = elite(small.base, dataset, **{**settings, "local_steps": 0})
+    assert alone.patches is None and not alone.projections
+    made = elite(small.base, dataset, **settings, folder=tmp_path / "run")
+    assert all(torch.equal(made.words.weights[n], w) for n, w in alone.words.weights.items())
+    assert all(torch.equal(made.changes[n], w) and w.any() for n, w in alone.changes.items())
+    for mine, start in ((made.words, first.words), (made.patches, first.patches)):
+        assert mine and start and any(not torch.equal(mine.weights[n], w) for n, w in start.weights.items())
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["step"]) for line in lines] == [
+        ("global", 1),
+        ("global", 2),
+        ("local", 1),
+        ("local", 2),
+    ]
+    between = Encoder.load(tmp_path / "run" / "global.safetensors")
+    assert between.fingerprint == made.fingerprint and between.patches is None
+    concept = Encoder.load(made.save(tmp_path / "e.safetensors")).encode(dataset / "0.png")
+    assert concept.record.settings["masked"] == [True] and concept.local
+    assert plain(small.base.wear(concept), "a <S>", steps=1)
+
+
+@pytest.mark.parametrize("stop_at", [1, 3])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(sd1, dataset, tower_folder, tmp_path, stop_at):
+    settings: dict[str, Any] = {**SHORT, "image": str(tower_folder), "checkpoint_every": 1}
+    whole = elite(sd1.base, dataset, **settings)
+
+    def stop(progress: Any) -> None:
+        if progress.step == stop_at:
+            raise Interrupted("stopped")
+
+    with pytest.raises(Interrupted):
+        elite(sd1.base, dataset, **settings, folder=tmp_path, on_progress=stop)
+    assert (tmp_path / STATE).is_file()
+    with pytest.raises(InputError, match="holds a run"):
+        elite(sd1.base, dataset, **settings, folder=tmp_path)
+    with pytest.raises(InputError, match="other settings"):
+        elite(sd1.base, dataset, **{**settings, "lr": 1e-3}, folder=tmp_path, resume=True)
+    told: list[int] = []
+    again = elite(
+        sd1.base, dataset, **settings, folder=tmp_path, resume=True, on_progress=lambda p: told.append(p.step)
+    )
+    assert told == list(range(stop_at + 1, 5))
+    for mine, theirs in ((again._tensors(), whole._tensors()),):
+        assert mine.keys() == theirs.keys() and all(torch.equal(mine[n], theirs[n]) for n in mine)
+    longer = elite(sd1.base, dataset, **{**settings, "local_steps": 3}, folder=tmp_path, resume=True)
+    assert not torch.equal(next(iter(longer.projections.values())), next(iter(whole.projections.values())))
+    with pytest.raises(InputError, match="global stage is over"):
+        elite(sd1.base, dataset, **{**settings, "steps": 3}, folder=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"steps": 0}, "steps is 0"),
+        ({"lr": 0.0}, "lr is 0"),
+        ({"local_l1": -1.0}, "local_l1 is -1"),
+        ({"checkpoint_every": 0}, "checkpoint"),
+        ({"resume": True}, "run's folder"),
+    ],
+)
+def test_what_training_refuses(sd1, dataset, tower_folder, settings, says):
+    with pytest.raises(InputError, match=says):
+        elite(sd1.base, dataset, image=str(tower_folder), **{**SHORT, **settings})
+
+
+def test_a_folder_without_masks_trains_no_local_network(sd1, tmp_path, tower_folder):
+    drawn(1).convert("RGB").save(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match="local stage"):
+        elite(sd1.base, tmp_path, image=str(tower_folder), **SHORT)
+    assert elite(sd1.base, tmp_path, image=str(tower_folder), **{**SHORT, "local_steps": 0, "steps": 1})
+    with pytest.raises(InputError, match="no such folder"):
+        elite(sd1.base, tmp_path / "not", image=str(tower_folder), **SHORT)
+
+
+def test_a_folder_s_subjects(dataset: Path):
+    found = read_subjects(dataset)
+    assert [s.name for s in found] == [f"{i}.png" for i in range(6)]
+    assert [s.caption for s in found] == ["", "", "a photo of a {} on the beach", "", "", ""]
+    assert found[1].seen()[2] == (9, 6, 36, 31)
+    assert len(read_subjects(dataset, limit=2)) == 2
+    boxes = [
+        {"file_name": "0.png", "text": None, "box": [0, 0, 20, 20]},
+        {"file_name": "0.png", "text": None, "box": [5, 5, 9, 9]},
+    ]
+    (dataset / "metadata.jsonl").write_text("".join(json.dumps(box) + "\n" for box in boxes))
+    again = read_subjects(dataset)
+    assert len(again) == 7 and [s.seen()[2] for s in again[:2]] == [(0, 0, 20, 20), (5, 5, 9, 9)]
+    image = again[0].seen()[0]
+    assert fits_global(image, (0, 0, 20, 20)) and not fits_global(image, (5, 5, 9, 9))
+    assert fits_global(image, (0, 0, *image.size)) and not fits_global(
+        image, (0, 0, image.width - 1, image.height)
+    )
+    assert fits_local(image, (0, 0, 20, 20)) and not fits_local(image, (0, 0, 30, 12))
+    assert not fits_local(image, (0, 0, 8, 8))
+    (dataset / "metadata.jsonl").write_text('{"file_name": "0.png", "text": null, "box": [3, 3, 2, 9]}')
+    with pytest.raises(InputError, match="line 1"):
+        read_subjects(dataset)
+
+
+def test_views(dataset: Path):
+    subject = read_subjects(dataset)[2]
+    seen = [global_view(subject, 16, 2, 24, np.random.default_rng(i)) for i in range(12)]
+    assert all(
+        v.target.shape == (3, 16, 16) and v.picture.shape == (3, 24, 24) and v.cells.all() for v in seen
+    )
+    assert {v.caption for v in seen} == {"a photo of a {} on the beach"}
+    assert len({v.picture.numpy().tobytes() for v in seen}) > len({v.target.numpy().tobytes() for v in seen})
+    assert all(v.picture.min() >= 0 and v.picture.max() <= 1 for v in seen)
+    still = [global_view(subject, 16, 2, 24, np.random.default_rng(i), augment=False) for i in range(12)]
+    assert len({v.picture.numpy().tobytes() for v in still}) <= 2  # by the padding alone
+    local = [local_view(subject, 16, 2, 24, 3, np.random.default_rng(i)) for i in range(30)]
+    for view in local:
+        assert view.object is not None and view.mask is not None and view.mask.any()
+        assert view.mask.shape == (9,) and view.target.abs().max() <= 1
+    starts = {v.caption.split(" photo")[0] for v in local}
+    assert {"a", "a far away"} <= starts <= {"a", "a far away", "a very small", "zoomed in", "close up"}
+    for view in local:
+        assert bool(view.cells.all()) == (view.caption.split(" photo")[0] in ("a", "zoomed in", "close up"))
+
+
+def test_the_object_s_view_is_black_outside_of_its_mask(dataset: Path):
+    image, mask = read_subjects(dataset)[0].open()
+    subject = Subject("", lambda: (image, mask), masked=True)
+    other = Subject("", lambda: (Image.composite(image, drawn(99, image.size), mask), mask), masked=True)
+    a, b = (local_view(one, 16, 2, 24, 3, np.random.default_rng(3)) for one in (subject, other))
+    assert torch.equal(a.object, b.object) and not torch.equal(a.picture, b.picture)
+
+
+def test_prefixes_take_the_article_s_place():
+    assert prefixed("zoomed in", "the photo of a {}") == "zoomed in photo of a {}"
+    assert prefixed("a far away", "a photo of a {}") == "a far away photo of a {}"
+    assert prefixed("a", "the photo of a {}") == "the photo of a {}"
+    assert prefixed("close up", "{} at night") == "close up {} at night"
+
+
+def test_shards_are_a_dataset(tmp_path, pocket):
+    import gzip
+
+    from motif.pocket.world.shards import save_sheet, scene_at
+
+    shown = [np.asarray(drawn(i, (64, 64))) for i in range(3)]
+    masks = [np.zeros((64, 64), np.uint8) for _ in range(3)]
+    for mask in masks[:2]:
+        mask[16:48, 20:50] = 255
+    told = [{"id": name, **scene.to_json()} for name, scene in (scene_at(0, i) for i in range(3))]
+    save_sheet(shown, tmp_path / "train-0000.avif")
+    save_sheet(masks, tmp_path / "train-0000-mask.webp")
+    (tmp_path / "train-0000.json.gz").write_bytes(gzip.compress(json.dumps(told).encode()))
+    found = read_subjects(tmp_path)
+    assert len(found) == 2 and found[0].seen()[2] == (20, 16, 50, 48)
+    made = elite(pocket, tmp_path, **{**SHORT, "steps": 1, "local_steps": 1})
+    assert made.image == "pocket" and made.layers == (4, 1, 2, 3)
+
+
+# -- the published checkpoints --------------------------------------------------------------------------------------
+
+
+def published(base: Any, seed: int, tower: Tower, *, by: float = 0.1) -> dict[str, torch.Tensor]:
+    """A file's tensors in the release's names."""
+    start, draw = fresh(base, tower.name, seed=seed), torch.Generator().manual_seed(seed)
+    tensors = dict(start.words.weights)
+    for name, weight in start.projections.items():
+        site, side = name.rsplit(".", 1)
+        tensors[f"{site.replace('.', '_')}_{side}.weight"] = weight + by * torch.randn(
+            weight.shape, generator=draw
+        )
+    return tensors
+
+
+def test_the_published_files(small, tower_folder, photo, caplog):
+    tower = Tower.load(str(tower_folder))
+    one, two = published(small.base, 1, tower), published(small.base, 2, tower, by=0.5)
+    key = "down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.weight"
+    assert key in one
+    road: dict[str, Any] = {"image": str(tower_folder), "depth": 6}
+    with caplog.at_level(logging.WARNING):
+        made = from_official(("global_mapper.pt", one), ("local_mapper.pt", two), small.base, **road)
+    assert not caplog.messages
+    name = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"
+    assert torch.allclose(made.changes[name] + small.base.weight(name), one[key], atol=1e-6)
+    assert torch.equal(made.projections[name.removeprefix("unet.").removesuffix(".weight")], two[key])
+    assert torch.equal(made.words.weights["mapping_3.6.bias"], one["mapping_3.6.bias"])
+    assert small.base.wear(made.encode(photo)).local
+    for a, b in (
+        ("local_mapper.pt", "global_mapper.pt"),
+        ("mapper_070000.pt", "mapper.pt"),
+        ("x.pt", "local_mapper.pt"),
+    ):
+        with pytest.raises(InputError, match=r"swapped|role"):
+            from_official((a, one), (b, two), small.base, **road)
+    with caplog.at_level(logging.WARNING):
+        from_official(("global_mapper.pt", two), ("local_mapper.pt", one), small.base, **road)
+    assert "swapped?" in caplog.text
+    with pytest.raises(InputError, match="same tensors"):
+        from_official(("global_mapper.pt", one), ("local_mapper.pt", one), small.base, **road)
+    with pytest.raises(WrongBase, match="lacks"):
+        from_official(("mapper.pt", {n: t for n, t in one.items() if n != key}), None, small.base, **road)
+    with pytest.raises(WrongBase, match="must be"):
+        from_official(("mapper.pt", {**one, key: one[key][:, 1:]}), None, small.base, **road)
+    with pytest.raises(InputError, match="not a mapper"):
+        from_official(("mapper.pt", {}), None, small.base, **road)
+    words = from_official(("mapper_070000.pt", one), None, small.base, **road)
+    assert words.patches is None and not words.encode(photo).local
+
+
+def test_published_files_from_disk(sd1, tower_folder, tmp_path):
+    tower = Tower.load(str(tower_folder))
+    one, two = published(sd1.base, 1, tower), published(sd1.base, 2, tower, by=0.5)
+    paths = [tmp_path / "local_mapper.pt", tmp_path / "mapper_070000.pt"]
+    for path, tensors in zip(paths, (two, one), strict=True):
+        torch.save(tensors, path)
+    road: dict[str, Any] = {"image": str(tower_folder), "depth": 6}
+    made = read_official(paths, sd1.base, **road)
+    assert made.patches and torch.equal(made.patches.weights["mapping_0.0.bias"], two["mapping_0.0.bias"])
+    assert torch.equal(made.words.weights["mapping_0.0.bias"], one["mapping_0.0.bias"])
+    with pytest.raises(InputError, match="a local mapper alone"):
+        read_official(paths[:1], sd1.base, **road)
+    with pytest.raises(InputError, match="wanted are one"):
+        read_official([paths[1], paths[1]], sd1.base, **road)
+
+
+def test_roles():
+    told = {"global_mapper.pt": "global", "mapper_070000.pt": "global", "mapper.pt": "global",
+            "local_mapper.pt": "local", "local_mapper_065000.pt": "local", "unet.pt": ""}  # fmt: skip
+    assert {name: role(name) for name in told} == told
+
+
+def test_the_published_shapes_are_the_card_s():
+    """192 MB: ten networks, and W_k and W_v of 12,480 channels of SD1's sixteen layers."""
+    mapper = Mapper.fresh(5, 1024, 768, seed=0)
+    count = sum(weight.numel() for weight in mapper.weights.values())
+    assert len(mapper.weights) == 100 and round(4 * (count + 2 * 12_480 * 768) / 1e6) == 192
+
+
+def test_what_the_views_say_of_a_picture_without_a_mask(tmp_path):
+    drawn(1).convert("RGB").save(tmp_path / "a.jpg")
+    (subject,) = read_subjects(tmp_path)
+    image, mask, box = subject.seen()
+    assert mask is None and box == (0, 0, *image.size) and not subject.masked
