@@ -120,8 +120,9 @@ def main() -> None:
         *(exam(subject, asked.settings, asked.out) for subject in subjects), strict=True
     )
     lines = [
-        f"Custom Diffusion on pocket {asked.settings or ''}: {', '.join(s.name for s in subjects)}; "
-        f"8 prompts x {len(SEEDS)} seeds each; mean ± standard error over pictures (over objects), "
+        f"Custom Diffusion on pocket{f' {asked.settings}' if asked.settings else ''}: "
+        f"{', '.join(s.name for s in subjects)}; 8 prompts x {len(SEEDS)} seeds each; "
+        "mean ± standard error over pictures (over objects), "
         f"30 DDIM steps, {processor()}, {date.today()}, {time.monotonic() - begun:.0f} s.",
         "",
         "| | CLIP-I | DINO-I | CLIP-T x2.5 |",

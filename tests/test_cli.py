@@ -731,10 +731,10 @@ def test_ctrl_c_saves_and_exits_130(
 
     loss = Batches.loss
 
-    def interrupt(self: Batches, base: Any, step: int, prior_weight: float) -> Any:
+    def interrupt(self: Batches, base: Any, step: int, *others: Any) -> Any:
         if step == 2:
             signal.raise_signal(signal.SIGINT)
-        return loss(self, base, step, prior_weight)
+        return loss(self, base, step, *others)
 
     monkeypatch.setattr(Batches, "loss", interrupt)
     words = ["learn", "custom-diffusion", DUCKS, PROMPT, "--base", base, "--prior", "none", "--batch-size", 1]

@@ -98,6 +98,7 @@ HINTS = {
     errno.EROFS: "the disk is read-only: write elsewhere",
     errno.EACCES: "no permission: write elsewhere",
     errno.EPERM: "not permitted: write elsewhere",
+    errno.ENOENT: "there is no such file or folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EISDIR: "it is a folder",
     errno.ENAMETOOLONG: "the name is too long",
@@ -112,7 +113,8 @@ def reason(error: OSError) -> str:
 def tells_no_memory(error: BaseException) -> bool:
     """Whether memory ran out, of the machine or of the GPU: torch says so in words alone."""
     text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+    signs = ("out of memory", "allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 
 
 def tells_full_disk(error: BaseException) -> bool:

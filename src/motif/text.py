@@ -133,7 +133,9 @@ class Reader:
         for name in (entry, f"{entry}</w>"):
             if name in vocabulary:
                 return vocabulary[name]
-        raise InputError(f'"{entry}" is not an entry of the tokenizer\'s vocabulary')
+        raise InputError(
+            f'"{entry}" is not an entry of the tokenizer\'s vocabulary: name one that is, such as ktn'
+        )
 
     def tokenise(self, prompt: str, lengths: Mapping[str, int]) -> Tokens:
         """Cut a prompt; `lengths` says how many vectors each learned token has.

@@ -207,7 +207,7 @@ def test_what_the_base_says_of_the_class_is_kept_without_pictures(
     """`--prior base`: before the first step the base's answer is met exactly; later it is not, and pulls."""
     loss, terms = Batches.loss, list[float]()
 
-    def watched(self: Batches, on: Any, step: int, weight: float) -> Any:
+    def watched(self: Batches, on: Any, step: int, weight: float, *_: Any) -> Any:
         with torch.no_grad():
             terms.append(float(loss(self, on, step, 1.0)) - float(loss(self, on, step, 0.0)))
         return loss(self, on, step, weight)

@@ -59,17 +59,18 @@ def test_every_step_shows_each_concept_in_its_half(
     sd1: Model, both: list[Examples], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half batches, however many photos each has ([CV]); a cat's prior goes with cats."""
-    share, seen = Batches._share, list[tuple[int, list[str], int]]()
+    drawn, seen = Batches._drawn, list[tuple[int, list[str], int]]()
 
-    def watched(self: Batches, group: Any, rng: Any) -> Any:
-        found = share(self, group, rng)
-        seen.append((self.groups.index(group), found.captions, len(found.priors)))
-        assert all(
-            group.prior.captions[i] == ("photo of a cat", "photo of a tea")[seen[-1][0]] for i in found.priors
-        )
+    def watched(self: Batches, base: Any, step: int) -> Any:
+        found = drawn(self, base, step)
+        for k, group in enumerate(self.groups):
+            mine = [i for of, i, _ in found.priors if of == k]
+            shown = [c for (of, *_), c in zip(found.photos, found.captions, strict=True) if of == k]
+            seen.append((k, shown, len(mine)))
+            assert all(group.prior.captions[i] == ("photo of a cat", "photo of a tea")[k] for i in mine)
         return found
 
-    monkeypatch.setattr(Batches, "_share", watched)
+    monkeypatch.setattr(Batches, "_drawn", watched)
     custom_diffusion(sd1.base, both, **QUICK, augment=False)
     assert seen == [(0, [CAT] * 2, 2), (1, [TEA] * 2, 2)] * 2
 

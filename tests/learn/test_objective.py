@@ -224,7 +224,7 @@ def test_steps_are_adamw_s_and_clipped_as_published(
     rate, and the joint norm is clipped to 1 by the diffusers codes alone (card 1.6)."""
     slopes, rates, pull = (10.0, 0.1, 2.0), {"lr": 1e-2, "token_lr": 3e-3}, dict[str, Tensor]()
 
-    def loss(_: Batches, on: Base, step: int, __: float) -> Tensor:
+    def loss(_: Batches, on: Base, step: int, *__: Any) -> Tensor:
         values = {**on.weights, **{f"<new1>/{i}": row for i, row in enumerate(on.vectors["<new1>"])}}
         pull.update(pull or pulls(values))
         return torch.stack([slopes[step] * (pull[n] * v).sum() for n, v in values.items()]).sum()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 
 from motif import __version__
+from motif.cli.attend import attend
 from motif.cli.command import Group
 from motif.cli.demo import demo
 from motif.cli.edit import edit
+from motif.cli.encode import encode
 from motif.cli.invert import invert
 from motif.cli.learn import learn
 from motif.cli.look import check, doctor, methods, show
@@ -36,11 +38,13 @@ for _command in (
     demo,
     check,
     learn,
+    encode,
     merge,
     compress,
     sample,
     invert,
     edit,
+    attend,
     measure,
     export,
     import_,

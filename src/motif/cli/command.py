@@ -116,14 +116,23 @@ class Group(click.Group):
         return "command"
 
 
+Maker = Callable[[str, methods.Method], click.Command]
+
+
 class Methods(Group):
-    """The methods of a verb, each a command made from its function when it is asked for."""
+    """The methods of a verb, each a command made from its function when it is asked for; `others` are made their own
+    way."""
 
     def __init__(
-        self, verb: str, make: Callable[[str, methods.Method], click.Command], **keywords: Any
+        self,
+        verb: str,
+        make: Maker,
+        *,
+        others: Mapping[str, tuple[methods.Method, Maker]] | None = None,
+        **keywords: Any,
     ) -> None:
         super().__init__(verb, subcommand_metavar="METHOD [ARGS]...", **keywords)
-        self.verb, self.make = verb, make
+        self.verb, self.make, self.others = verb, make, others or {}
 
     @property
     def noun(self) -> str:
@@ -132,14 +141,20 @@ class Methods(Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The table's names."""
-        return [*self.commands, *methods.table(self.verb)]
+        return [*self.commands, *methods.table(self.verb), *self.others]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the method and make its command."""
+        if cmd_name in self.others:
+            method, make = self.others[cmd_name]
+            return make(cmd_name, method)
         table: Mapping[str, methods.Method] = methods.table(self.verb)
         return self.make(cmd_name, table[cmd_name]) if cmd_name in table else self.commands.get(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the methods without importing them."""
         with formatter.section("Metrics" if self.noun == "metric" else "Methods"):
-            formatter.write_dl([(name, method.summary) for name, method in methods.table(self.verb).items()])
+            rows = [(name, method.summary) for name, method in methods.table(self.verb).items()]
+            formatter.write_dl(
+                [*rows, *((name, method.summary) for name, (method, _) in self.others.items())]
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 import os
 import shlex
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 import click
 
 from motif.cli.command import Command, Methods
+from motif.cli.encode import TRAINED
 from motif.cli.model import base_options, dressed, load_base, wear_options
 from motif.cli.options import accepted, annotation, given, options, summary
 from motif.cli.outputs import LEAST, concept_path, prepare, prepare_folder
@@ -23,6 +25,8 @@ from motif.methods import Method
 if TYPE_CHECKING:
     from motif.base import Base
     from motif.learn.examples import Examples
+
+log = logging.getLogger("motif")
 
 STEPS = 250
 """Training steps, for an estimate of what a run writes, where neither the user nor the base says how many."""
@@ -41,6 +45,7 @@ def learner(name: str, method: Method) -> Command:
         output, resumed = prepare(concept_path(output)), bool(values.get("resume"))
         folder = prepare_folder(values["run_folder"] or output.with_suffix(".run"))
         taught = _taught(function, photos, prompt, values)
+        _tell_memory(voice, function, taught if several else taught[0], given(values, names), values)
         base = load_base(voice, values["base"], values["device"], values["precision"])
         base = dressed(base, values["wear"], other_base=values["other_base"])
         chosen = given(values, names)
@@ -126,6 +131,30 @@ def _require_one_process() -> None:
         )
 
 
+def _tell_memory(
+    voice: Voice, function: Any, examples: Any, chosen: Mapping[str, Any], values: Mapping[str, Any]
+) -> None:
+    """What the run will take of memory, before anything is loaded; a warning where less is free."""
+    import torch
+
+    from motif.learn.memory import estimate, switches
+    from motif.learn.outline import outline
+    from motif.loading import device_of, dtype_of
+
+    device = device_of(values["device"])
+    shape = outline(values["base"], dtype_of(values["precision"], device))
+    if shape is None or not hasattr(function, "plan"):
+        return
+    settings = function.settle(shape, examples, **chosen)
+    known = {k: v for k, v in settings.items() if k in inspect.signature(function).parameters}
+    lesson = function.plan(shape, examples, **known)
+    found = estimate(shape, lesson, settings, torch.device(device))
+    voice.note(str(found))
+    if found.free is not None and found.total > found.free:
+        ways = ", ".join(switches(settings, lesson.size(shape) // 4))
+        log.warning("more than is free: should it fail, cheapest first: %s", ways)
+
+
 def sizes(
     function: Any, base: Base, examples: Any, chosen: Mapping[str, Any], advice: Mapping[str, Any]
 ) -> tuple[int, int]:
@@ -173,4 +202,6 @@ def drawing(taught: Sequence[Examples], concept: Path, base: str) -> str:
     return shlex.join([*words, "-o", "pictures"])
 
 
-learn = Methods("learn", learner, help="Learn a concept from a few photos, into one file.")
+learn = Methods(
+    "learn", learner, others={"elite": TRAINED}, help="Learn a concept from a few photos, into one file."
+)

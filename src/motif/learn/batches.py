@@ -8,10 +8,8 @@ once; equal captions of a batch are encoded once.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,17 +17,12 @@ from torch import Tensor
 
 from motif.attention import Call, Control, Row, Site
 from motif.base import Base
-from motif.errors import InputError
-from motif.learn.augment import Placement, fitted, look, place, valid
-from motif.learn.examples import Examples
+from motif.learn.augment import Placement, look, place
 from motif.learn.prior import Prior
 from motif.learn.recipes import Recipe
+from motif.learn.shown import Shown
+from motif.learn.snr import min_snr
 from motif.text import Text
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-log = logging.getLogger("motif")
 
 
 class StartDetached(Control):
@@ -39,61 +32,6 @@ class StartDetached(Control):
         if site.kind != "cross":
             return k, v
         return torch.cat([k[:, :1].detach(), k[:, 1:]], 1), torch.cat([v[:, :1].detach(), v[:, 1:]], 1)
-
-
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """A photo as a run keeps it: no larger than its largest zoom, with its mask where only the subject is learned."""
-
-    image: Image
-    mask: Image | None
-    caption: str
-
-    @staticmethod
-    def all(
-        base: Base,
-        examples: Examples,
-        recipe: Recipe,
-        side: int,
-        *,
-        masked: bool,
-        captions: Sequence[str] = (),
-    ) -> tuple[Shown, ...]:
-        """The photos, each opened once. InputError where a mask marks nothing of what is learned.
-
-        Args:
-            side: Of the square pictures to train on, in pixels.
-            masked: Where a photo has a mask, only its subject counts.
-            captions: Of each photo; the default is its own.
-        """
-        found, unused, bare = list[Shown](), False, list[str]()
-        texts = captions or [photo.caption for photo in examples.photos]
-        for photo, caption in zip(examples.photos, texts, strict=True):
-            picture = photo.picture
-            image = fitted(picture.image, side, crop=recipe.crop, bilinear=recipe.bilinear)
-            mask = fitted(picture.mask, side, crop=recipe.crop) if masked and picture.mask else None
-            if not valid(Placement(side), side, base.latent_factor, border=recipe.border, mask=mask).any():
-                raise InputError(
-                    f"{photo.path}: its mask marks nothing in the square that is learned: crop the photo around its "
-                    "subject, or learn whole photos (--no-masked)"
-                )
-            found.append(Shown(image, mask, caption))
-            unused |= picture.mask is not None and not masked
-            bare += [photo.path.name] if masked and mask is None else []
-        if bare and len(bare) == len(found):
-            raise InputError(
-                "masked: no photo has a mask (white is the subject): put NAME-mask.png beside NAME.*, or learn whole "
-                "photos (--no-masked)"
-            )
-        if bare:
-            log.warning(
-                "%d of %d photos have no mask and are learned whole: %s", len(bare), len(found), bare[0]
-            )
-        if unused:
-            log.info(
-                "some photos have masks, and whole photos are learned: --masked learns the subjects alone"
-            )
-        return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,14 +51,20 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Share:
-    """What a step draws of one group."""
+class Drawn:
+    """Everything that a step draws: its photos, then the pictures of its prior, then what the base is asked."""
 
-    views: list[tuple[int, Placement]]  # photos as placed
+    photos: list[tuple[int, int, Placement]]  # (group, photo, how it is placed)
     captions: list[str]
-    cells: list[np.ndarray]  # what counts of them
-    priors: list[int]
-    flips: np.ndarray
+    cells: list[np.ndarray]  # what counts of each photo
+    priors: list[tuple[int, int, bool]]  # (group, picture, mirrored)
+    asked: list[tuple[int, str]]  # (photo, what the base is asked at its noisy latents)
+    z: Tensor  # of the posterior, of photos and pictures
+    eps: Tensor
+    t: Tensor
+
+
+ALL = slice(None)
 
 
 class Batches:
@@ -138,6 +82,7 @@ class Batches:
         augment: bool,
         original: Base | None = None,
         reads: bool = False,
+        min_snr: float = 0.0,
     ) -> None:
         """Everything that does not change over the run is computed here: the prior's latents, both ways round, and the
         text of its captions.
@@ -148,10 +93,11 @@ class Batches:
             side: Of the square pictures to train on, in pixels.
             original: Who answers for a prior without pictures; the default is the base.
             reads: The text encoders learn too: the prior's captions are read anew in every step.
+            min_snr: γ of min-SNR; 0 weighs all timesteps alike.
         """
         self.groups, self.recipe, self.factor = tuple(groups), recipe, base.latent_factor
         self.batch_size, self.seed, self.side, self.augment = batch_size, seed, side, augment
-        self.original, self.reads = original or base, reads
+        self.original, self.reads, self.min_snr = original or base, reads, min_snr
         self.priors = [
             [
                 _both_ways(base, lambda how, image=image: place(image, how, side), side)
@@ -171,58 +117,65 @@ class Batches:
             read = [base.read(captions[i : i + batch_size]) for i in range(0, len(captions), batch_size)]
         self.prior_texts = _rows(read, captions)
 
-    def loss(self, dressed: Base, step: int, prior_weight: float) -> Tensor:
-        """w_t mean_i Σ m e² / (C Σ m) + w_p mean_j e², with e the error of the prediction."""
-        rng = np.random.default_rng((self.seed, step))
-        noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        shares = [self._share(group, rng) for group in self.groups]
-        drawn = list(zip(self.groups, shares, strict=True))
-        captions = [caption for share in shares for caption in share.captions]
-        seen, asked = ([g.prior.captions[i] for g, s in drawn if g.prior.pictured == kind for i in s.priors]
-                       for kind in (True, False))  # fmt: skip
-        latents = [one for k, share in enumerate(shares) for one in self._encoded(dressed, k, share.views)]
-        latents += [
-            self.priors[k][i][int(flip)]
-            for k, share in enumerate(shares) if self.priors[k]
-            for i, flip in zip(share.priors, share.flips, strict=True)
-        ]  # fmt: skip
-        x0 = torch.stack(
-            [p.mean + p.std * torch.randn(p.mean.shape, generator=noise).to(p.mean) for p in latents]
-        )
-        eps = torch.randn(x0.shape, generator=noise).to(x0)
-        t = torch.randint(0, dressed.schedule.length, (len(x0),), generator=noise)
+    def loss(self, dressed: Base, step: int, prior_weight: float, part: slice = ALL) -> Tensor:
+        """w_t mean_i Σ m e² / (C Σ m) + w_p mean_j e², with e the error of the prediction.
+
+        Args:
+            part: The photos and the prior's pictures that count here; the losses of all parts add up to the whole.
+        """
+        drawn = self._drawn(dressed, step)
+        n, every = len(drawn.photos), len(drawn.z)
+        photos, priors = range(n)[part], range(n, every)[part]
+        rows = [*photos, *priors]
+        latents = self._encoded(dressed, [drawn.photos[row] for row in photos])
+        latents += [self.priors[k][i][int(flip)] for k, i, flip in (drawn.priors[row - n] for row in priors)]
+        mean, std = torch.stack([p.mean for p in latents]), torch.stack([p.std for p in latents])
+        x0, eps, t = mean + std * drawn.z[rows].to(mean), drawn.eps[rows].to(mean), drawn.t[rows]
         x_t, target = dressed.schedule.noise(x0, eps, t), dressed.schedule.target(x0, eps, t)
-        text, states, pooled = self._states(dressed, captions, [*seen, *asked])
+        told = [self.groups[k].prior.captions[i] for k, i, _ in (drawn.priors[row - n] for row in priors)]
+        asked = [(photos.index(row), caption) for row, caption in drawn.asked if row in photos]
         if asked:  # the base's own answer, at the noisy latents of the photos beside them
-            n = self.batch_size
-            rows = [
-                k * n + i
-                for k, (g, s) in enumerate(drawn)
-                if not g.prior.pictured
-                for i in range(len(s.priors))
-            ]
-            x_t, t = torch.cat([x_t, x_t[rows]]), torch.cat([t, t[rows]])
-            target = torch.cat([target, self._answers(x_t[-len(rows) :], t[-len(rows) :], asked)])
+            beside, captions = [i for i, _ in asked], [caption for _, caption in asked]
+            x_t, t, told = torch.cat([x_t, x_t[beside]]), torch.cat([t, t[beside]]), [*told, *captions]
+            target = torch.cat([target, self._answers(x_t[-len(asked) :], t[-len(asked) :], captions)])
+        text, states, pooled = self._states(dressed, [drawn.captions[row] for row in photos], told)
         row = (Row("main", "cond", slice(0, len(x_t)), text),)
         controls = (StartDetached(),) if self.recipe.detached else ()
         call = Call(row, step, step + 1, 0.0, (x_t.shape[-2], x_t.shape[-1]), controls)
         out = dressed.predict(x_t.to(dressed.dtype), t.to(x_t.device), states, pooled, call)
-        error, n = (out.float() - target).square(), len(captions)
-        cells = [one for share in shares for one in share.cells]
-        mask = torch.from_numpy(np.stack(cells)).to(error)[:, None]
-        photos = (error[:n] * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)) / error.shape[1]
-        kept = prior_weight * error[n:].mean() if len(error) > n else 0.0
-        return self.recipe.target_weight * photos.mean() + kept
+        error, own = (out.float() - target).square(), len(photos)
+        if self.min_snr:
+            error = error * min_snr(dressed.schedule, t, self.min_snr).to(error).view(-1, 1, 1, 1)
+        mask = torch.from_numpy(np.stack([drawn.cells[row] for row in photos])).to(error)[:, None]
+        each = (error[:own] * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)) / error.shape[1]
+        kept = error[own:].mean((1, 2, 3)).sum() / (every - n + len(drawn.asked)) if len(error) > own else 0.0
+        return self.recipe.target_weight * each.sum() / n + prior_weight * kept
 
-    def _share(self, group: Group, rng: np.random.Generator) -> Share:
-        """Which photos of a group a step shows and how, and which of its prior."""
-        n, count = self.batch_size, len(group.prior)
-        photos = [int(i) for i in rng.choice(len(group.photos), n, replace=n > len(group.photos))]
-        priors = [int(i) for i in rng.choice(count, n, replace=n > count)] if count else []
-        looks = [self._look(group.photos[i], rng) for i in photos]
-        views = [(i, how) for i, (how, _) in zip(photos, looks, strict=True)]
-        captions = [how.prefix + group.photos[i].caption for i, how in views]
-        return Share(views, captions, [cells for _, cells in looks], priors, rng.random(len(priors)) < 0.5)
+    def _drawn(self, base: Base, step: int) -> Drawn:
+        """What a step draws; first which pictures of each group, then the noise of all."""
+        rng = np.random.default_rng((self.seed, step))
+        noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        photos, priors = list[tuple[int, int, Placement]](), list[tuple[int, int, bool]]()
+        captions, cells, asked = list[str](), list[np.ndarray](), list[tuple[int, str]]()
+        for k, group in enumerate(self.groups):
+            n, count, first = self.batch_size, len(group.prior), len(photos)
+            chosen = [int(i) for i in rng.choice(len(group.photos), n, replace=n > len(group.photos))]
+            beside = [int(i) for i in rng.choice(count, n, replace=n > count)] if count else []
+            for i in chosen:
+                how, counts = self._look(group.photos[i], rng)
+                photos.append((k, i, how))
+                captions.append(how.prefix + group.photos[i].caption)
+                cells.append(counts)
+            flips = rng.random(len(beside)) < 0.5
+            if group.prior.pictured:
+                priors += [(k, i, bool(flip)) for i, flip in zip(beside, flips, strict=True)]
+            else:
+                asked += [(first + row, group.prior.captions[i]) for row, i in enumerate(beside)]
+        shape = base.latent_shape((self.side, self.side))
+        z = torch.stack([torch.randn(shape, generator=noise) for _ in (*photos, *priors)])
+        eps = torch.randn(z.shape, generator=noise)
+        t = torch.randint(0, base.schedule.length, (len(z),), generator=noise)
+        return Drawn(photos, captions, cells, priors, asked, z, eps, t)
 
     def _answers(self, x_t: Tensor, t: Tensor, captions: Sequence[str]) -> Tensor:
         """What the base said before to those captions."""
@@ -248,13 +201,12 @@ class Batches:
     def _canvas(self, photo: Shown, how: Placement) -> np.ndarray:
         return place(photo.image, how, self.side, bilinear=self.recipe.bilinear)
 
-    def _encoded(self, base: Base, k: int, views: Sequence[tuple[int, Placement]]) -> list[Latents]:
-        """The latents of a group's photos as placed: those of whole photos are there, the others go through the VAE."""
-        found = {(i, how): self.wholes[k][i][int(how.flip)] for i, how in views if how.whole(self.side)}
+    def _encoded(self, base: Base, views: Sequence[tuple[int, int, Placement]]) -> list[Latents]:
+        """The latents of photos as placed: those of whole photos are there, the others go through the VAE."""
+        found = {v: self.wholes[v[0]][v[1]][int(v[2].flip)] for v in views if v[2].whole(self.side)}
         fresh = [view for view in dict.fromkeys(views) if view not in found]
         if fresh:
-            photos = self.groups[k].photos
-            canvases = [self._canvas(photos[i], how) for i, how in fresh]
+            canvases = [self._canvas(self.groups[k].photos[i], how) for k, i, how in fresh]
             found |= zip(fresh, _posteriors(base, canvases), strict=True)
         return [found[view] for view in views]
 

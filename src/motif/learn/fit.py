@@ -1,7 +1,8 @@
 """The one training loop. A method brings the values to train and the loss of a step; everything else is here.
 
 Every random choice of step k is drawn from a generator seeded with (seed, k). So a run that stops and resumes at any
-step takes the very steps that it would have taken, and the state file needs the values, the optimiser and k alone.
+step takes the very steps that it would have taken, and the state file needs the values, the descent's state and k
+alone.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from motif.base import Base
 from motif.concept import Record
 from motif.errors import InputError, Interrupted
+from motif.learn.descent import Descent
 from motif.learn.run import Run
-from motif.learn.trained import Rates, Trained
+from motif.learn.trained import Trained
 from motif.weights import not_finite
 
 
@@ -42,35 +44,31 @@ class Progress:
 def fit(
     base: Base,
     trained: Trained,
-    loss: Callable[[Base, int], Tensor],
+    loss: Callable[[Base, int, slice], Tensor],
     *,
     record: Record,
-    steps: int,
-    rates: Rates,
-    max_norm: float | None = None,
+    descent: Descent,
+    accumulate: int = 1,
     gradient_checkpointing: bool = False,
     run: Run,
 ) -> Iterator[Progress]:
-    """Take AdamW steps on `loss(dressed base, step)` until `steps`, yielding after each.
+    """Take the descent's steps on `loss(dressed base, step, part)`, yielding after each. A step's loss is the sum of
+    its parts', which are computed one after another.
 
     With a folder it writes the log, checkpoints, previews and the state for `resume` (`Run`, checked before).
     Ctrl-C ends the step that runs, saves, and raises Interrupted. A loss or a value that is not finite raises
     InputError with the step; nothing is saved from it.
     """
-    optimiser = torch.optim.AdamW(trained.groups(rates), betas=(0.9, 0.999), eps=1e-8, fused=True)
-    parameters = list(trained.parameters().values())
-    first, busy = run.begin(trained, optimiser, record, steps), 0.0
-    if preview := run.draw(trained, base, first):  # a stop leaves that of its own step undrawn
+    steps, parts = descent.way.steps, [slice(i, None, accumulate) for i in range(accumulate)]
+    first, busy = run.begin(trained, descent, record, steps), 0.0
+    if preview := run.draw(descent.settled, base, first):  # a stop leaves that of its own step undrawn
         yield Progress(first, steps, math.nan, 0.0, math.nan, preview)
     with _stopping() as stop:
         for step in range(first, steps):
             begun = time.monotonic()
             with _checkpointing(base.models.unet, gradient_checkpointing):
-                reached = _backward(trained.on(base), loss, step)
-            if max_norm is not None:
-                nn.utils.clip_grad_norm_(parameters, max_norm)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+                reached = sum(_backward(trained.on(base), loss, step, part, descent) for part in parts)
+            descent.step(step)
             busy += time.monotonic() - begun
             done, rate, stopped = step + 1, (step + 1 - first) / busy, stop.is_set()
             run.note({"step": done, "loss": reached, "steps_per_second": round(rate, 3)})
@@ -80,7 +78,7 @@ def fit(
                     f"{broken} is not finite after step {done}: lower --lr, or use --precision fp32"
                 )
             if due or done == steps:
-                run.save(trained, optimiser, trained.concept(base, record), done, steps)
+                run.save(trained, descent, descent.settled.concept(base, record), done, steps)
             if stopped and done < steps:
                 where = (
                     f"go on with --resume ({run.folder})"
@@ -88,18 +86,21 @@ def fit(
                     else "nothing was saved (no run folder)"
                 )
                 raise Interrupted(f"stopped after step {done} of {steps}; {where}")
-            yield Progress(done, steps, reached, rate, (steps - done) / rate, run.draw(trained, base, done))
+            preview = run.draw(descent.settled, base, done)
+            yield Progress(done, steps, reached, rate, (steps - done) / rate, preview)
 
 
-def _backward(dressed: Base, loss: Callable[[Base, int], Tensor], step: int) -> float:
-    """One step's loss and gradients, in the base's type where that is not float32."""
+def _backward(
+    dressed: Base, loss: Callable[[Base, int, slice], Tensor], step: int, part: slice, descent: Descent
+) -> float:
+    """Loss and gradients of a part of a step, in the base's type where that is not float32."""
     dtype = dressed.dtype  # of the base's own weights: those that learn are in float32
     with dressed.on(), torch.autocast(dressed.device.type, dtype, enabled=dtype != torch.float32):
-        value = loss(dressed, step)
+        value = loss(dressed, step, part)
         reached = float(value.detach())
         if not math.isfinite(reached):
             raise InputError(f"the loss at step {step} is {reached}: lower --lr, or use --precision fp32")
-        value.backward()
+        descent.backward(value)
     return reached
 
 

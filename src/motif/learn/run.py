@@ -3,7 +3,7 @@
 metrics.jsonl                 one line a step
 concept-0050.safetensors      the concept as it was at a checkpoint
 preview-0050.png              fixed prompts and seeds, drawn at that step
-state.pt, state.json          values and optimiser; the step, and the settings that must not change
+state.pt, state.json          values, optimiser and average; the step, and the settings that must not change
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from motif.base import Base
 from motif.concept import Concept, Record
 from motif.errors import InputError
 from motif.files import natural, written
+from motif.learn.descent import Descent
 from motif.learn.trained import Trained
 
 if TYPE_CHECKING:
@@ -30,9 +31,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("motif")
 
 STATE, SUMMARY, METRICS = "state.pt", "state.json", "metrics.jsonl"
-FREE = ("steps", "checkpoint_every", "preview_every", "previews", "prior", "gradient_checkpointing")
-"""Settings that may differ between stop and resume: how long and how loudly to train, and where the prior lies
-(`prior_content` says what it is)."""
+FREE = (
+    "steps",
+    "checkpoint_every",
+    "preview_every",
+    "previews",
+    "prior",
+    "gradient_checkpointing",
+    "accumulate",
+)
+"""Settings that may differ between stop and resume: how long and how loudly to train, in how much memory, and where the
+prior lies (`prior_content` says what it is). Where rates fall towards the last step, `steps` may not."""
 
 CONTENT = {
     "base": "another base",
@@ -85,14 +94,14 @@ class Run:
                 "choose another run folder"
             )
 
-    def begin(self, trained: Trained, optimiser: torch.optim.Optimizer, record: Record, steps: int) -> int:
+    def begin(self, trained: Trained, descent: Descent, record: Record, steps: int) -> int:
         """The step to start from. A resumed run's values are put back and its log cut to them; a fresh run takes the
         place of a finished one, and signs the folder before it leaves anything there."""
         if self.folder is None:
             return 0
         self.folder.mkdir(parents=True, exist_ok=True)
         begun = self.resume and (self.folder / STATE).is_file()
-        step = _restore(self.folder / STATE, trained, optimiser) if begun else 0
+        step = _restore(self.folder / STATE, trained, descent) if begun else 0
         if not step:
             self._clear()
         self._sign(record, step, steps)
@@ -122,17 +131,20 @@ class Run:
             with (self.folder / METRICS).open("a") as file:
                 file.write(json.dumps(entry) + "\n")
 
-    def save(
-        self, trained: Trained, optimiser: torch.optim.Optimizer, concept: Concept, step: int, steps: int
-    ) -> None:
+    def save(self, trained: Trained, descent: Descent, concept: Concept, step: int, steps: int) -> None:
         """The state to resume from, and the concept as it is; each beside its place, then renamed."""
         if self.folder is None:
             return
         values = {name: value.detach().cpu() for name, value in trained.parameters().items()}
         with written(self.folder / STATE) as part:
-            torch.save({"step": step, "values": values, "optimiser": optimiser.state_dict()}, part)
+            torch.save({"step": step, "values": values, **descent.state_dict()}, part)
         self._sign(concept.record, step, steps)
         concept.save(self.folder / f"concept-{step:04d}.safetensors")
+
+    def kept(self) -> Path | None:
+        """Its last checkpoint, where it can go on from one."""
+        last = _checkpoints(self.folder) if self.folder and (self.folder / STATE).is_file() else []
+        return last[-1] if last else None
 
     def draw(self, trained: Trained, base: Base, step: int) -> Path | None:
         """The preview of this step, where one is due."""
@@ -144,12 +156,12 @@ class Run:
         return path
 
 
-def _restore(path: Path, trained: Trained, optimiser: torch.optim.Optimizer) -> int:
+def _restore(path: Path, trained: Trained, descent: Descent) -> int:
     state = _state(path)
     with torch.no_grad():
         for name, value in trained.parameters().items():
             value.copy_(state["values"][name])
-    optimiser.load_state_dict(state["optimiser"])
+    descent.load_state_dict(state)
     return int(state["step"])
 
 
@@ -202,7 +214,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _key(record: Record) -> dict[str, Any]:
     """What must not change between stop and resume: the base, the photos, and every setting but FREE."""
-    settings = {name: value for name, value in record.settings.items() if name not in FREE}
+    free = [name for name in FREE if name != "steps" or record.settings["lr_schedule"] == "constant"]
+    settings = {name: value for name, value in record.settings.items() if name not in free}
     key = {"method": record.method, "prompt": record.prompt, "base": record.base.fingerprint, **settings}
     return json.loads(json.dumps(key))
 

@@ -21,9 +21,12 @@ from motif.errors import InputError
 from motif.images import grid
 from motif.lanes import draw
 from motif.learn.batches import Batches, Group, Shown
+from motif.learn.descent import Descent, Way
 from motif.learn.examples import Examples, check_token
 from motif.learn.fit import Progress, fit
 from motif.learn.lesson import Lesson
+from motif.learn.memory import scarce
+from motif.learn.optimisers import finds_rate
 from motif.learn.prior import Source, find, gather
 from motif.learn.run import Run
 from motif.learn.trained import Trained
@@ -98,26 +101,45 @@ def teach(
     nouns = {**base.nouns, **values.nouns}
     record = Record(method, base.origin, nouns, "; ".join(prompts), settings, versions())
     run.check(record, use.steps)
-    batches = _batches(job, values, sources, on_picture)
+    with scarce(settings, values, len(concepts), run.kept):
+        batches = _batches(job, values, sources, on_picture)
+        return _learned(job, values, batches, record, run, on_progress)
+
+
+def _learned(
+    job: _Job,
+    values: Trained,
+    batches: Batches,
+    record: Record,
+    run: Run,
+    on_progress: Callable[[Progress], None] | None,
+) -> Concept:
+    """Take the steps."""
+    base, use, lesson = job.base, job.use, job.lesson
     total = (
         use.batch_size * (2 if any(g.prior.captions for g in batches.groups) else 1) if use.scale_lr else 1
     )
     rates = lesson.rates.times(total)
     log.info("learning rate %.3g, the words' %.3g (x %d)", rates.weights, rates.words, total)
+    descent = Descent(values, rates, _way(job), base.device, fp16=base.dtype == torch.float16)
     for progress in fit(
         base,
         values,
-        lambda dressed, step: batches.loss(dressed, step, use.prior_weight),
+        lambda dressed, step, part: batches.loss(dressed, step, use.prior_weight, part),
         record=record,
-        steps=use.steps,
-        rates=rates,
-        max_norm=lesson.recipe.max_norm,
+        descent=descent,
+        accumulate=use.accumulate,
         gradient_checkpointing=use.gradient_checkpointing,
         run=run,
     ):
         if on_progress:
             on_progress(progress)
-    return values.concept(base, record)
+    return descent.settled.concept(base, record)
+
+
+def _way(job: _Job) -> Way:
+    use = job.use
+    return Way(use.steps, use.optimiser, use.lr_schedule, use.lr_warmup, use.ema, job.lesson.recipe.max_norm)
 
 
 def _heard(use: Any, lesson: Lesson, asked: Mapping[str, Any]) -> None:
@@ -128,6 +150,8 @@ def _heard(use: Any, lesson: Lesson, asked: Mapping[str, Any]) -> None:
         raise InputError("retrieve_threshold and retrieve_encoder are of a retrieved prior: add --retrieve")
     if use.prior == "none" and (use.class_prompt or use.prior_weight != 1.0):
         raise InputError("class_prompt and prior_weight are of a prior, and the prior is none")
+    if (given := [name for name in ("lr", "token_lr") if asked.get(name)]) and finds_rate(use.optimiser):
+        raise InputError(f"the optimiser {use.optimiser} finds its own rate: leave {' and '.join(given)} out")
 
 
 def _run(job: _Job, resume: bool, shown: Sequence[str]) -> Run:
@@ -152,12 +176,19 @@ def _checked(job: _Job) -> Trained:
     if min(rates.weights, rates.words, rates.contexts) < 0 or not learns:
         told = ", ".join(f"{name} {getattr(use, name)}" for name in ("lr", "token_lr") if hasattr(use, name))
         raise InputError(f"{told}: none may be negative, and one must be positive for something that learns")
+    if use.accumulate < 1 or use.batch_size % use.accumulate:
+        raise InputError(
+            f"accumulate {use.accumulate}: a step of {use.batch_size} photos is computed in so many equal parts"
+        )
+    if use.min_snr < 0:
+        raise InputError(f"min_snr {use.min_snr}: a ratio, such as 5; 0 weighs all timesteps alike")
+    _way(job).check(base.device)
     if use.prior_weight < 0:
         raise InputError(f"prior_weight {use.prior_weight}: 0 or more (--prior none leaves the prior out)")
     if not 0 <= use.seed < 2**63:
         raise InputError(f"seed {use.seed}: a seed is 0 or more, and less than 2^63")
-    if base.dtype == torch.float16:
-        raise InputError("training in fp16 loses small gradients: use --precision bf16 or fp32")
+    if base.dtype == torch.float16 and base.device.type == "cpu":
+        raise InputError("training in fp16 is for GPUs: use --precision bf16 or fp32")
     base.latent_shape((job.side, job.side))
     tokens = [token for examples in job.concepts for token in examples.tokens]
     if twice := {token for token in tokens if tokens.count(token) > 1}:
@@ -250,6 +281,7 @@ def _batches(
         augment=lesson.augment,
         original=values.before(base),
         reads=values.reads,
+        min_snr=use.min_snr,
     )
 
 

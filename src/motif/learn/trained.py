@@ -140,6 +140,21 @@ class Trained:
         rows = {f"{token}/{i}": part for token, parts in words.items() for i, part in enumerate(parts)}
         return {**self.weights, **pairs, **rows}
 
+    def holding(self, values: Mapping[str, Tensor]) -> Trained:
+        """The same with other values, by the names of `parameters`."""
+        held = {name: nn.Parameter(value.detach(), requires_grad=False) for name, value in values.items()}
+
+        def words(found: Mapping[str, tuple[nn.Parameter, ...]]) -> dict[str, tuple[nn.Parameter, ...]]:
+            return {token: tuple(held[f"{token}/{i}"] for i in range(len(v))) for token, v in found.items()}
+
+        return replace(
+            self,
+            weights={name: held[name] for name in self.weights},
+            thin={name: (held[f"{name}/up"], held[f"{name}/down"]) for name in self.thin},
+            vectors=words(self.vectors),
+            contexts=words(self.contexts),
+        )
+
     def groups(self, rates: Rates) -> list[dict[str, Any]]:
         """The optimiser's groups, each with its rate and decay. What has rate 0 is frozen."""
         weights = [*self.weights.values(), *(part for both in self.thin.values() for part in both)]

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypedDict, cast, get_type_hints
+from typing import Any, Literal, ParamSpec, Protocol, TypedDict, cast, get_type_hints
 
 from motif.base import Base
 from motif.concept import Concept
@@ -49,6 +49,16 @@ class Training(TypedDict, total=False):
         masked: Where a photo has a mask (NAME-mask.png, or alpha), learn its subject alone.
         gradient_checkpointing: Keep few activations for backward and compute the others again: the same result in
             less memory, at about two thirds of the speed.
+        accumulate: Compute a step in so many parts, one after another: the same result to rounding, in less memory.
+            It divides batch_size.
+        optimiser: adamw; adamw-8bit and prodigy, which finds its own rate (extra "optimisers"); or adafactor, which
+            keeps next to nothing beside the values.
+        lr_schedule: The rates over the steps: constant, or falling to 0 as a cosine or linear.
+        lr_warmup: Steps in which the rates rise to their full size first.
+        ema: The concept is a running average of the values that keeps this share at every step, such as 0.999 (less
+            in the first steps); 0 is off: the last values.
+        min_snr: What timesteps weigh by min-SNR: the ratio at which the weight stops to rise (its paper: 5); 0 weighs
+            all alike.
         seed: Seed of every random choice.
         checkpoint_every: Save a checkpoint every so many steps.
         preview_every: Draw the preview prompts every so many steps, and before the first; 0 is never. The default is
@@ -75,6 +85,12 @@ class Training(TypedDict, total=False):
     resolution: int | None
     masked: bool | None
     gradient_checkpointing: bool
+    accumulate: int
+    optimiser: Literal["adamw", "adamw-8bit", "prodigy", "adafactor"]
+    lr_schedule: Literal["constant", "cosine", "linear"]
+    lr_warmup: int
+    ema: float
+    min_snr: float
     seed: int
     checkpoint_every: int
     preview_every: int | None
@@ -87,7 +103,8 @@ class Training(TypedDict, total=False):
 
 DEFAULTS: Mapping[str, Any] = {
     "scale_lr": True, "prior": "generate", "prior_weight": 1.0, "class_prompt": (), "retrieve": False,
-    "retrieve_threshold": 0.85, "retrieve_encoder": "", "gradient_checkpointing": False, "seed": 23,
+    "retrieve_threshold": 0.85, "retrieve_encoder": "", "gradient_checkpointing": False, "accumulate": 1,
+    "optimiser": "adamw", "lr_schedule": "constant", "lr_warmup": 0, "ema": 0.0, "min_snr": 0.0, "seed": 23,
     "checkpoint_every": 50, "previews": (), "resume": False,
 }  # fmt: skip
 """The others have none: they come from the base's advice, or from the paper."""
