@@ -48,7 +48,8 @@ docs: $(READY) ## write docs/commands.md from the commands
 figures: $(READY) ## measure everything in docs/figures.md again (half an hour)
 	$(BIN)/python bench/identity.py -o out/bench/identity
 	$(BIN)/python bench/speed.py -o out/bench/speed-pocket.md
-	$(BIN)/python bench/speed.py --base sd15 --size 256 --steps 4 --turns 1 -o out/bench/speed-sd15.md
+	$(BIN)/python bench/speed.py --no-augment -o out/bench/speed-pocket-whole.md
+	$(BIN)/python bench/speed.py --base sd15 --size 256 --steps 3 -o out/bench/speed-sd15.md
 	$(BIN)/python bench/figures.py
 
 pocket: $(READY) ## render, train, ship and measure the embedded base anew (hours)

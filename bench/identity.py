@@ -31,6 +31,10 @@ ROWS = (
     "ceiling: unseen views",
     "learned: <new1>, its word alone (weights as they were)",
 )
+MASKS = (
+    "The photos of these objects come with masks, and pocket's advice learns the subjects alone (`--masked`); photos "
+    "without masks are learned whole, which costs image alignment: `docs/notes.md` has both for the objects of tuning."
+)
 
 
 def exam(
@@ -134,7 +138,7 @@ def main() -> None:
             for m in ("CLIP-I", "DINO-I", "CLIP-T")
         ]
         lines.append(f"| {row} | {' | '.join(cells)} |")
-    lines += ["", shares(found, moved)]
+    lines += ["", shares(found, moved), "", MASKS]
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / "identity.md").write_text("\n".join(lines) + "\n")
     plain = [{row: {m: s.as_dict() for m, s in metrics.items()} for row, metrics in f.items()} for f in found]

@@ -19,7 +19,7 @@ from diffusers.models.attention_processor import Attention
 from PIL.Image import Image
 from torch import Tensor
 
-from motif.learn.augment import Resizing, place, valid
+from motif.learn.augment import Placement, Resizing, place, valid
 
 
 class DetachedStart:
@@ -51,6 +51,7 @@ def train(
     batch_size: int,
     lr: float,
     precision: str = "fp32",
+    augment: bool = True,
     seed: int = 0,
 ) -> Iterator[float]:
     """Yield the loss of every step, forever."""
@@ -76,7 +77,7 @@ def train(
     while True:
         pixels, masks, captions = [], [], []
         for i in rng.integers(0, len(photos), batch_size):
-            placement = resizing.draw(side, rng)
+            placement = resizing.draw(side, rng) if augment else Placement(side)
             pixels.append(place(photos[i], placement, side))
             masks.append(valid(placement, side, factor))
             captions.append(placement.prefix + prompt)

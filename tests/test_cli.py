@@ -185,6 +185,12 @@ def draws(base: Path, tmp_path: Path, motif: Callable[..., Ran]) -> Callable[...
     return lambda prompt, *more: motif(*words, prompt, *more)
 
 
+def test_pictures_of_another_run_are_told_of(draws: Callable[..., Ran], tmp_path: Path) -> None:
+    assert "other pictures" not in draws("a cat", "-n", 2).err
+    assert "holds 1 other pictures (0001.png...)" in draws("a dog").err
+    assert recorded(tmp_path / "out") == ["0000.png a dog"]
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [(KeyboardInterrupt(), 130, "1 of 3 pictures"), (OSError(errno.ENOSPC, "full"), 2, "disk is full")],

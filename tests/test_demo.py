@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import shlex
 import signal
 from pathlib import Path
 from typing import Any
 
+import click
+import numpy as np
 import pytest
 import torch
 
 from motif.base import Base
-from motif.demo import _learned, _left
+from motif.demo import _learned, _left, demo, subject_named
+from motif.demo_report import _commands
 from motif.errors import InputError, Interrupted
 from motif.pocket.concepts import held_out
 
@@ -101,3 +106,36 @@ def test_there_is_a_picture_to_put_every_object_into(subject: Any) -> None:
 
     _, caption = another(subject)
     assert f" {subject.noun}" in caption and "<new1>" not in caption
+
+
+@pytest.mark.slow
+def test_the_demo_from_end_to_end(tmp_path: Path) -> None:
+    """Few steps of the real thing: everything it promises is there, and its page needs nothing else."""
+    from motif.cli.app import app
+
+    cat = subject_named("cat")
+    measured = demo(Base.load("pocket"), cat, tmp_path, steps=2)
+    assert json.loads((tmp_path / "demo.json").read_text()) == json.loads(json.dumps(measured))
+    assert len(measured["scores"]) == 4
+    for found in measured["scores"].values():
+        assert {"clip-i", "dino-i"} <= found.keys() and all(
+            np.isfinite(one["mean"]) for one in found.values()
+        )
+    drawn = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert drawn == {
+        f"{when}-{place}-{seed}.png" for when in ("before", "after") for place in range(6) for seed in (0, 1)
+    }
+    assert all((tmp_path / name).stat().st_size for name in ("sheet.png", "edit.png", "concept.safetensors"))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    links = re.findall(r"""(?:src|href)=["']?([^"'> ]*)""", page)
+    assert links and not [link for link in links if not link.startswith(("data:", "#"))]
+    assert page.count("data:image/") >= len(cat.references) + 2 * 6 + 1 and "<svg" in page
+    assert all(place in page for place in cat.places)
+    by_hand = _commands(cat, measured).splitlines()
+    assert [line.split()[1] for line in by_hand] == ["learn", "sample"]
+    for line in by_hand:  # as click reads them: an option that does not exist, or a missing one, would raise
+        words = shlex.split(line)[1:]
+        group = app.get_command(click.Context(app), words[0])
+        assert isinstance(group, click.Group)
+        command = group.get_command(click.Context(group), words[1])
+        assert command and command.make_context(words[1], words[2:]).params["output"]

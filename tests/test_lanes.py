@@ -390,3 +390,22 @@ def test_batch_size_changes_no_picture_by_more_than_rounding(model):
 def test_a_drawing_that_cannot_be_made_is_refused(sd1, bad):
     with pytest.raises(InputError):
         list(draw(sd1.base, ["a", "b"], **{"seeds": [0, 1], "steps": 2} | bad))
+
+
+def test_a_negative_prompt_that_nothing_would_hear_is_refused(model):
+    """Guidance 1 has no other side; before anything is drawn, in every way to draw."""
+    from PIL import Image
+
+    from motif.edit.sdedit import sdedit
+    from motif.edit.seeded import seeded
+    from motif.sample import plain
+
+    photo = Image.new("RGB", (model.base.size, model.base.size))
+    settings: dict[str, Any] = {"guidance": 1.0, "negative": "blurry", "steps": 2}
+    for way in (
+        lambda: plain(model.base, "a cat", **settings),
+        lambda: sdedit(model.base, photo, "a cat", strength=0.5, **settings),
+        lambda: seeded(model.base, "a cat", **settings).lanes(model.base),
+    ):
+        with pytest.raises(InputError, match="guidance 1 leads away from nothing"):
+            way()

@@ -220,6 +220,15 @@ def finish(steps: Iterator[Step]) -> Mapping[str, Tensor]:
     return latents
 
 
+def away(base: Base, negative: str, guidance: float) -> Text:
+    """What guidance leads away from: the negative prompt, or the empty one. InputError where it would not be heard."""
+    if negative and guidance == 1.0:
+        raise InputError(
+            "guidance 1 leads away from nothing: leave the negative prompt out, or raise guidance"
+        )
+    return base.read_uncond(negative)
+
+
 def draw(
     base: Base,
     prompts: Sequence[str],
@@ -246,7 +255,7 @@ def draw(
     shape = base.latent_shape(size)
     guidance = base.guidance if guidance is None else guidance
     with torch.no_grad():
-        uncond = base.read_uncond(negative)
+        uncond = away(base, negative, guidance)
         texts = [
             base.read(_shortest(prompts[i : i + batch_size])) for i in range(0, len(prompts), batch_size)
         ]

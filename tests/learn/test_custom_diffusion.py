@@ -18,7 +18,8 @@ from motif.learn.recipes import RECIPES
 from motif.learn.starts import class_prompts
 
 PROMPT = "photo of a <new1> cat"
-QUICK: dict[str, Any] = {"steps": 2, "batch_size": 2, "lr": 1e-2, "prior_count": 3, "prior_steps": 2}
+SHORT: dict[str, Any] = {"steps": 2, "batch_size": 2, "lr": 1e-2}
+QUICK = SHORT | {"prior_count": 3, "prior_steps": 2}
 
 
 def fingerprint(base: Any) -> str:
@@ -121,7 +122,7 @@ def test_fp16_is_refused_before_the_prior_is_drawn(photos: Path, monkeypatch: py
 
 def test_another_resolution(base: Any, photos: Path) -> None:
     wide = custom_diffusion(
-        base, Examples(photos, PROMPT), **QUICK | {"prior": "none"}, resolution=2 * base.size
+        base, Examples(photos, PROMPT), **SHORT | {"prior": "none"}, resolution=2 * base.size
     )
     assert wide.record.settings["resolution"] == 2 * base.size
     with pytest.raises(InputError, match="multiples"):
@@ -130,7 +131,7 @@ def test_another_resolution(base: Any, photos: Path) -> None:
 
 def test_same_seed_same_bits_and_another_seed_others(base: Any, photos: Path) -> None:
     runs = [
-        custom_diffusion(base, Examples(photos, PROMPT), **QUICK | {"prior": "none"}, seed=s)
+        custom_diffusion(base, Examples(photos, PROMPT), **SHORT | {"prior": "none"}, seed=s)
         for s in (1, 1, 2)
     ]
     assert runs[0] == runs[1]
@@ -151,7 +152,7 @@ def test_previews_are_drawn_before_the_first_step_and_as_it_goes(
     custom_diffusion(
         base,
         Examples(photos, PROMPT),
-        **QUICK | {"prior": "none"},
+        **SHORT | {"prior": "none"},
         preview_every=1,
         folder=tmp_path,
         on_progress=seen.append,
@@ -226,7 +227,7 @@ def test_gradient_checkpointing_gives_the_same_bits(
     for wanted in (False, True):
         calls[0] = 0
         concept = custom_diffusion(
-            base, Examples(photos, PROMPT), **QUICK | {"prior": "none"}, gradient_checkpointing=wanted
+            base, Examples(photos, PROMPT), **SHORT | {"prior": "none"}, gradient_checkpointing=wanted
         )
         found.append((calls[0], concept))
         assert not base.models.unet.is_gradient_checkpointing
@@ -282,7 +283,7 @@ def test_advised_masks_are_for_photos_that_have_them(photos: Path, tmp_path: Pat
 
     base = tiny.base_of(tiny.pipeline("sd1"))
     advised = dataclasses.replace(base, advice={"custom-diffusion": {"masked": True}})
-    quick = QUICK | {"steps": 1, "prior": "none"}
+    quick = SHORT | {"steps": 1, "prior": "none"}
     assert custom_diffusion(advised, Examples(photos, PROMPT), **quick).record.settings["masked"] is False
     with pytest.raises(InputError, match="no photo has a mask"):
         custom_diffusion(advised, Examples(photos, PROMPT), **quick, masked=True)
@@ -306,10 +307,18 @@ def test_advised_masks_are_for_photos_that_have_them(photos: Path, tmp_path: Pat
         ({"retrieve_encoder": "pocket"}, "add --retrieve"),
         ({"prior": "none", "class_prompt": ["a cat"]}, "the prior is none"),
         ({"prior": "none", "prior_weight": 0.5}, "the prior is none"),
+        ({"prior": "none", "prior_count": 3}, "prior_count .* the prior is none"),
+        ({"prior": "none", "prior_steps": 2}, "prior_steps .* the prior is none"),
+        ({"prior": "base", "prior_count": 3}, "prior_count .* no pictures"),
+        ({"prior": "base", "prior_steps": 3}, "prior_steps .* no picture .* drawn"),
+        ({"prior": ".", "prior_steps": 3}, "prior_steps .* no picture .* drawn"),
+        ({"prior": "captions.txt", "class_prompt": ["a cat"]}, "class_prompt .* its file's"),
+        ({"lr": 0.0, "token_lr": 0.1, "trained": "crossattn"}, "lr is 0"),
+        ({"retrieve_threshold": 0.85}, "add --retrieve"),
     ],
 )
 def test_a_setting_that_nothing_would_hear_is_refused(
     base: Any, photos: Path, idle: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(InputError, match=words):
-        custom_diffusion(base, Examples(photos, PROMPT), **QUICK | idle)
+        custom_diffusion(base, Examples(photos, PROMPT), **SHORT | idle)

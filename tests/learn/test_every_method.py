@@ -24,8 +24,9 @@ from motif.learn.fit import Progress
 from pieces import Model, concept_of, fingerprint, gap, predict
 
 PROMPT = "photo of a <new1> cat"
-QUICK: dict[str, Any] = {"steps": 2, "batch_size": 2, "lr": 1e-2, "prior_count": 3, "prior_steps": 2}
-ALONE = QUICK | {"prior": "none"}
+SHORT: dict[str, Any] = {"steps": 2, "batch_size": 2, "lr": 1e-2}
+QUICK = SHORT | {"prior": "generate", "prior_count": 3, "prior_steps": 2}
+ALONE = SHORT | {"prior": "none"}
 
 Learn = Callable[..., Concept]
 
@@ -213,7 +214,7 @@ def test_what_the_base_says_of_the_class_is_kept_without_pictures(
         return loss(self, on, step, weight)
 
     monkeypatch.setattr(Batches, "loss", watched)
-    concept = learn(base, examples, **QUICK | {"prior": "base"})
+    concept = learn(base, examples, **SHORT | {"prior": "base"})
     assert terms[0] == pytest.approx(0, abs=1e-6)
     assert not concept.changes or terms[1] > 1e-6
 

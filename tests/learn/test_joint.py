@@ -24,7 +24,8 @@ from motif.schedule import Schedule
 from pieces import Model
 
 CAT, TEA = "photo of a <new1> cat", "photo of a <new2> tea"
-QUICK: dict[str, Any] = {"steps": 2, "batch_size": 4, "lr": 1e-2, "prior_count": 2, "prior_steps": 2}
+SHORT: dict[str, Any] = {"steps": 2, "batch_size": 4, "lr": 1e-2}
+QUICK = SHORT | {"prior_count": 2, "prior_steps": 2}
 
 
 @pytest.fixture(scope="module")
@@ -131,15 +132,15 @@ def test_two_concepts_need_two_words(sd1: Model, photos: Path, more: Path) -> No
 
 def test_plain_words_learn_what_the_photos_show(base: Any, photos: Path) -> None:
     plain = Examples(photos, "photo of a cat", token=None)
-    concept = custom_diffusion(base, plain, **QUICK | {"prior": "base"}, class_prompt=["photo of tea"])
+    concept = custom_diffusion(base, plain, **SHORT | {"prior": "base"}, class_prompt=["photo of tea"])
     assert not concept.tokens and concept.changes and not concept.record.nouns
     assert base.wear(concept).read("photo of a cat").states.shape == base.read("photo of a cat").states.shape
     with pytest.raises(InputError, match="say what the prior shows"):
         custom_diffusion(base, plain, **QUICK)
     with pytest.raises(InputError, match="one must be positive"):
-        custom_diffusion(base, plain, **QUICK | {"prior": "none", "lr": 0.0})
+        custom_diffusion(base, plain, **SHORT | {"prior": "none", "lr": 0.0})
     with pytest.raises(InputError, match="token_lr is of a new word"):
-        custom_diffusion(base, plain, **QUICK | {"prior": "none", "token_lr": 0.1})
+        custom_diffusion(base, plain, **SHORT | {"prior": "none", "token_lr": 0.1})
 
 
 # -- the field's file ------------------------------------------------------------------------------------------------

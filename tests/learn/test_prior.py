@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from motif.errors import InputError
+from motif.errors import InputError, Interrupted
 from motif.images import open_picture
 from motif.learn import Examples, custom_diffusion, examples, survey
 from motif.learn.prior import Prior, find, gather, square
@@ -53,6 +53,23 @@ def test_generated_pictures_are_kept_and_drawn_once(base: Any, tmp_path: Path) -
     more = bring(base, "generate", ["photo of a cat"], **settings | {"count": 4})
     assert drawn[3:] == [(1, 1)], "only the missing one is drawn"
     assert more.images[0].tobytes() == first.images[0].tobytes()
+
+
+def test_ctrl_c_while_pictures_are_drawn_says_what_is_kept(base: Any, tmp_path: Path) -> None:
+    def stop(done: int, _: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    asked: dict[str, Any] = {"count": 3, "steps": 2, "batch_size": 1}
+    with pytest.raises(Interrupted, match=f"kept in {tmp_path}, and the same command goes on"):
+        bring(base, "generate", ["photo of a cat"], cache=tmp_path, on_picture=stop, **asked)
+    again: list[tuple[int, int]] = []
+    bring(
+        base, "generate", ["photo of a cat"], cache=tmp_path, on_picture=lambda *at: again.append(at), **asked
+    )
+    assert again == [(1, 1)], "what was kept is drawn again"
+    with pytest.raises(Interrupted, match="nothing is kept"):
+        bring(base, "generate", ["photo of a cat"], on_picture=stop, **asked)
 
 
 def test_another_setting_or_class_is_another_picture(base: Any, tmp_path: Path) -> None:

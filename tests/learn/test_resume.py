@@ -20,7 +20,8 @@ from motif.learn import Examples, custom_diffusion
 from motif.learn.fit import Progress
 
 PROMPT = "photo of a <new1> cat"
-QUICK: dict[str, Any] = {"steps": 2, "batch_size": 2, "lr": 1e-2, "prior_count": 3, "prior_steps": 2}
+SHORT: dict[str, Any] = {"steps": 2, "batch_size": 2, "lr": 1e-2}
+QUICK = SHORT | {"prior_count": 3, "prior_steps": 2}
 
 
 def class_folder(folder: Path) -> Path:
@@ -38,7 +39,9 @@ def test_resumed_is_never_stopped(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     class_folder(tmp_path / "class")
-    settings = QUICK | {"checkpoint_every": 1, "prior": prior}
+    some = {"prior_count": 3} if prior != "none" else {}
+    some |= {"prior_steps": 2} if prior == "generate" else {}
+    settings = SHORT | {"checkpoint_every": 1, "prior": prior} | some
     whole = custom_diffusion(
         base, Examples(photos, PROMPT), **settings | {"steps": 4}, folder=tmp_path / "whole"
     )
@@ -55,7 +58,7 @@ def test_resumed_is_never_stopped(
 
 
 def test_resume_with_another_setting_is_refused_by_name(base: Any, photos: Path, tmp_path: Path) -> None:
-    settings = QUICK | {"prior": "none"}
+    settings = SHORT | {"prior": "none"}
     custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path)
     with pytest.raises(InputError, match="token_lr"):
         custom_diffusion(
@@ -64,16 +67,17 @@ def test_resume_with_another_setting_is_refused_by_name(base: Any, photos: Path,
 
 
 def test_ctrl_c_saves_and_resume_goes_on(base: Any, photos: Path, tmp_path: Path) -> None:
-    settings = QUICK | {"steps": 4, "prior": "none", "preview_every": 0}
+    settings = SHORT | {"steps": 4, "prior": "none", "preview_every": 0}
 
     def press(progress: Progress) -> None:
         if progress.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.getsignal(signal.SIGINT)
     whole = custom_diffusion(base, Examples(photos, PROMPT), **settings)
     with pytest.raises(Interrupted, match="--resume"):
         custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path, on_progress=press)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     assert json.loads((tmp_path / "state.json").read_text())["step"] == 3
     with pytest.raises(InputError, match="stopped after step 3 of 4"):
         custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path)
@@ -95,7 +99,7 @@ def test_ctrl_c_saves_and_resume_goes_on(base: Any, photos: Path, tmp_path: Path
 def test_resume_with_other_photos_or_with_nothing_there_is_refused(
     base: Any, photos: Path, tmp_path: Path
 ) -> None:
-    settings = QUICK | {"prior": "none", "preview_every": 0}
+    settings = SHORT | {"prior": "none", "preview_every": 0}
     with pytest.raises(InputError, match="no state"):
         custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path / "run", resume=True)
     custom_diffusion(base, Examples(photos, PROMPT), **settings, folder=tmp_path / "run")
@@ -105,7 +109,7 @@ def test_resume_with_other_photos_or_with_nothing_there_is_refused(
 
 
 def test_a_fresh_run_takes_the_place_of_a_finished_one(base: Any, photos: Path, tmp_path: Path) -> None:
-    settings = QUICK | {"prior": "none", "preview_every": 0, "checkpoint_every": 1}
+    settings = SHORT | {"prior": "none", "preview_every": 0, "checkpoint_every": 1}
     custom_diffusion(base, Examples(photos, PROMPT), **settings | {"steps": 3}, folder=tmp_path)
     custom_diffusion(base, Examples(photos, PROMPT), **settings | {"steps": 1}, folder=tmp_path)
     assert [path.stem for path in sorted(tmp_path.glob("concept-*"))] == ["concept-0001"]
@@ -115,7 +119,7 @@ def test_a_fresh_run_takes_the_place_of_a_finished_one(base: Any, photos: Path, 
 def test_a_run_beyond_the_steps_asked_for_names_its_checkpoint(
     base: Any, photos: Path, tmp_path: Path
 ) -> None:
-    settings = QUICK | {"prior": "none", "preview_every": 0, "checkpoint_every": 2, "folder": tmp_path}
+    settings = SHORT | {"prior": "none", "preview_every": 0, "checkpoint_every": 2, "folder": tmp_path}
     custom_diffusion(base, Examples(photos, PROMPT), **settings | {"steps": 4})
     for steps, words in ((2, r"concept-0002\.safetensors"), (3, "no concept of step 3")):
         with pytest.raises(InputError, match=f"has taken 4 steps, more than {steps}: .*{words}"):
@@ -139,7 +143,7 @@ def test_a_damaged_state_is_named_before_any_work(
 
 def test_resume_with_another_prior_is_refused_and_with_a_moved_one_not(photos: Path, tmp_path: Path) -> None:
     base, prior = tiny.base_of(tiny.pipeline("sd1")), class_folder(tmp_path / "class")
-    settings = QUICK | {"preview_every": 0, "folder": tmp_path / "run"}
+    settings = SHORT | {"preview_every": 0, "prior_count": 3, "folder": tmp_path / "run"}
 
     def resume(source: Path, steps: int) -> None:
         custom_diffusion(
@@ -163,7 +167,7 @@ def test_resume_with_another_prior_is_refused_and_with_a_moved_one_not(photos: P
 def test_resume_with_another_mask_is_refused_where_masks_count(photos: Path, tmp_path: Path) -> None:
     base, place = tiny.base_of(tiny.pipeline("sd1")), tmp_path / "photos"
     shutil.copytree(photos, place)
-    settings = QUICK | {"prior": "none", "preview_every": 0}
+    settings = SHORT | {"prior": "none", "preview_every": 0}
 
     def run(masked: bool, steps: int, resume: bool = False) -> None:
         folder = tmp_path / f"run-{masked}"
@@ -182,7 +186,7 @@ def test_resume_with_another_mask_is_refused_where_masks_count(photos: Path, tmp
 def test_files_of_others_are_neither_taken_for_a_runs_nor_deleted(
     base: Any, photos: Path, tmp_path: Path
 ) -> None:
-    settings = QUICK | {"prior": "none", "preview_every": 0, "folder": tmp_path}
+    settings = SHORT | {"prior": "none", "preview_every": 0, "folder": tmp_path}
     (tmp_path / "metrics.jsonl").write_text("mine")
     with pytest.raises(InputError, match=r"metrics\.jsonl, which no run"):
         custom_diffusion(base, Examples(photos, PROMPT), **settings)
@@ -199,7 +203,7 @@ def test_files_of_others_are_neither_taken_for_a_runs_nor_deleted(
 
 
 def test_a_run_killed_between_state_and_summary_goes_on(base: Any, photos: Path, tmp_path: Path) -> None:
-    settings = QUICK | {"prior": "none", "preview_every": 0, "folder": tmp_path, "checkpoint_every": 1}
+    settings = SHORT | {"prior": "none", "preview_every": 0, "folder": tmp_path, "checkpoint_every": 1}
     custom_diffusion(base, Examples(photos, PROMPT), **settings)
     summary = json.loads((tmp_path / "state.json").read_text())
     (tmp_path / "state.json").write_text(json.dumps(summary | {"step": 0}))  # as it was signed at the start
@@ -214,7 +218,7 @@ def test_a_run_killed_between_state_and_summary_goes_on(base: Any, photos: Path,
 
 
 def test_a_value_that_is_not_finite_is_never_saved(base: Any, photos: Path, tmp_path: Path) -> None:
-    settings = QUICK | {"prior": "none", "preview_every": 0, "lr": 1e38, "token_lr": 1e38, "scale_lr": False}
+    settings = SHORT | {"prior": "none", "preview_every": 0, "lr": 1e38, "token_lr": 1e38, "scale_lr": False}
     with pytest.raises(InputError, match="not finite after step 1"):
         custom_diffusion(base, Examples(photos, PROMPT), **settings | {"steps": 1})
     with pytest.raises(InputError, match="not finite after step 1"):
@@ -227,7 +231,7 @@ def test_a_value_that_is_not_finite_is_never_saved(base: Any, photos: Path, tmp_
 def test_a_run_stopped_before_its_first_step_goes_on_from_there(
     base: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = QUICK | {"prior": "none", "preview_every": 1, "folder": tmp_path}
+    settings = SHORT | {"prior": "none", "preview_every": 1, "folder": tmp_path}
 
     def stopped(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -245,7 +249,7 @@ def test_a_run_stopped_before_its_first_step_goes_on_from_there(
 def test_the_preview_of_the_step_of_a_stop_is_drawn_on_resume(
     base: Any, photos: Path, tmp_path: Path
 ) -> None:
-    settings = QUICK | {"steps": 3, "prior": "none", "preview_every": 2, "folder": tmp_path}
+    settings = SHORT | {"steps": 3, "prior": "none", "preview_every": 2, "folder": tmp_path}
 
     def press(progress: Progress) -> None:
         if progress.step == 1:

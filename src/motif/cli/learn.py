@@ -59,7 +59,7 @@ def learner(name: str, method: Method) -> Command:
         with voice.progress("learning") as on_progress:
             calls = accepted(function, on_progress=on_progress, on_picture=voice.counting("prior picture"))
             examples = taught if several and len(taught) > 1 else taught[0]
-            learned = function(base, examples, folder=folder, **chosen, **calls)
+            learned = function(base, examples, folder=folder, **_asked(chosen), **calls)
         learned.save(output)
         voice.note(f"draw it: {drawing(taught, output, values['base'])}")
         voice.result({"concept": str(output), "run": str(folder), **learned.describe()}, str(output))
@@ -129,6 +129,12 @@ def _require_one_process() -> None:
         raise InputError(
             f"motif learns in one process and WORLD_SIZE is {processes}: start it without a launcher"
         )
+
+
+def _asked(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What the user gave, in words or in a file: a method refuses a given setting that cannot act, and no default."""
+    source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
+    return {name: value for name, value in chosen.items() if source(name) is not default}
 
 
 def _tell_memory(

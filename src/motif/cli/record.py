@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motif.cli.outputs import is_picture
+from motif.cli.outputs import ENDINGS, is_picture
 from motif.errors import InputError
 from motif.files import read_json, written
 from motif.images import save_image
@@ -46,6 +46,16 @@ class Album:
         self.files.append(save_image(image, place(self.output, seed, label)))
         self.rows.append({"file": self.files[-1].name, "seed": seed} | ({"label": label} if label else {}))
         self.write()
+
+    def strangers(self) -> list[Path]:
+        """Pictures in the folder that are no part of the record: an earlier run's, or somebody's."""
+        if is_picture(self.output):
+            return []
+        return sorted(
+            path
+            for path in self.output.iterdir()
+            if path.suffix.lower() in ENDINGS and path not in self.files
+        )
 
     def record(self) -> dict[str, Any]:
         """What the pictures so far were made of."""

@@ -50,6 +50,10 @@ def sampler(name: str, method: Method) -> Command:
                  "settings": chosen, **made_with(base)}  # fmt: skip
         album = Album(output, first, about)
         images = drawn(voice, album, function, base, prompt, chosen)
+        if left := album.strangers():
+            voice.note(
+                f"{output} holds {len(left)} other pictures ({left[0].name}...): `motif measure` leaves them out"
+            )
         if sheet:
             save_image(grid(images, title=prompt, labels=labels(images)), sheet)
         sheets = [*noted(album, images), *([sheet] if sheet else [])]

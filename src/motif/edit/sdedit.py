@@ -22,7 +22,7 @@ from motif.edit.seeded import target_names
 from motif.errors import InputError
 from motif.images import to_images
 from motif.inversion import Inversion
-from motif.lanes import SEEDS, Lane, denoise, finish
+from motif.lanes import SEEDS, Lane, away, denoise, finish
 from motif.photo import Photo, encode, read_photos
 from motif.progress import Progress
 from motif.replay import Values
@@ -75,7 +75,7 @@ def sdedit(
         if n:
             scale = base.guidance if guidance is None else guidance
             noised = _noised(base, latents, times[steps - n], seed)
-            uncond = base.read_uncond(negative)
+            uncond = away(base, negative, scale)
             texts = zip(target_names(len(prompts)), map(base.read, prompts), strict=True)
             lanes = [Lane(name, noised, text, uncond, scale) for name, text in texts]
             run = denoise(base, lanes, steps=steps, start=steps - n, controls=[*controls, counted])

@@ -14,7 +14,7 @@ from torch import Tensor
 from motif.attention import Control
 from motif.base import Base
 from motif.errors import InputError
-from motif.lanes import SEEDS, Lane
+from motif.lanes import SEEDS, Lane, away
 from motif.schedule import draw_noise
 
 
@@ -41,10 +41,10 @@ class Seeded:
         """The source's lane, then one per target prompt, all from the same noise."""
         self.check(base)
         with torch.no_grad():
-            uncond = base.read_uncond(self.negative)
+            scale = self.guidance if guidance is None else guidance
+            uncond = away(base, self.negative, scale)
             texts = [base.read(self.prompts), *map(base.read, prompts)]
         names = ["source", *target_names(len(prompts))]
-        scale = self.guidance if guidance is None else guidance
         pairs = zip(names, texts, strict=True)
         return [Lane(name, self.start.to(base.device), text, uncond, scale) for name, text in pairs]
 

@@ -30,7 +30,7 @@ from typing import Any
 from PIL.Image import Image
 
 from motif.base import Base
-from motif.errors import InputError
+from motif.errors import InputError, Interrupted
 from motif.files import read_text
 from motif.images import open_picture, save_image, square
 from motif.lanes import draw
@@ -141,6 +141,8 @@ def gather(
         side: Of the square pictures, in pixels; the default is the base's size.
         batch_size: Pictures drawn at a time.
         on_picture: Told of every picture that is drawn: how many, of how many.
+    Raises:
+        Interrupted: Ctrl-C while pictures are drawn.
     """
     side = side or base.size
     if not source.pictured:
@@ -151,7 +153,15 @@ def gather(
     else:
         captions = source.captions
         how: dict[str, Any] = {"steps": steps, "guidance": guidance, "size": (side, side)}
-        images = _drawn(base, captions, seed, cache, on_picture, batch_size=batch_size, **how)
+        try:
+            images = _drawn(base, captions, seed, cache, on_picture, batch_size=batch_size, **how)
+        except KeyboardInterrupt:
+            kept = (
+                f"its pictures so far are kept in {cache}, and the same command goes on"
+                if cache
+                else "nothing is kept"
+            )
+            raise Interrupted(f"stopped while the prior was drawn, before the first step; {kept}") from None
     if len(images) < source.count:
         log.info("the prior has %d pictures, and %d were asked for", len(images), source.count)
     return Prior(tuple(images), captions)

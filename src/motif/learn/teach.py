@@ -24,9 +24,9 @@ from motif.learn.batches import Batches, Group, Shown
 from motif.learn.descent import Descent, Way
 from motif.learn.examples import Examples, check_token
 from motif.learn.fit import Progress, fit
+from motif.learn.heard import require_heard
 from motif.learn.lesson import Lesson
 from motif.learn.memory import scarce
-from motif.learn.optimisers import finds_rate
 from motif.learn.prior import Source, find, gather
 from motif.learn.run import Run
 from motif.learn.trained import Trained
@@ -85,7 +85,7 @@ def teach(
         InputError: anything that cannot work, found before any work.
     """
     use: Any = SimpleNamespace(**settings)
-    _heard(use, lesson, asked)
+    require_heard(use, lesson, concepts, asked)
     if asked.get("masked") is None and use.masked and not any(p.mask for c in concepts for p in c.photos):
         use.masked = settings["masked"] = False  # advice for photos that have masks
         log.info("no photo has a mask of its subject: whole photos are learned")
@@ -140,18 +140,6 @@ def _learned(
 def _way(job: _Job) -> Way:
     use = job.use
     return Way(use.steps, use.optimiser, use.lr_schedule, use.lr_warmup, use.ema, job.lesson.recipe.max_norm)
-
-
-def _heard(use: Any, lesson: Lesson, asked: Mapping[str, Any]) -> None:
-    """InputError for a setting that nothing would hear."""
-    if asked.get("token_lr") and not lesson.words:
-        raise InputError("token_lr is of a new word, and the prompt names none in angle brackets")
-    if not use.retrieve and (use.retrieve_encoder or use.retrieve_threshold != 0.85):
-        raise InputError("retrieve_threshold and retrieve_encoder are of a retrieved prior: add --retrieve")
-    if use.prior == "none" and (use.class_prompt or use.prior_weight != 1.0):
-        raise InputError("class_prompt and prior_weight are of a prior, and the prior is none")
-    if (given := [name for name in ("lr", "token_lr") if asked.get(name)]) and finds_rate(use.optimiser):
-        raise InputError(f"the optimiser {use.optimiser} finds its own rate: leave {' and '.join(given)} out")
 
 
 def _run(job: _Job, resume: bool, shown: Sequence[str]) -> Run:

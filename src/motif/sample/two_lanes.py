@@ -19,7 +19,7 @@ from motif.attention import Call, Control, Side
 from motif.base import Base
 from motif.errors import InputError
 from motif.images import to_images
-from motif.lanes import SEEDS, Lane, denoise, finish
+from motif.lanes import SEEDS, Lane, away, denoise, finish
 from motif.sample.integration import GAIN, Form, Integration, Layers, Words
 from motif.sample.stand_in import Pair
 from motif.schedule import CLEAN, Schedule, draw_noise
@@ -63,7 +63,7 @@ class TwoLanes:
         self.base.schedule.timesteps(self.steps)
         with torch.no_grad():
             texts = [self.base.read(self.pair.main), self.base.read(self.pair.aux)]
-            texts.append(self.base.read_uncond(self.negative))
+            texts.append(away(self.base, self.negative, self.guidance))
         main, aux, uncond = texts
         words = (
             Words.of(main.tokens[0], self.pair.concept),

@@ -1,0 +1,47 @@
+"""A setting that the caller gave and nothing would hear is refused, before any work: never a silent no-op."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from motif.errors import InputError
+from motif.learn.examples import Examples
+from motif.learn.lesson import Lesson
+from motif.learn.optimisers import finds_rate
+
+
+def require_heard(use: Any, lesson: Lesson, concepts: Sequence[Examples], asked: Mapping[str, Any]) -> None:
+    """InputError for a given setting that cannot act.
+
+    Args:
+        use: All settings, as attributes.
+        lesson: What is learned.
+        concepts: The examples; each may have a prior of its own.
+        asked: The settings that the caller gave.
+    """
+    given = {name for name, value in asked.items() if value not in (None, ())}
+    if asked.get("token_lr") and not lesson.words:
+        raise InputError("token_lr is of a new word, and the prompt names none in angle brackets")
+    if "trained" in given and not lesson.rates.weights:
+        raise InputError("trained says which weights learn, and lr is 0: give lr, or leave trained out")
+    if rates := sorted(given & {"lr", "token_lr"}) if finds_rate(use.optimiser) else []:
+        raise InputError(f"the optimiser {use.optimiser} finds its own rate: leave {' and '.join(rates)} out")
+    if not use.retrieve and given & {"retrieve_encoder", "retrieve_threshold"}:
+        raise InputError("retrieve_threshold and retrieve_encoder are of a retrieved prior: add --retrieve")
+    priors = {examples.prior or use.prior for examples in concepts}
+    for names, unheard, why in (
+        (("prior_count", "prior_steps", "prior_weight", "class_prompt"), {"none"}, "the prior is none"),
+        (("prior_count",), {"none", "base"}, "the prior has no pictures"),
+        (("prior_steps",), {p for p in priors if _brought(p)}, "no picture of the prior is drawn"),
+        (("class_prompt",), {p for p in priors if p.endswith(".txt")}, "the prior's captions are its file's"),
+    ):
+        if priors <= unheard and (idle := [name for name in names if name in given]):
+            raise InputError(
+                f"{idle[0]} would change nothing, for {why}: leave it out, or choose another --prior"
+            )
+
+
+def _brought(prior: str) -> bool:
+    return prior in ("none", "base") or (prior != "generate" and Path(prior).expanduser().is_dir())
