@@ -6,13 +6,13 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
-EXTRAS := dev,measure,pocket
+EXTRAS := dev,measure,pocket,study
 OUT    ?= out/demo
 
 # Nothing here needs the model hub: the base that the tests and the demo use is in the package.
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup demo test check slow docs figures pocket clean
+.PHONY: setup demo test check slow docs figures reproduction quick pocket clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -51,6 +51,13 @@ figures: $(READY) ## measure everything in docs/figures.md again (half an hour)
 	$(BIN)/python bench/speed.py --no-augment -o out/bench/speed-pocket-whole.md
 	$(BIN)/python bench/speed.py --base sd15 --size 256 --steps 3 -o out/bench/speed-sd15.md
 	$(BIN)/python bench/figures.py
+
+reproduction: $(READY) ## write docs/reproduction.md: the papers' claims and what the benches found
+	$(BIN)/python bench/reproduction.py
+
+quick: $(READY) ## a part of the reproduction from nothing: out/quick/report.html (20 minutes)
+	$(BIN)/motif tradeoff reproduction/quick.toml -o out/quick --on processes
+	$(BIN)/python bench/reproduction.py --quick out/quick
 
 pocket: $(READY) ## render, train, ship and measure the embedded base anew (hours)
 	$(BIN)/motif pocket render

@@ -1,31 +1,34 @@
 """DCI's trade-off on held-out objects: is fidelity at equal text alignment above the concept's own checkpoints?
 
-`python bench/dci.py -o out` learns each object with ICO (scheme ico-for-dci) and with Custom Diffusion, keeps their
-checkpoints, and draws eight prompts x four seeds with: every checkpoint, plainly; DCI with the last ICO concept over a
-grid of balance x until; and the paper's ablations (lanes added without masks; prompts cut apart; the last layer alone).
-Writes dci.md (CLIP-I, DINO-I, CLIP-T with standard errors over pictures, denoiser evaluations a picture, and how far
-each DCI point lies above the checkpoints' curve), dci.json, tradeoff.png, a sheet and the mask pictures of each object.
-`--quick` is one object, two checkpoints, few pictures. Concepts that are in the folder are not learned again.
+`python bench/dci.py -o out/bench/dci` learns each object with ICO (scheme ico-for-dci) and with Custom Diffusion, keeps
+their checkpoints, and draws eight prompts with: every checkpoint, plainly; DCI with the last ICO concept over a grid of
+balance x until; and the paper's ablations (lanes added without masks; prompts cut apart; the last layer alone).
+Measures CLIP-I and DINO-I with the photos, CLIP-T with the prompt, and what pocket's judge sees of what was asked: the
+place, and the hat or the ball. Writes docs/dci.md and its figures, dci.json, and a sheet of each object. A cell (object
+and row) that is in the folder is not made again. `--quick` is one object and few pictures, and writes no docs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from dci_report import PAGE, figure, table
 from identity import ADDED
-from methods import prior_of
 
 STAND_IN = {"boat": "car", "cactus": "mushroom", "car": "boat", "cat": "dog"}  # nouns of pocket's world
 ADDITION = (
     0.9  # what the auxiliary lane is multiplied by where lanes are added (the published code's history)
 )
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,8 @@ class Size:
     untils: tuple[float, ...]
 
 
-WHOLE = Size(
-    ("boat", "cactus", "car", "cat"), 8, 4, 25, 400, 50, (-2.0, -1.0, 0.0, 1.0, 2.0), (0.15, 0.3, 0.6)
-)
-QUICK = Size(("cat",), 4, 2, 12, 200, 100, (0.0, 2.0), (0.3, 0.6))
+WHOLE = Size(("car", "cat"), 8, 2, 20, 200, 50, (-2.0, -1.0, 0.0, 1.0, 2.0), (0.15, 0.3, 0.6))
+QUICK = Size(("cat",), 4, 2, 12, 100, 50, (0.0, 2.0), (0.3, 0.6))
 LEARNING = {
     "ico": {"scheme": "ico-for-dci", "lr": 2e-6, "token_lr": 2e-4, "batch_size": 4, "masked": True},
     "custom-diffusion": {},
@@ -65,10 +66,15 @@ def checkpoints(base: Any, subject: Any, size: Size, out: Path) -> dict[str, lis
         run = out / f"{subject.name}-{name}.run"
         files = [run / f"concept-{step:04d}.safetensors" for step in steps]
         if not all(file.is_file() for file in files):
-            prior = str(prior_of(base, subject.noun, out / f"prior-{subject.noun}", 48))
             methods.load("learn", name)(
-                base, examples, steps=size.learning, prior=prior, folder=run, checkpoint_every=size.every, **settings
-            )  # fmt: skip
+                base,
+                examples,
+                steps=size.learning,
+                folder=run,
+                checkpoint_every=size.every,
+                preview_every=0,
+                **settings,
+            )
         found[name] = [(step, Concept.load(file)) for step, file in zip(steps, files, strict=True)]
     return found
 
@@ -117,36 +123,50 @@ def cut_apart(
     return images
 
 
-def rows_of(base: Any, subject: Any, size: Size, out: Path) -> dict[str, tuple[int, list[Any]]]:
-    """{row: (evaluations a picture, pictures)} of one object."""
+def rows_of(base: Any, subject: Any, size: Size, out: Path) -> dict[str, tuple[int, Callable[[], list[Any]]]]:
+    """{row: (evaluations a picture, what draws its pictures)} of one object."""
     from motif.sample.two_lanes import evaluations
 
-    learned = checkpoints(base, subject, size, out)
     openings, phrase = prompts_of(subject, size.prompts), f"<new1> {subject.noun}"
-    plain = 2 * size.steps
-    rows: dict[str, tuple[int, list[Any]]] = {
-        "base: class word": (plain, plainly(base, subject.noun, openings, size))
+    plain, until = 2 * size.steps, 0.3
+
+    @cache
+    def learned() -> dict[str, list[tuple[int, Any]]]:
+        return checkpoints(base, subject, size, out)
+
+    def me() -> Any:
+        return base.wear(learned()["ico"][-1][1])
+
+    rows: dict[str, tuple[int, Callable[[], list[Any]]]] = {
+        "base: class word": (plain, lambda: plainly(base, subject.noun, openings, size))
     }
-    for name, found in learned.items():
-        for step, concept in found:
-            rows[f"{name} {step}"] = plain, plainly(base.wear(concept), phrase, openings, size)
-    me = base.wear(learned["ico"][-1][1])
-    for until in size.untils:
-        cost = evaluations(size.steps, until, guided=True, shared=True)
+    for name in LEARNING:
+        for i, step in enumerate(range(size.every, size.learning + 1, size.every)):
+            rows[f"{name} {step}"] = plain, lambda name=name, i=i: plainly(
+                base.wear(learned()[name][i][1]), phrase, openings, size
+            )  # fmt: skip
+    for part in size.untils:
+        cost = evaluations(size.steps, part, guided=True, shared=True)
         for balance in size.balances:
-            images = with_dci(me, subject, openings, size, balance, until=until)
-            rows[f"dci {balance:g}, until {until:g}"] = cost, images
-    until = 0.3 if 0.3 in size.untils else size.untils[-1]
+            rows[f"dci {balance:g}, until {part:g}"] = cost, lambda balance=balance, part=part: with_dci(
+                me(), subject, openings, size, balance, until=part
+            )  # fmt: skip
     cost = evaluations(size.steps, until, guided=True, shared=True)
-    ablated: dict[str, Callable[[], list[Any]]] = {
-        "without mask": lambda: with_dci(me, subject, openings, size, ADDITION, until=until, masks="none"),
-        "without entire prompt": lambda: cut_apart(me, subject, openings, size, 1.0, until),
-        "without deep aggregation": lambda: with_dci(
-            me, subject, openings, size, ADDITION, until=until, masks="none", layers="last"
-        ),
-    }
-    rows |= {f"{name}, until {until:g}": (cost, drawn()) for name, drawn in ablated.items()}
-    _masks(me, subject, openings[0].format(phrase), size, until).save(out / f"masks-{subject.name}.png")
+    rows[f"without mask, until {until:g}"] = (
+        cost,
+        lambda: with_dci(me(), subject, openings, size, ADDITION, until=until, masks="none"),
+    )
+    rows[f"without entire prompt, until {until:g}"] = (
+        cost,
+        lambda: cut_apart(me(), subject, openings, size, 1.0, until),
+    )
+    rows[f"without deep aggregation, until {until:g}"] = (
+        cost,
+        lambda: with_dci(me(), subject, openings, size, ADDITION, until=until, masks="none", layers="last"),
+    )
+    masks = out / f"masks-{subject.name}.png"
+    if not masks.is_file():
+        _masks(me(), subject, openings[0].format(phrase), size, until).save(masks)
     return rows
 
 
@@ -158,128 +178,118 @@ def _masks(me: Any, subject: Any, prompt: str, size: Size, until: float) -> Any:
     return found.sheets["masks"]
 
 
-def measured(subject: Any, rows: dict[str, tuple[int, list[Any]]], size: Size) -> dict[str, dict[str, Any]]:
-    """{row: {metric: Score}} of one object."""
-    from motif.features.extractors import ClipEncoder, DinoEncoder
+def cell(
+    subject: Any, row: str, draw: Callable[[], list[Any]], size: Size, out: Path
+) -> dict[str, list[float]]:
+    """{metric: a value for each picture} of one object and row; made once."""
     from motif.measure import clip_i, clip_t, dino_i
 
-    clip, dino = ClipEncoder.load("pocket"), DinoEncoder.load("pocket")
+    path = out / "cells" / f"{subject.name} - {row.replace(':', '')}.json"
+    if path.is_file():
+        return json.loads(path.read_text())
+    images, (clip, dino) = draw(), encoders()
     openings = prompts_of(subject, size.prompts)
     texts = [opening.format(subject.noun) for opening in openings for _ in range(size.seeds)]
-    return {
-        row: {
-            "CLIP-I": clip_i(images, subject.references, encoder=clip),
-            "DINO-I": dino_i(images, subject.references, encoder=dino),
-            "CLIP-T": clip_t(images, texts, encoder=clip),
-        }
-        for row, (_, images) in rows.items()
+    found: dict[str, list[Any]] = {
+        "CLIP-T": [*clip_t(images, texts, encoder=clip).per_image],
+        "asked": asked_for(images, texts),
+        "CLIP-I": [*clip_i(images, subject.references, encoder=clip).per_image],
+        "DINO-I": [*dino_i(images, subject.references, encoder=dino).per_image],
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(images[:: size.seeds]):
+        image.save(path.with_name(f"{path.stem} {i}.png"))
+    path.write_text(json.dumps(found))
+    return found
 
 
-def mean(scores: Sequence[Any]) -> tuple[float, float]:
-    """Mean and standard error over all pictures."""
-    values = np.concatenate([np.asarray([*score.per_image], dtype=float) for score in scores])
-    return float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5)
+@cache
+def encoders() -> tuple[Any, Any]:
+    """pocket's CLIP and DINO."""
+    from motif.features.extractors import ClipEncoder, DinoEncoder
+
+    return ClipEncoder.load("pocket"), DinoEncoder.load("pocket")
 
 
-def above(point: tuple[float, float], curve: Sequence[tuple[float, float]]) -> float:
-    """How much more image alignment a (text, image) point has than a curve's front at its text alignment; beyond the
-    front's ends it is compared with the end. The front are the points that no other beats in both."""
-    front = sorted(
-        (x, y) for x, y in curve if not any(a >= x and b >= y and (a, b) != (x, y) for a, b in curve)
-    )
-    return point[1] - float(np.interp(point[0], [x for x, _ in front], [y for _, y in front]))
+@cache
+def judge() -> Any:
+    """pocket's judge."""
+    from motif.loading import pocket_weights
+    from motif.pocket.recipe.judge import load_judge
+
+    return load_judge(pocket_weights() / "judge")
 
 
-def table(
-    found: Sequence[dict[str, dict[str, Any]]], costs: dict[str, int]
-) -> tuple[list[str], dict[str, Any]]:
-    """The lines of dci.md, and {row: {metric: (mean, error)}}."""
-    names = ("CLIP-I", "DINO-I", "CLIP-T")
-    means = {row: {m: mean([f[row][m] for f in found]) for m in names} for row in found[0]}
-    point = {row: (m["CLIP-T"][0], m["CLIP-I"][0]) for row, m in means.items()}
-    curves = {
-        name: [point[row] for row in point if row.startswith((f"{name} ", "base"))] for name in LEARNING
-    }
-    lines = [
-        "| | CLIP-T x2.5 | CLIP-I | DINO-I | evaluations | above ICO's checkpoints | above Custom Diffusion's |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row, m in means.items():
-        cells = [f"{m[name][0]:.3f} ± {m[name][1]:.3f}" for name in ("CLIP-T", "CLIP-I", "DINO-I")]
-        new = row.startswith(("dci", "without"))
-        gaps = [f"{above(point[row], curve):+.3f}" if new else "" for curve in curves.values()]
-        lines.append(f"| {row} | {' | '.join(cells)} | {costs[row]} | {' | '.join(gaps)} |")
-    return lines, means
+def asked_for(images: Sequence[Any], texts: Sequence[str]) -> list[float]:
+    """The share of a prompt's place, and of what it adds, that the judge sees in its picture."""
+    import torch
 
+    from motif.pocket.recipe.judge import answers
+    from motif.pocket.recipe.material import LABELS, normalised
+    from motif.pocket.world.held_out import SIMPLE_PLACES
 
-def figure(means: dict[str, Any], path: Path) -> None:
-    """Image over text alignment, with standard errors: two curves of checkpoints, one of DCI for each `until`."""
-    from matplotlib.figure import Figure
-
-    groups: dict[str, list[str]] = {}
-    for row in means:
-        if row.startswith("dci"):
-            name = f"DCI, until {row.rpartition(' until ')[2]}"
-        else:
-            name = row if row.startswith(("base", "without")) else row.rpartition(" ")[0]
-        groups.setdefault(name, []).append(row)
-    drawing = Figure(figsize=(8, 5.5), dpi=110, layout="constrained")
-    axes = drawing.subplots()
-    for name, rows in groups.items():
-        x, y = ([means[row][metric] for row in rows] for metric in ("CLIP-T", "CLIP-I"))
-        axes.errorbar(
-            [a for a, _ in x], [b for b, _ in y], xerr=[e for _, e in x], yerr=[e for _, e in y],
-            label=name, marker="o", markersize=4, linewidth=1.5 if len(rows) > 1 else 0, elinewidth=0.6, capsize=2,
-        )  # fmt: skip
-    axes.set_xlabel("text alignment (CLIP-T)")
-    axes.set_ylabel("image alignment (CLIP-I)")
-    axes.legend(fontsize=8)
-    axes.grid(alpha=0.2)
-    drawing.savefig(path)
+    pixels = torch.from_numpy(np.stack([np.asarray(image.convert("RGB")) for image in images]))
+    seen = answers(judge(), normalised(pixels))
+    found: list[float] = []
+    for i, text in enumerate(texts):
+        place = next(name for name, words in SIMPLE_PLACES.items() if text.endswith(words))
+        right = [LABELS["context"][int(seen["context"][i])] == place]
+        if thing := next((thing for thing in ("hat", "ball") if thing in text), ""):
+            right.append(LABELS["accessory"][int(seen["accessory"][i])] == thing)
+        found.append(float(np.mean(right)))
+    return found
 
 
 def main() -> None:
     """Learn, draw, measure; print the table."""
     from machine import processor
+    from PIL import Image
 
     from motif.base import Base
     from motif.grids import grid
     from motif.pocket.concepts import held_out
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-o", "--out", type=Path, default=Path("out/dci"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("-o", "--out", type=Path, default=Path("out/bench/dci"))
     parser.add_argument("--quick", action="store_true", help="one object, few pictures")
     parser.add_argument("--concepts", default="", help="other held-out objects, by name")
     asked = parser.parse_args()
-    size = QUICK if asked.quick else WHOLE
-    begun, base = time.monotonic(), Base.load("pocket")
+    size, base = QUICK if asked.quick else WHOLE, Base.load("pocket")
     by_name = {subject.name: subject for subject in held_out()}
     subjects = [by_name[name] for name in (asked.concepts.split(",") if asked.concepts else size.objects)]
     asked.out.mkdir(parents=True, exist_ok=True)
-    found: list[dict[str, dict[str, Any]]] = []
+    found: dict[str, list[dict[str, list[float]]]] = {}
     costs: dict[str, int] = {}
     for subject in subjects:
         rows = rows_of(base, subject, size, asked.out)
-        costs |= {row: cost for row, (cost, _) in rows.items()}
-        found.append(measured(subject, rows, size))
+        for row, (cost, draw) in rows.items():
+            costs[row] = cost
+            found.setdefault(row, []).append(cell(subject, row, draw, size, asked.out))
         shown = [
-            (image, f"{row}: {prompt}")
-            for row, (_, images) in rows.items()
-            for image, prompt in zip(images[:: size.seeds], prompts_of(subject, size.prompts), strict=True)
+            Image.open(asked.out / "cells" / f"{subject.name} - {row.replace(':', '')} {i}.png")
+            for row in rows
+            for i in range(size.prompts)
         ]
-        grid([i for i, _ in shown], labels=[t.replace("a photo of a {} ", "") for _, t in shown], columns=size.prompts,
-             cell=112).save(asked.out / f"sheet-{subject.name}.png")  # fmt: skip
-        lines, means = table(found, costs)
-        head = (
-            f"DCI on pocket: {', '.join(s.name for s in subjects[: len(found)])}; {size.prompts} prompts x "
-            f"{size.seeds} seeds, {size.steps} DDIM steps; mean ± standard error over pictures; {processor()}, "
-            f"{time.monotonic() - begun:.0f} s."
+        labels = [row if not i else "" for row in rows for i in range(size.prompts)]
+        grid(shown, labels=labels, columns=size.prompts, cell=112).save(
+            asked.out / f"sheet-{subject.name}.png"
         )
-        (asked.out / "dci.md").write_text("\n".join([head, "", *lines]) + "\n")
-        (asked.out / "dci.json").write_text(json.dumps({"rows": means, "evaluations": costs}, indent=1))
-        figure(means, asked.out / "tradeoff.png")
-        print("\n".join([head, "", *lines]), flush=True)
+    lines, means = table(found, costs)
+    head = (
+        f"{', '.join(s.name for s in subjects)}; {size.prompts} prompts x {size.seeds} seeds each, {size.steps} DDIM "
+        f"steps, {size.learning} steps of learning; mean ± standard error over pictures; {processor()}, {date.today()}."
+    )
+    text = "\n".join([head, "", *lines]) + "\n"
+    (asked.out / "dci.md").write_text(text)
+    (asked.out / "dci.json").write_text(json.dumps({"rows": means, "evaluations": costs}, indent=1))
+    figure(means, asked.out / "dci.png")
+    if not (asked.quick or asked.concepts):
+        shutil.copy(asked.out / "dci.png", DOCS / "pictures" / "dci.png")
+        shutil.copy(asked.out / f"masks-{subjects[-1].name}.png", DOCS / "pictures" / "dci-masks.png")
+        (DOCS / "dci.md").write_text(PAGE.format(text), encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 Pictures are chosen by rule: the first four held-out edit pairs of each kind (class, colour, context, accessory), and as
 style the first four pairs of the kind "pattern", whose source is to become a watercolour or a pencil drawing in turn.
 Masks and true edits are the renderer's (a style's mask is everything: nothing lies outside). All pictures of an
-inversion are inverted in one batch; an edit has its own prompt for every picture, and runs picture by picture.
-Errors are standard errors over pictures; cost is per picture. Writes editing.md, editing.json and a sheet per edit.
+inversion are inverted in one batch; an edit has its own prompt for every picture, and runs picture by picture. Style
+transfer takes the style of another picture, drawn in the target's style by the renderer.
+Errors are standard errors over pictures; cost is per picture. Writes editing.md, editing.json, a sheet per edit and one
+of all.
 """
 
 from __future__ import annotations
@@ -18,25 +20,32 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from editing_report import EDITS, INVERSIONS, PHOTO, STRENGTHS, orderings, sheets, tables
+from editing_report import EDITS, INVERSIONS, PHOTO, STRENGTHS, orderings, overview, sheets, tables
 
-KINDS = {
-    "noun": "class",
-    "colour": "colour",
-    "context": "context",
-    "accessory": "accessory",
-    "pattern": "style",
-}
+KINDS = dict(noun="class", colour="colour", context="context", accessory="accessory", pattern="style")
 ONLY = {
     "p2p + blend": ("null-text", "direct"),
     "p2plus": ("null-text", "value-embedding"),
     "word-swap": ("ddim", "null-text", "value-embedding"),
     "pix2pix-zero": ("ddim",),
+    "style-transfer": ("direct",),
 }
-WORK = ("null-text", "value-embedding", "ddim", "direct", "proximal", "negative-prompt")  # the longest first
+BLEND_THRESHOLD = 0.5
+"""On pocket the masks come from 8 x 8 maps: at the paper's .3 they take in most of a picture."""
+
+WANTED: dict[str, Callable[[Case], bool]] = {
+    "p2p + blend": lambda case: bool(case.blend),
+    "style-transfer": lambda case: case.style is not None,
+}
+"""Edits that have no meaning for some of the pictures."""
+
+WORK = (
+    "null-text", "value-embedding", "ddim", "null-text-plus", "text-embedding", "proximal", "negative-prompt", "direct",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ class Case:
     after: Any
     mask: Any
     blend: tuple[str, ...]
+    style: tuple[Any, str] | None = None  # another picture in the target's style, and its caption
 
 
 @dataclass
@@ -71,6 +81,10 @@ def cases(count: int) -> list[Case]:
     from motif.pocket.world import held_out, styles
     from motif.pocket.world.phrases import PREFIXES
 
+    def drawn(pixels: Any, style: str, seed: int) -> Any:
+        found = getattr(styles, style)(pixels / 255, np.random.default_rng(seed))
+        return (found * 255).round().astype(np.uint8)
+
     data = Path(held_out.__file__).parents[1] / "data"
     found: list[Case] = []
     examples, kinds = held_out.read_edits(data), [*KINDS]
@@ -81,13 +95,17 @@ def cases(count: int) -> list[Case]:
         if kind == "pattern":
             style = ("watercolour", "pencil")[turn % 2]
             target = source.replace("a photo of", PREFIXES[style][0])
-            drawn = getattr(styles, style)(before / 255, np.random.default_rng(turn))
-            after, change = (drawn * 255).round().astype(np.uint8), np.full_like(change, 255)
+            after, change = drawn(before, style, turn), np.full_like(change, 255)
+            other, picture, _, _ = [e for e in examples if e.pair.kind == kind][turn + 4]
+            words = other.before_caption.replace("a photo of", PREFIXES[style][0])
+            given = (Image.fromarray(drawn(picture, style, turn + 4)), words)
+        else:
+            given = None
         nouns = [scene.instance.noun for scene in (pair.before, pair.after)]
         worn = [s.view.accessory[0] if s.view.accessory else "" for s in (pair.before, pair.after)]
         blend = {"noun": nouns, "colour": nouns, "accessory": worn}.get(kind, [])
         three = [Image.fromarray(pixels) for pixels in (before, after, change)]
-        found.append(Case(KINDS[kind], source, target, *three, tuple(dict.fromkeys(blend))))
+        found.append(Case(KINDS[kind], source, target, *three, tuple(dict.fromkeys(blend)), given))
     found.sort(key=lambda case: [*KINDS.values()].index(case.kind))
     return found
 
@@ -95,9 +113,15 @@ def cases(count: int) -> list[Case]:
 def edited(base: Any, start: Any, case: Case, edit: str, **settings: Any) -> Any:
     """One picture's edit."""
     from motif import edit as edits
+    from motif import invert
 
     if edit == "p2p + blend":
-        return edits.prompt_to_prompt(base, start, case.target, blend=case.blend, **settings)
+        told = {"blend": case.blend, "blend_threshold": BLEND_THRESHOLD}
+        return edits.prompt_to_prompt(base, start, case.target, **told, **settings)
+    if edit == "style-transfer":
+        assert case.style
+        style = invert.value_embedding(base, *case.style, steps=start.steps, inner_steps=2 * start.steps)
+        return edits.style_transfer(base, start, case.target, style=style, **settings)
     return getattr(edits, edit.replace("-", "_"))(base, start, case.target, **settings)
 
 
@@ -158,48 +182,57 @@ def inverted(
     }  # fmt: skip
 
 
+def kept(path: Path, make: Callable[[], Any]) -> Any:
+    """What was made before; a run that was stopped goes on with what is not there."""
+    from motif.files import written
+
+    if not path.exists():
+        made = make()
+        with written(path) as draft:
+            draft.write_bytes(pickle.dumps(made))
+    return pickle.loads(path.read_bytes())
+
+
 def job(name: str, folder: Path, count: int, steps: int) -> tuple[Any, Any, Any]:
     """One inversion with all of its edits: (its scores, {(inversion, edit): Result}, {(edit, strength): Result}).
 
-    It is kept in the folder; a run that was stopped takes from there what was done.
+    Each is a file of the folder; the inversion is made where one of its edits is missing.
     """
-    from motif.files import written
-
-    part = folder / "parts" / f"{name}-{count}-{steps}.pickle"
-    if not part.exists():
-        with written(part) as draft:
-            draft.write_bytes(pickle.dumps(worked(name, count, steps)))
-    return pickle.loads(part.read_bytes())
-
-
-def worked(name: str, count: int, steps: int) -> tuple[Any, Any, Any]:
-    """What `job` keeps."""
     import torch
 
-    from motif.base import Base
+    torch.set_num_threads(1)  # one process per core: threads that wait for each other cost more
+    chosen, parts = cases(count), folder / "parts" / f"{name}-{count}-{steps}"
 
-    torch.set_num_threads(
-        1
-    )  # one process per core: threads that wait for each other cost more on a busy machine
-    base, chosen, models = Base.load("pocket", device="cpu"), cases(count), encoders()
-    inversion, again, scores = inverted(base, chosen, name, steps)
-    print(f"{name}: {scores['PSNR']}", flush=True)
+    @cache
+    def tools() -> tuple[Any, dict[str, Any], Any]:
+        from motif.base import Base
+
+        base = Base.load("pocket", device="cpu")
+        return base, encoders(), inverted(base, chosen, name, steps)
 
     def all_edited(edit: str, **settings: Any) -> Result:
-        def one(i: int, case: Case) -> Any:
-            return edited(base, inversion.only(i), case, edit, **settings)
+        def make() -> Result:
+            base, models, (inversion, _, _) = tools()
+            done = run(
+                chosen,
+                lambda i, case: edited(base, inversion.only(i), case, edit, **settings),
+                WANTED.get(edit, lambda c: True),
+            )
+            return scored(done, chosen, models) if done.cases else done
 
-        wanted: Callable[[Case], bool] = (lambda c: bool(c.blend)) if "blend" in edit else (lambda c: True)
-        return scored(run(chosen, one, wanted), chosen, models)
+        told = "".join(f" {key} {value:g}" for key, value in settings.items())
+        return kept(parts / f"{edit}{told}.pickle".replace(" ", "-"), make)
 
+    again, scores = kept(parts / "reconstruction.pickle", lambda: tools()[2][1:])
+    print(f"{name}: {scores['PSNR']}", flush=True)
     found = {(name, edit): all_edited(edit) for edit in EDITS[:-1] if name in ONLY.get(edit, INVERSIONS)}
+    found = {key: result for key, result in found.items() if result.cases}
     if name in ("direct", "value-embedding"):  # of a photo alone, and with the learned values fed
-        row = PHOTO if name == "direct" else name
-        found[row, "sdedit"] = all_edited("sdedit", steps=inversion.steps)
+        found[PHOTO if name == "direct" else name, "sdedit"] = all_edited("sdedit", steps=steps)
     sweep: dict[tuple[str, float], Result] = {}
     for s in STRENGTHS if name == "null-text" else ():
         sweep["prompt-to-prompt", s] = all_edited("prompt-to-prompt", cross_until=s, self_until=s)
-        sweep["sdedit", s] = all_edited("sdedit", strength=s, steps=inversion.steps)
+        sweep["sdedit", s] = all_edited("sdedit", strength=s, steps=steps)
     found[name, "reconstruction"] = Result([*range(len(chosen))], again)
     print(f"{name}: edited", flush=True)
     return scores, found, sweep
@@ -236,6 +269,7 @@ def main() -> None:
     sweep = {key: result for part in parts.values() for key, result in part[2].items()}
     models = encoders()
     sheets(chosen, found, asked.out)
+    overview(chosen, found, asked.out / "overview.png")
     bounds = {
         name: scored(Result([*range(count)], [getattr(case, which) for case in chosen]), chosen, models)
         for name, which in (("(nothing)", "before"), ("(the true edit)", "after"))

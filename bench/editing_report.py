@@ -8,9 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-INVERSIONS = ("ddim", "null-text", "negative-prompt", "proximal", "direct", "value-embedding")
-EDITS = ("prompt-to-prompt", "p2p + blend", "p2plus", "word-swap", "pix2pix-zero", "sdedit")
-STRENGTHS = (0.2, 0.5, 0.8)
+INVERSIONS = (
+    "ddim", "null-text", "null-text-plus", "text-embedding", "negative-prompt", "proximal", "direct", "value-embedding",
+)  # fmt: skip
+EDITS = ("prompt-to-prompt", "p2p + blend", "p2plus", "word-swap", "pix2pix-zero", "style-transfer", "sdedit")
+STRENGTHS = (0.2, 0.4, 0.6, 0.8)
 PHOTO = "(photo)"
 
 
@@ -72,6 +74,12 @@ def orderings(scores: Any, found: Any, sweep: Any) -> list[str]:
         a, b = found["value-embedding", edit].scores, found["null-text", edit].scores
         told(f"StyleDiffusion changes less outside the mask than null-text ({edit}, NS-LPIPS)", a["NS-LPIPS"],
              b["NS-LPIPS"], -1, "x 10⁻³", 1e3)  # fmt: skip
+    for name in ("null-text", "direct"):
+        a, b = found[name, "prompt-to-prompt"].scores, found[PHOTO, "sdedit"].scores
+        told(f"Prompt-to-Prompt ({name}) changes less outside the mask than SDEdit at strength .6 (NS-LPIPS)",
+             a["NS-LPIPS"], b["NS-LPIPS"], -1, "x 10⁻³", 1e3)  # fmt: skip
+        told(f"Prompt-to-Prompt ({name}) is as like the true edit as that SDEdit, or more", a["like true edit"],
+             b["like true edit"], 1, "")  # fmt: skip
     lines.append("- Prompt-to-Prompt is more like its source than SDEdit at equal likeness to the true edit:")
     curve = sorted((sweep["sdedit", s].scores["like true edit"].mean, sweep["sdedit", s].scores["like source"].mean)
                    for s in STRENGTHS)  # fmt: skip
@@ -111,3 +119,29 @@ def sheets(cases: Sequence[Any], found: Any, folder: Path) -> None:
                 labels.append(name if there else "")
         sheet = grid(cells, columns=3 + len(names), labels=labels, title=edit, cell=128)
         save_image(sheet, folder / f"{edit.replace(' + ', '-')}.png")
+
+
+def overview(cases: Sequence[Any], found: Any, path: Path) -> None:
+    """The last picture of each kind: source, true edit, and what the edits make of it."""
+    from PIL import Image
+
+    from motif.images import grid, save_image
+
+    columns = [("null-text", "prompt-to-prompt"), ("direct", "prompt-to-prompt"), ("direct", "p2p + blend"),
+               ("value-embedding", "prompt-to-prompt"), ("ddim", "word-swap"), ("ddim", "pix2pix-zero"),
+               (PHOTO, "sdedit"), ("direct", "style-transfer")]  # fmt: skip
+    columns = [pair for pair in columns if pair in found]
+    last = {case.kind: i for i, case in enumerate(cases)}
+    cells: list[Any] = []
+    labels: list[str] = []
+    for i in last.values():
+        cells += [cases[i].before, cases[i].after]
+        labels += [cases[i].source, cases[i].target]
+        for name, edit in columns:
+            result = found[name, edit]
+            there = i in result.cases
+            cells.append(
+                result.images[result.cases.index(i)] if there else Image.new("RGB", (64, 64), "white")
+            )
+            labels.append(f"{edit}, {name}" if there else "")
+    save_image(grid(cells, columns=2 + len(columns), labels=labels, cell=104), path)

@@ -28,8 +28,9 @@ def inverted(
 
     few = {
         "null-text": {"inner_steps": 2},
+        "null-text-plus": {"inner_steps": 2},
+        "text-embedding": {"inner_steps": 2},
         "value-embedding": {"inner_steps": 2, "encoder": "pocket", "until": 1.0},
-        "direct": {},
     }
     told = {"steps": STEPS, "guidance": 3.0, **few.get(method, {}), **settings}
     return methods.load("invert", method)(base, photos if photos is not None else photo(), prompt, **told)

@@ -146,6 +146,8 @@ def test_sdedit_and_pix2pix_zero(motif, picture, tmp_path):
         (["nobody.png", TARGET, *FEW, "-o", "OUT"], ["nobody.png"]),
         (["seed:3", TARGET, *FEW, "--invert", "ddim", "-o", "OUT"], ["--invert"]),
         (["seed:3", TARGET, *FEW, "--louder", "tiger=2", "-o", "OUT"], ["tiger"]),
+        (["IMAGE", TARGET, *FEW, "--resume", "-o", "OUT"], ["--resume", "direct"]),
+        (["IMAGE", TARGET, *FEW, "--invert", "null-text", "--resume", "-o", "OUT"], ["no state"]),
     ],
 )
 def test_what_cannot_be_is_said_and_nothing_is_written(motif, picture, tmp_path, words, said):
@@ -157,3 +159,22 @@ def test_what_cannot_be_is_said_and_nothing_is_written(motif, picture, tmp_path,
 def test_the_opposite_senses_of_strength_are_told(capsys):
     assert main(["edit", "sdedit", "--help"]) == 0
     assert "opposite" in capsys.readouterr().out
+
+
+def test_a_long_inversion_that_was_stopped_goes_on(motif, picture, tmp_path, monkeypatch):
+    from motif.invert import guided
+
+    show, calls = guided.Guided.show, list[int]()
+
+    def stopping(self: Any, step: int, before: Any, after: Any) -> None:
+        calls.append(step)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        show(self, step, before, after)
+
+    monkeypatch.setattr(guided.Guided, "show", stopping)
+    words = (picture, TARGET, *FEW, "--invert", "null-text", "-o", tmp_path / "out.png")
+    ran = motif("word-swap", *words)
+    assert ran[0] == 130 and "--resume" in ran[2] and (tmp_path / "out.run").is_dir()
+    assert motif("word-swap", *words, "--resume")[0] == 0
+    assert calls == [0, 1, 1, 2] and (tmp_path / "out.png").is_file() and not (tmp_path / "out.run").exists()

@@ -42,7 +42,9 @@ def imports(path: Path) -> Iterator[str]:
 def test_every_library_that_is_imported_is_declared_and_every_declared_one_is_used() -> None:
     declared = {normal(line) for line in project()["project"]["dependencies"]}
     extras = project()["project"]["optional-dependencies"]
-    optional = {normal(line) for name in ("pocket", "measure", "ui", "scale") for line in extras[name]}
+    optional = {
+        normal(line) for name in ("pocket", "measure", "study", "ui", "scale") for line in extras[name]
+    }
     used = {name for path in SOURCE for name in imports(path)} - set(sys.stdlib_module_names) - {"motif"}
     used = {NAMES.get(name, name.replace("_", "-")) for name in used}
     assert used - declared - optional == set()
@@ -75,7 +77,13 @@ def test_the_tested_versions_cover_every_dependency() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {normal(line): line for line in lines if line and not line.startswith("#")}
     extras = project()["project"]["optional-dependencies"]
-    needed = [*project()["project"]["dependencies"], *extras["dev"], *extras["measure"], *extras["pocket"]]
+    needed = [
+        *project()["project"]["dependencies"],
+        *extras["dev"],
+        *extras["measure"],
+        *extras["pocket"],
+        *extras["study"],
+    ]
     assert {normal(line) for line in needed} - pinned.keys() == set()
     assert pinned["torch"] == "torch==2.13.0"
     assert all("==" in line and "+" not in line for line in pinned.values())

@@ -54,7 +54,7 @@ def lines(
         drawn = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(drawn, format="svg", transparent=True, metadata=nothing)
-    return Markup(_inline(drawn.getvalue(), f"{ylabel} over {xlabel}"))
+    return Markup(inline(drawn.getvalue(), f"{ylabel} over {xlabel}"))
 
 
 def _draw(axes: Any, series: Mapping[str, Sequence[tuple[float, float]]]) -> None:
@@ -83,7 +83,7 @@ def _draw(axes: Any, series: Mapping[str, Sequence[tuple[float, float]]]) -> Non
             text.set(text=name, parse_math=False)
 
 
-def _inline(svg: str, label: str) -> str:
+def inline(svg: str, label: str) -> str:
     """A whole SVG file -> an element of a page: no prolog or namespaces, its own identifiers, a name."""
     from markupsafe import escape
 

@@ -97,6 +97,16 @@ INVERT = {
         "the empty prompt of every step is fitted to come back under guidance",
         "Mokady et al. 2023, arXiv:2211.09794",
     ),
+    "null-text-plus": Method(
+        "motif.invert.null_text_plus:null_text_plus",
+        "null-text that keeps the photo's attention maps too",
+        "Li et al. 2023, arXiv:2303.15649",
+    ),
+    "text-embedding": Method(
+        "motif.invert.text_embedding:text_embedding",
+        "the caption's embedding of every step is fitted: null-text's roles exchanged, a baseline",
+        "Li et al. 2023, arXiv:2303.15649",
+    ),
     "negative-prompt": Method(
         "motif.invert.negative_prompt:negative_prompt",
         "the caption in the place of the empty prompt: no fitting",

@@ -3,6 +3,7 @@
     Pinned      z_src ← Z*[k−1] after every step                                   direct inversion (Ju et al. 2024)
     Proximal    ε = ε_u + w prox_λ(ε_c − ε_u), and a pull towards Z* where that is 0      ProxEdit (Han et al. 2024)
     Values      K from c, V from c ⊙ s_i + b_i (or from c̃_i)         value embedding (StyleDiffusion, Li et al. 2023)
+    Caption     K and V from c_i in the photo's lane                                   text-embedding inversion (ibid.)
 
 The `Inversion` names those it needs with their settings, and makes them by `KINDS`. All find lanes by name: the
 photo's is "source".
@@ -202,4 +203,27 @@ def embedded(states: Tensor, values: Mapping[str, Tensor]) -> Tensor:
     return states * values["scale"].to(states) + values["shift"].to(states)
 
 
-KINDS: Mapping[str, Any] = {"pinned": Pinned, "proximal": Proximal, "values": Values}
+class Caption(Control):
+    """The source lane's cross-attention reads a fitted embedding of every step, in the place of its caption.
+
+    Args:
+        states: [step, image, word, channel].
+    """
+
+    def __init__(self, states: Tensor) -> None:
+        self.states = states
+
+    @staticmethod
+    def of(inversion: Inversion, base: Base, **settings: Any) -> Caption:
+        return Caption(inversion.values["caption"].to(base.device, base.dtype), **settings)
+
+    def context(self, site: Site, call: Call, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        row = call.row(SOURCE)
+        if site.kind == "self" or row is None:
+            return keys, values
+        keys, values = keys.clone(), values.clone()
+        keys[row.span] = values[row.span] = self.states[call.step].to(keys)
+        return keys, values
+
+
+KINDS: Mapping[str, Any] = {"pinned": Pinned, "proximal": Proximal, "values": Values, "caption": Caption}

@@ -63,6 +63,30 @@ def test_injection_alone_gives_the_reconstruction_too(small, method):
     assert gap(found.latents[0], inversion.reconstruct(small.base)) < 1e-4
 
 
+@pytest.mark.parametrize("method", ["direct", "null-text", "text-embedding", "value-embedding"])
+def test_custom_edit_of_its_own_prompt_is_the_reconstruction(sd1, method):
+    base = sd1.base.wear(concept_of(sd1.base))
+    prompt = "a <new1> cat on sea"
+    inversion = inverted(base, method, prompt=prompt)
+    found = edit.custom_edit(base, inversion, prompt, strengths=[0.25, 0.75], blend=["cat"])
+    for one in found.latents:
+        assert gap(one, inversion.reconstruct(base)) < 1e-4
+    assert found.reconstructions[0].tobytes() == found.images[0].tobytes() == found.images[1].tobytes()
+
+
+def test_a_strip_shows_source_reconstruction_mask_and_edit(sd1):
+    """A cell each; where there is no mask, what was changed stands in its place."""
+    inversion = inverted(sd1.base)
+    blended = edit.prompt_to_prompt(sd1.base, inversion, TARGET, blend=["cat"])
+    plain = edit.word_swap(sd1.base, inversion, [TARGET, SOURCE])
+    sketch = edit.sdedit(sd1.base, photo(), TARGET, strength=0.5, steps=STEPS)
+    drawn = edit.word_swap(sd1.base, edit.seeded(sd1.base, SOURCE, steps=STEPS), TARGET)
+    cell = blended.strip().width / 4
+    widths = [found.strip().width / cell for found in (blended, plain, sketch, drawn)]
+    assert widths == pytest.approx([4, 6, 4, 3], abs=0.1)
+    assert plain.reconstructions[0].tobytes() == plain.images[1].tobytes()  # nothing changed there
+
+
 def test_a_target_of_direct_inversion_is_not_pinned(sd1):
     """So that the rule matters there."""
     inversion = inverted(sd1.base, "direct")

@@ -29,6 +29,10 @@ def test_the_whole_way(pocket, dataset: Path, tmp_path, capsys):
     assert Encoder.load(encoder).patches
     code, told = run(capsys, *train)
     assert code == 2 and "--resume" in told
+    small = tmp_path / "small.safetensors"
+    folder = ["--run-folder", tmp_path / "other"]
+    assert run(capsys, *train[:3], "-o", small, *train[5:], *folder, "--small", 4)[0] == 0
+    assert small.stat().st_size < encoder.stat().st_size / 2 and Encoder.load(small).patches
     code, told = run(capsys, "encode", encoder, dataset / "0.png", "-o", concept, "--noun", "box", "--json")
     assert code == 0 and told["local"] == "patches of <S>" and told["nouns"] == {"<S>": "box"}
     assert Concept.load(concept).record.settings["masked"] == [True]

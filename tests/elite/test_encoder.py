@@ -116,6 +116,22 @@ def test_the_crop_is_the_mask_s_surroundings(encoder, photo, mask):
     assert torch.equal(cut.tokens["<S>"][0], full.tokens["<S>"][0])
 
 
+def test_a_small_file(encoder, small, photo, mask, tmp_path):
+    rank = 3
+    made = Encoder.load(encoder.save(tmp_path / "e.safetensors", half=True, rank=rank))
+    for name, change in encoder.changes.items():
+        u, s, v = torch.linalg.svd(change)
+        near = (u[:, :rank] * s[:rank]) @ v[:rank]
+        assert torch.allclose(made.changes[name], near, atol=2e-3 * float(s[0]))
+        assert made.changes[name].dtype == torch.float32
+    whole = Encoder.load(encoder.save(tmp_path / "w.safetensors"))
+    assert all(torch.equal(whole.changes[n], c) for n, c in encoder.changes.items())
+    assert (tmp_path / "e.safetensors").stat().st_size < 0.6 * (tmp_path / "w.safetensors").stat().st_size
+    one, two = (e.encode(photo, mask).tokens["<S>"][0] for e in (made, encoder))
+    assert torch.allclose(one, two, atol=1e-2)
+    assert small.base.wear(made.encode(photo, mask)).local
+
+
 def test_several_photos_are_averaged(encoder, photo, mask):
     others = [photo, drawn(8, (40, 32))]
     ones = [encoder.encode(one, mask) for one in others]

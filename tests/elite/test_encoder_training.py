@@ -15,16 +15,19 @@ from PIL import Image
 
 from encoders import drawn
 from motif.elite.encoder import Encoder
+from motif.elite.job import Job
 from motif.elite.mapper import Mapper
 from motif.elite.official import from_official, read_official, role
 from motif.elite.run import STATE
-from motif.elite.stages import Batch, Learning, global_loss, local_loss
+from motif.elite.stages import Batch, Learning, global_loss, local_loss, text_loss
 from motif.elite.start import fresh
-from motif.elite.subjects import Subject, fits_global, fits_local, read_subjects
+from motif.elite.subjects import Subject, fits_global, fits_local, read_subjects, unnamed
+from motif.elite.targets import Targets
 from motif.elite.tower import Tower
 from motif.elite.train import elite
 from motif.elite.views import global_view, local_view, prefixed
 from motif.errors import InputError, Interrupted, WrongBase
+from motif.learn.ranks import Ranks
 from motif.sample import plain
 from pieces import fingerprint
 
@@ -228,12 +231,12 @@ def test_a_folder_s_subjects(dataset: Path):
 
 
 def test_views(dataset: Path):
-    subject = read_subjects(dataset)[2]
+    subject = read_subjects(dataset)[1]
     seen = [global_view(subject, 16, 2, 24, np.random.default_rng(i)) for i in range(12)]
     assert all(
         v.target.shape == (3, 16, 16) and v.picture.shape == (3, 24, 24) and v.cells.all() for v in seen
     )
-    assert {v.caption for v in seen} == {"a photo of a {} on the beach"}
+    assert len({v.caption for v in seen}) > 1 and not any(v.kept for v in seen)
     assert len({v.picture.numpy().tobytes() for v in seen}) > len({v.target.numpy().tobytes() for v in seen})
     assert all(v.picture.min() >= 0 and v.picture.max() <= 1 for v in seen)
     still = [global_view(subject, 16, 2, 24, np.random.default_rng(i), augment=False) for i in range(12)]
@@ -242,10 +245,173 @@ def test_views(dataset: Path):
     for view in local:
         assert view.object is not None and view.mask is not None and view.mask.any()
         assert view.mask.shape == (9,) and view.target.abs().max() <= 1
-    starts = {v.caption.split(" photo")[0] for v in local}
-    assert {"a", "a far away"} <= starts <= {"a", "a far away", "a very small", "zoomed in", "close up"}
-    for view in local:
-        assert bool(view.cells.all()) == (view.caption.split(" photo")[0] in ("a", "zoomed in", "close up"))
+    boxed = {v.caption for v in local if not v.cells.all()}
+    assert boxed and all(caption.startswith(("a far away", "a very small")) for caption in boxed)
+    assert not any(v.caption.startswith(("a far away", "a very small")) for v in local if v.cells.all())
+    assert any(v.caption.startswith(("zoomed in", "close up")) for v in local)
+    assert not any(view.kept for view in local)
+
+
+def test_a_caption_of_the_whole_picture_goes_with_the_whole_picture(dataset: Path):
+    subject = read_subjects(dataset)[2]
+    image = subject.seen()[0].resize((16, 16), Image.Resampling.BICUBIC)
+    wanted = torch.as_tensor(np.asarray(image, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
+    for i in range(8):
+        for view in (
+            global_view(subject, 16, 2, 24, np.random.default_rng(i)),
+            local_view(subject, 16, 2, 24, 3, np.random.default_rng(i)),
+        ):
+            assert view.caption == "a photo of a {} on the beach" and view.kept
+            assert torch.equal(view.target, wanted) and view.cells.all()
+
+
+def test_what_stays_the_same_is_encoded_once(small, dataset: Path, monkeypatch: pytest.MonkeyPatch):
+    seen: list[int] = []
+    encode = type(small.base).posterior
+
+    def counted(base: Any, pictures: torch.Tensor) -> Any:
+        seen.append(len(pictures))
+        return encode(base, pictures)
+
+    monkeypatch.setattr(type(small.base), "posterior", counted)
+    subjects = read_subjects(dataset)
+    side, factor = small.base.size, small.base.latent_factor
+    views = [
+        global_view(subjects[i], side, factor, 24, np.random.default_rng(i), augment=False) for i in (1, 2, 2)
+    ]
+    targets, none = Targets(small.base), Targets(small.base, room=0)
+    first, again = targets.of(views), targets.of(views)
+    assert len(seen) == 2 + 1  # the captioned one once, the other one each time
+    pictures = torch.stack([view.target for view in views])
+    for mine, more, bare, wanted in zip(
+        first, again, none.of(views), encode(small.base, pictures), strict=True
+    ):
+        assert torch.equal(mine, wanted) and torch.equal(more, wanted) and torch.equal(bare, wanted)
+
+
+def test_the_average_is_the_equation_s_and_outlives_a_stop(sd1, dataset, tower_folder, tmp_path):
+    """Of values after every step, recovered from runs that end there."""
+    settings: dict[str, Any] = {**SHORT, "image": str(tower_folder), "local_steps": 0, "lr": 1e-2, "seed": 3}
+    values = [fresh(sd1.base, str(tower_folder), seed=3).words.weights["mapping_0.6.bias"]]
+    for steps in (1, 2, 3):
+        made = elite(sd1.base, dataset, **{**settings, "steps": steps})
+        values.append(made.words.weights["mapping_0.6.bias"])
+    mean = values[0]
+    for k, value in enumerate(values[1:]):
+        keep = min(0.15, (1 + k) / (10 + k))
+        mean = keep * mean + (1 - keep) * value
+    whole = elite(sd1.base, dataset, **{**settings, "steps": 3, "ema": 0.15})
+    assert torch.allclose(whole.words.weights["mapping_0.6.bias"], mean, atol=1e-6)
+    assert not torch.allclose(mean, values[-1], atol=1e-6)
+    for steps in (2, 3):
+        again = elite(sd1.base, dataset, **{**settings, "steps": steps, "ema": 0.15}, folder=tmp_path,
+                      resume=steps == 3)  # fmt: skip
+    assert torch.equal(again.words.weights["mapping_0.6.bias"], whole.words.weights["mapping_0.6.bias"])
+    with pytest.raises(InputError, match="ema is 1"):
+        elite(sd1.base, dataset, **{**settings, "ema": 1.0})
+
+
+def test_networks_and_weights_have_their_own_rates(sd1, dataset, tower_folder):
+    settings: dict[str, Any] = {**SHORT, "image": str(tower_folder), "steps": 1, "local_steps": 0, "seed": 3}
+    one, two = (elite(sd1.base, dataset, **settings, lr=1e-3, weight_lr=rate) for rate in (1e-5, 1e-4))
+    assert all(torch.equal(one.words.weights[n], w) for n, w in two.words.weights.items())
+    ratios = [float(two.changes[n].norm() / w.norm()) for n, w in one.changes.items()]
+    assert min(ratios) > 8 and max(ratios) < 12
+
+
+def test_the_text_stage_says_what_words_say(small, tower_folder):
+    """By the public road: each caption alone, its tail against the tail of the caption in words."""
+    base, tower = small.base, Tower.load(str(tower_folder))
+    encoder = fresh(base, str(tower_folder), seed=3)
+    learning, draw = Learning.of(encoder, base), torch.Generator().manual_seed(1)
+    states = tower.states(torch.rand(2, 3, tower.side, tower.side, generator=draw), encoder.layers)
+    captions, said = ("a {} on a cat", "the photo of a {}"), ("red cat", "cat")
+    words, wanted = encoder.words.words(states), 0.0
+    for i, (caption, one) in enumerate(zip(captions, said, strict=True)):
+        for count in (1, len(encoder.layers)):
+            vectors = {"<s>": words[i, :count].split(encoder.widths, dim=-1)}
+            with torch.no_grad():
+                mine = base.dressed({}, vectors, {}).read(caption.replace("{}", "<s>"))
+                told = base.read(caption.replace("{}", one))
+            first, last = mine.tokens[0].splices[-1][0], told.span("cat").stop - 1
+            if i == 0:
+                last = told.span("red cat").stop - 1
+            tail = told.states[0, last:]
+            length = mine.states.shape[1] - first
+            tail = torch.cat([tail, tail[-1:].expand(max(length - len(tail), 0), -1)])[:length]
+            wanted = wanted + (mine.states[0, first:] - tail).square().mean(-1).sum() / sum(
+                mine.states.shape[1] - base.dressed({}, {"<s>": words[j, :count].split(encoder.widths, dim=-1)}, {})
+                .read(captions[j].replace("{}", "<s>")).tokens[0].splices[-1][0] for j in range(2)
+            )  # fmt: skip
+    got = text_loss(base, learning, encoder.widths, states, captions, said)
+    assert torch.allclose(got, torch.as_tensor(wanted), rtol=1e-4)
+    learning.begin("text")
+    text_loss(base, learning, encoder.widths, states, captions, said).backward()
+    assert all(p.grad is not None and p.grad.any() for p in learning.words.values())
+    assert all(
+        p.grad is None
+        for part in (learning.weights, learning.patches, learning.projections)
+        for p in part.values()
+    )
+
+
+def test_words_are_needed_for_the_text_stage(sd1, dataset, tower_folder):
+    with pytest.raises(InputError, match="words for every object"):
+        elite(sd1.base, dataset, **SHORT, image=str(tower_folder), text_steps=1)
+
+
+def test_layers_of_one_s_own(small, dataset, tower_folder, photo):
+    made = elite(small.base, dataset, **{**SHORT, "local_steps": 0}, image=str(tower_folder), layers="6,6")
+    assert made.layers == (6, 6)
+    words = made.encode(photo, words="all").tokens["<S>"][0]
+    assert len(words) == 2 and not torch.allclose(words[0], words[1])
+    for bad, says in (("7", "layers 1 to 6"), ("0,1", "layers 1 to 6"), ("one", "numbers")):
+        with pytest.raises(InputError, match=says):
+            elite(small.base, dataset, **SHORT, image=str(tower_folder), layers=bad)
+
+
+def test_processes_share_a_step(job, dataset, tower_folder):
+    """Two of them: their losses and gradients add up to one process's, and they see different pictures."""
+    use = SimpleNamespace(batch_size=3, local_batch_size=3, l1=0.01, local_l1=1e-4, seed=5, augment=True, ema=0.0,
+                          mixed=False, lr=1.0, weight_lr=1.0, local_lr=1.0, text_steps=0, local_steps=1)  # fmt: skip
+    subjects = read_subjects(dataset)
+
+    def parts(rank: int, count: int, stage: Any) -> tuple[float, dict[str, torch.Tensor]]:
+        one = Job(
+            job.base,
+            subjects,
+            job.tower,
+            job.encoder,
+            Learning.of(job.encoder, job.base),
+            use,
+            Ranks(rank, count),
+        )
+        one.check()
+        one.learning.begin(stage)
+        rows = range(3)[one.ranks.parts(1)[0]]
+        loss = one.loss(stage, 0, rows) * (len(rows) / 3)
+        loss.backward()
+        found = {n: p.grad for n, p in one.learning.own(stage).items() if p.grad is not None}
+        return float(loss.detach()), found
+
+    for stage in ("global", "local"):
+        whole, gradients = parts(0, 1, stage)
+        halves = [parts(rank, 2, stage) for rank in (0, 1)]
+        assert halves[0][0] + halves[1][0] == pytest.approx(whole, rel=1e-4)
+        for name, gradient in gradients.items():
+            both = halves[0][1][name] + halves[1][1][name]
+            assert torch.allclose(both, gradient, atol=1e-4 * float(gradient.abs().max()) + 1e-7), name
+    with pytest.raises(InputError, match="4 processes"):
+        Job(job.base, subjects, job.tower, job.encoder, job.learning, use, Ranks(0, 4)).check()
+
+
+def test_thinner_networks(small, dataset, tower_folder, tmp_path):
+    made = elite(small.base, dataset, **SHORT, image=str(tower_folder), hidden=8, mixed=True)
+    assert made.words.weights["mapping_patch_2.3.weight"].shape == (8, 8)
+    assert made.words.shape == (32, sum(made.widths))
+    assert small.base.wear(
+        Encoder.load(made.save(tmp_path / "e.safetensors")).encode(dataset / "0.png")
+    ).local
 
 
 def test_the_object_s_view_is_black_outside_of_its_mask(dataset: Path):
@@ -278,8 +444,27 @@ def test_shards_are_a_dataset(tmp_path, pocket):
     (tmp_path / "train-0000.json.gz").write_bytes(gzip.compress(json.dumps(told).encode()))
     found = read_subjects(tmp_path)
     assert len(found) == 2 and found[0].seen()[2] == (20, 16, 50, 48)
+    assert all(subject.caption.count("{}") == 1 for subject in found)
     made = elite(pocket, tmp_path, **{**SHORT, "steps": 1, "local_steps": 1})
     assert made.image == "pocket" and made.layers == (4, 1, 2, 3)
+
+
+def test_a_caption_of_pocket_s_world_without_its_object():
+    from motif.pocket.world.grammar import caption
+    from motif.pocket.world.scene import COLOURS, NOUNS, PATTERNS
+    from motif.pocket.world.shards import scene_at
+
+    said = "a bright photo of a shiny red and white striped cat next to a blue cat on the beach"
+    assert unnamed(said, "cat") == "a bright photo of a {} next to a blue cat on the beach"
+    assert unnamed("the orange house with a red roof", "house") == "the {} with a red roof"
+    for i in range(300):
+        scene = scene_at(5, i)[1]
+        said = caption(scene, np.random.default_rng(i))
+        bare = unnamed(said, scene.instance.noun)
+        assert bare.count("{}") == 1
+        before, after = bare.split("{}")
+        assert said.startswith(before.removesuffix("a ")) and said.endswith(after)
+        assert not {*NOUNS, *COLOURS, *PATTERNS} & {*before.split()}
 
 
 # -- the published checkpoints --------------------------------------------------------------------------------------

@@ -136,3 +136,45 @@ def test_a_photo_is_never_taken_for_the_strip_and_a_wrong_ending_is_named(
     assert ran.code == 2 and "a.inversion" in ran.err
     ran = motif("invert", "ddim", tmp_path / "none.png", CAPTION, "-o", tmp_path / "a", *words(base))
     assert ran.code == 2 and "none.png: no such picture" in ran.err
+
+
+def test_previews_are_the_strip_until_it_is_done(
+    motif: Any, base: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from motif import images
+
+    seen: list[tuple[str, int]] = []
+    save = images.save_image
+
+    def saving(image: Image.Image, path: Any) -> Path:
+        seen.append((Path(path).name, image.height))
+        return save(image, path)
+
+    monkeypatch.setattr(images, "save_image", saving)
+    ran = motif("invert", "null-text", picture, CAPTION, "-o", tmp_path / "a",
+                *words(base, "--inner-steps", 1, "--preview-every", 1))  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert [name for name, _ in seen] == ["a.png"] * 4  # three steps and the strip
+
+
+def test_a_stopped_inversion_goes_on(
+    motif: Any, base: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from motif.invert import guided
+
+    show, calls = guided.Guided.show, list[int]()
+
+    def stopping(self: Any, step: int, before: Any, after: Any) -> None:
+        calls.append(step)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        show(self, step, before, after)
+
+    monkeypatch.setattr(guided.Guided, "show", stopping)
+    asked = ["invert", "null-text", picture, CAPTION, "-o", tmp_path / "a", *words(base, "--inner-steps", 1)]
+    ran = motif(*asked)
+    assert ran.code == 130 and "--resume" in ran.err and (tmp_path / "a.run").is_dir()
+    assert motif(*asked).code == 2
+    ran = motif(*asked, "--resume")
+    assert ran.code == 0, ran.err
+    assert calls == [0, 1, 1, 2] and not (tmp_path / "a.run").exists()

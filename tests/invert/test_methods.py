@@ -24,6 +24,8 @@ SMALL: dict[str, Any] = {"steps": 4, "height": 16, "width": 24}
 
 QUICK: dict[str, dict[str, Any]] = {
     "null-text": {"inner_steps": 2},
+    "null-text-plus": {"inner_steps": 2},
+    "text-embedding": {"inner_steps": 2},
     "value-embedding": {"inner_steps": 2, "encoder": "pocket"},
 }
 METHODS = sorted(methods.INVERT)
@@ -66,7 +68,7 @@ def test_at_guidance_one_nothing_unconditional_is_read(sd1: Model, photo: Image.
     ends(sd1.base, found, "a dog", guidance=1.0)
 
 
-SAME = [name for name in METHODS if name not in ("direct", "value-embedding")]
+SAME = [name for name in METHODS if name not in ("direct", "text-embedding", "value-embedding")]
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -232,6 +234,20 @@ def test_null_text_without_updates_is_ddim_and_with_them_it_is_nearer(
         inverted("null-text", small.base, photo, guidance=1.0)
 
 
+def test_the_fast_search_takes_four_updates_a_step_and_the_papers_ten(sd1: Model, photo: Image.Image) -> None:
+    costs = [
+        inverted("null-text", sd1.base, photo, variant=variant, inner_steps=None, early_stop=0.0).made.cost
+        for variant in ("paper", "fast")
+    ]
+    assert [cost["backwards"] for cost in costs] == [40, 16]
+    assert [cost["forwards"] for cost in costs] == [
+        4 + 4 * 12,
+        4 + 4 * 6,
+    ]  # up; the caption's, and one after the last
+    few = inverted("null-text", sd1.base, photo, variant="fast", inner_steps=1, early_stop=0.0)
+    assert few.made.cost["backwards"] == 4
+
+
 def test_each_photo_stops_by_itself(sd1: Model, photos: list[Image.Image]) -> None:
     alone = [inverted("null-text", sd1.base, one, inner_steps=8, early_stop=2e-3) for one in photos]
     both = inverted("null-text", sd1.base, photos, inner_steps=8, early_stop=2e-3)
@@ -239,14 +255,14 @@ def test_each_photo_stops_by_itself(sd1: Model, photos: list[Image.Image]) -> No
     assert both.made.cost["backwards"] == sum(counts)
 
 
-@pytest.mark.parametrize("name", ["null-text", "value-embedding"])
+@pytest.mark.parametrize("name", sorted(QUICK))
 def test_a_caller_without_gradients_gets_the_same(sd1: Model, photo: Image.Image, name: str) -> None:
     with torch.no_grad():
         quiet = inverted(name, sd1.base, photo)
     assert torch.equal(quiet.reconstruct(sd1.base), inverted(name, sd1.base, photo).reconstruct(sd1.base))
 
 
-@pytest.mark.parametrize("name", ["null-text", "value-embedding"])
+@pytest.mark.parametrize("name", sorted(QUICK))
 def test_a_stopped_run_goes_on_to_the_same_result(
     sd1: Model, photo: Image.Image, tmp_path: Any, name: str
 ) -> None:
@@ -330,6 +346,89 @@ def test_the_mapping_network_is_the_released_one() -> None:
                                                  device=torch.device("cpu"))) == 27412 - 0  # fmt: skip
 
 
+# -- null-text's relatives -------------------------------------------------------------------------------------
+
+
+def test_null_text_plus_compares_maps_that_are_equal_on_the_way_itself(
+    small: Model, photo: Image.Image
+) -> None:
+    from motif.invert.guided import Guided
+    from motif.invert.pivot import begin, trajectory
+    from motif.invert.seen_maps import Maps, apart
+
+    task = begin(small.base, photo, CAPTION, {**SMALL, "guidance": 3.0})
+    seen = Maps.of(task)
+    latents = trajectory(task, controls=[seen])
+    way = Guided(task, latents)
+    for step in range(4):
+        here = Maps()
+        for level, same in ((3 - step, True), (4 - step, False)):
+            way.predict(
+                step, latents[level], task.text.states, task.text.pooled, side="cond", controls=[here]
+            )
+            assert (float(apart(here.steps[step], seen.steps[step], [0])) < 1e-12) == same
+
+
+def test_null_text_plus_weighs_maps_beside_latents(small: Model, photo: Image.Image) -> None:
+    settings: dict[str, Any] = {"inner_steps": 4, "early_stop": 0.0}
+    plain = inverted("null-text", small.base, photo, **settings)
+    almost = inverted("null-text-plus", small.base, photo, attention_weight=1e-30, **settings)
+    assert plain.uncond is not None and almost.uncond is not None
+    assert gap(almost.uncond, plain.uncond) < 1e-3
+    heavy = inverted("null-text-plus", small.base, photo, attention_weight=1e6, **settings)
+    assert heavy.uncond is not None and gap(heavy.uncond, plain.uncond) > 1e-3
+    ahead = inverted("null-text-plus", small.base, photo, **settings).made.cost["forwards"]
+    updates = plain.made.cost["backwards"]
+    assert (
+        ahead == plain.made.cost["forwards"] + updates + 4
+    )  # one more pass each update, and for each kept step
+    with pytest.raises(InputError, match="null-text"):
+        inverted("null-text-plus", small.base, photo, attention_weight=0.0)
+
+
+def test_text_embedding_fits_the_photos_lane_and_leaves_targets_to_their_prompts(
+    small: Model, photo: Image.Image
+) -> None:
+    plain = inverted("ddim", small.base, photo)
+    none = inverted("text-embedding", small.base, photo, inner_steps=0)
+    assert gap(none.reconstruct(small.base), plain.reconstruct(small.base)) < 1e-5
+    found = inverted("text-embedding", small.base, photo, inner_steps=6, lr=0.05, early_stop=0.0)
+    assert found.made.scores["latent_mse"] < plain.made.scores["latent_mse"]
+    done, other = (ends(small.base, one, "a dog") for one in (found, plain))
+    assert gap(done["target"], other["target"]) < 1e-5 and gap(done["source"], other["source"]) > 1e-4
+
+
+# -- what is seen while it runs --------------------------------------------------------------------------------
+
+
+def test_where_a_step_goes_is_solved_from_both_of_its_ends(small: Model) -> None:
+    from types import SimpleNamespace
+
+    from motif.invert.guided import Guided
+
+    x0, eps = small.noise(), small.noise(seed=1)
+    task: Any = SimpleNamespace(base=small.base, steps=5)
+    way = Guided(task, x0[None])
+    for step in range(5):
+        before, after = (
+            small.base.schedule.at(t) ** 0.5 * x0 + (1 - small.base.schedule.at(t)) ** 0.5 * eps
+            for t in way.times[step : step + 2]
+        )
+        assert gap(way.clean(step, before, after), x0) < 1e-3
+
+
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_a_long_inversion_is_seen_on_its_way(sd1: Model, photo: Image.Image, name: str) -> None:
+    pictures: list[Image.Image] = []
+    found = inverted(name, sd1.base, photo, preview_every=2, on_image=pictures.append)
+    assert len(pictures) == 2 and pictures[0].tobytes() != pictures[1].tobytes()
+    unseen = inverted(name, sd1.base, photo)
+    assert torch.equal(found.reconstruct(sd1.base), unseen.reconstruct(sd1.base))
+    for wrong in ({"preview_every": 2}, {"preview_every": -1, "on_image": pictures.append}):
+        with pytest.raises(InputError, match="preview_every"):
+            inverted(name, sd1.base, photo, **wrong)
+
+
 # -- the cache -------------------------------------------------------------------------------------------------
 
 
@@ -369,6 +468,7 @@ def test_the_cache_knows_content_and_no_paths(
 def test_what_cannot_be_asked_for_is_refused_before_the_work(sd1: Model, photo: Image.Image) -> None:
     refused: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
         (invert.ddim, {"steps": 0}, "steps is 0"),
+        (invert.ddim, {"negative": "blurry", "guidance": 1.0}, "negative"),
         (invert.negative_prompt, {"interpolate": 2.0}, "interpolate"),
         (invert.proximal, {"quantile": 2.0}, "quantile"),
         (invert.null_text, {"inner_steps": -1}, "inner_steps"),

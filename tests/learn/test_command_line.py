@@ -72,6 +72,18 @@ def test_a_method_of_another_package_is_guessed(sd1: Model, photos: Path) -> Non
 
 
 @pytest.mark.parametrize("name", EVERY)
+def test_a_default_is_not_given_and_what_is_given_must_be_heard(
+    place: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Even where it is what the default is; in words, or in a file."""
+    output, file = tmp_path / "c.safetensors", tmp_path / "settings.toml"
+    file.write_text("retrieve-threshold = 0.85\n")
+    for words in (("--retrieve-threshold", 0.85), ("--config", file)):
+        assert run(place, name, output, photos, PROMPT, *words) == 2
+        assert "add --retrieve" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_several_concepts_where_the_signature_takes_them(
     place: Path, photos: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

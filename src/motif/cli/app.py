@@ -6,6 +6,7 @@ import click
 
 from motif import __version__
 from motif.cli.attend import attend
+from motif.cli.bench import bench
 from motif.cli.command import Group
 from motif.cli.demo import demo
 from motif.cli.edit import edit
@@ -17,6 +18,8 @@ from motif.cli.measure import measure
 from motif.cli.merge import compress, merge
 from motif.cli.pocket import pocket
 from motif.cli.sample import sample
+from motif.cli.study import study
+from motif.cli.tradeoff import tradeoff
 from motif.cli.travel import export, import_
 
 
@@ -46,6 +49,9 @@ for _command in (
     edit,
     attend,
     measure,
+    tradeoff,
+    study,
+    bench,
     export,
     import_,
     show,

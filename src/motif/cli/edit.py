@@ -11,7 +11,7 @@ import click
 
 from motif import methods
 from motif.cli.command import Command, Methods
-from motif.cli.invert import inverted
+from motif.cli.invert import inverted, watched
 from motif.cli.model import base_options, dressed, load_base, wear_options
 from motif.cli.options import accepted, given, options, positionals, summary
 from motif.cli.outputs import is_picture, prepare
@@ -53,7 +53,7 @@ def editor(name: str, method: Method) -> Command:
                 values[key] = _captions(values[key])
         base = load_base(voice, values["base"], values["device"], values["precision"])
         base = dressed(base, values["wear"], other_base=values["other_base"])
-        begun = _photo(start) if plain else _begun(voice, base, start, values, names)
+        begun = _photo(start) if plain else _begun(voice, base, start, {**values, "output": output}, names)
         for text in prompts:
             require_tokens(base, " ".join([text, *getattr(begun, "prompts", ())]))
         with voice.progress("editing") as on_progress:
@@ -110,6 +110,8 @@ def _beginning(name: str, taken: Sequence[str]) -> list[click.Parameter]:
         click.Option(["--width"], type=click.INT, help="Of the picture in pixels; the default is the base's size."),
         click.Option(["--keep"], type=click.Path(path_type=Path), metavar="FILE.inversion",
                      help="Keep the inversion that is made, for more edits."),
+        click.Option(["--resume"], is_flag=True,
+                     help="Go on with a long inversion that was stopped (Ctrl-C keeps its steps, beside the output)."),
         click.Option(["--cache/--no-cache"], default=True, show_default=True,
                      help="Take the inversion from the cache where the same was made before, and keep it there."),
     ]  # fmt: skip
@@ -122,6 +124,7 @@ def _begun(voice: Voice, base: Base, start: str, values: Mapping[str, Any], take
     from motif.inversion import ENDING, Inversion, inversion_path
 
     asked = given(values, ["invert", "source", "steps", "height", "width", "keep"])
+    asked |= {"resume": True} if values["resume"] else {}
     if start.endswith(ENDING):
         if asked:
             raise InputError(
@@ -136,15 +139,18 @@ def _begun(voice: Voice, base: Base, start: str, values: Mapping[str, Any], take
     if "guidance" in taken and values.get("guidance") is not None:
         sizes["guidance"] = values["guidance"]
     if found := SEED.fullmatch(start):
-        if "invert" in asked or "keep" in asked:
-            raise InputError("a seed's picture is drawn, not inverted: drop --invert and --keep")
+        if asked.keys() & {"invert", "keep", "resume"}:
+            raise InputError("a seed's picture is drawn, not inverted: drop --invert, --keep and --resume")
         return seeded(base, asked["source"], seed=int(found[1]), **sizes)
     keep = prepare(inversion_path(asked["keep"])) if "keep" in asked else None
     name = asked.get("invert") or BEST.get(click.get_current_context().info_name or "", "direct")
     function = methods.load("invert", name)
+    kept = watched(function, {}, values["output"])
+    if "resume" in asked and not kept:
+        raise InputError(f"--resume is of long inversions, and {name} takes no longer than the edit: drop it")
     voice.note(f"inverting {start} by {name}")
-    path = Path(start).expanduser()
-    inversion, known = inverted(voice, function, base, path, asked["source"], sizes, values["cache"])
+    path, told = Path(start).expanduser(), {**sizes, **kept, **accepted(function, resume=values["resume"])}
+    inversion, known = inverted(voice, function, base, path, asked["source"], told, values["cache"])
     voice.note(f"{inversion}{', from the cache' if known else ''}")
     if keep:
         inversion.save(keep)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from motif.cli.outputs import concept_path, prepare, prepare_folder
 from motif.cli.voice import Voice, tree
 from motif.errors import InputError
 from motif.methods import Method
+
+if TYPE_CHECKING:
+    from motif.learn.ranks import Ranks
 
 PATH = click.Path(path_type=Path)
 
@@ -54,6 +57,12 @@ PATH = click.Path(path_type=Path)
     help="Look at the mask's surroundings alone, as training does.",
 )
 @click.option(
+    "--segment",
+    default="",
+    metavar="WORDS",
+    help="What the object is, such as cat: CLIPSeg makes the masks that the photos do not bring.",
+)
+@click.option(
     "--image",
     default="",
     metavar="NAME",
@@ -61,7 +70,8 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1...")
 def encode(voice: Voice, encoder: Path, photos: tuple[Path, ...], output: Path, mask: tuple[Path, ...], token: str,
-           noun: str, words: str, local: bool | None, crop: bool, image: str, device: str) -> None:  # fmt: skip
+           noun: str, words: str, local: bool | None, crop: bool, segment: str, image: str,
+           device: str) -> None:  # fmt: skip
     """Make a concept from one photo in one pass, or from several of the same object.
 
     ENCODER is what `motif learn elite` wrote.
@@ -80,7 +90,7 @@ def encode(voice: Voice, encoder: Path, photos: tuple[Path, ...], output: Path, 
     loaded = dataclasses.replace(loaded, image=image) if image else loaded
     concept = loaded.encode(
         list(photos), list(mask) or None, token=token, noun=noun, words=_words(words), local=local, crop=crop,
-        device=device_of(device),
+        segment=segment, device=device_of(device),
     )  # fmt: skip
     concept.save(output)
     method = "elite" if concept.local else "plain"
@@ -110,12 +120,7 @@ def trainer(name: str, method: Method) -> Command:
     settings = options(function)
     names = [option.name or "" for option in settings]
 
-    def run(voice: Voice, dataset: Path, output: Path, **values: object) -> None:
-        processes = os.environ.get("WORLD_SIZE", "1")
-        if processes.isdecimal() and int(processes) > 1:
-            raise InputError(
-                f"motif learns in one process and WORLD_SIZE is {processes}: start it without a launcher"
-            )
+    def work(voice: Voice, ranks: Ranks, dataset: Path, output: Path, values: dict[str, Any]) -> None:
         output = prepare(concept_path(output))
         told = values["run_folder"]
         folder = prepare_folder(told if isinstance(told, Path) else output.with_suffix(".run"))
@@ -123,7 +128,8 @@ def trainer(name: str, method: Method) -> Command:
         base = load_base(voice, named, device or None, precision or None)
         with voice.progress("learning") as on_progress:
             made = function(base, dataset, folder=folder, on_progress=on_progress, **given(values, names))
-        made.save(output)
+        if ranks.leads:
+            made.save(output, half=bool(values["small"]), rank=values["small"] or 0)
         voice.note(
             f"use it: {shlex.join(['motif', 'encode', str(output), 'photo.png', '-o', 'concept.safetensors'])}"
         )
@@ -131,12 +137,24 @@ def trainer(name: str, method: Method) -> Command:
             {"encoder": str(output), "run": str(folder), "settings": dict(made.settings)}, str(output)
         )
 
+    def run(voice: Voice, dataset: Path, output: Path, **values: Any) -> None:
+        from motif.learn.ranks import Ranks
+        from motif.loading import device_of
+
+        ranks = Ranks.here(device_of(values["device"]))
+        if ranks.count > 1:
+            values["device"] = str(ranks.device)
+        with ranks.one_voice():
+            work(voice, ranks, dataset, output, values)
+
     arguments: list[click.Parameter] = [
         click.Argument(["dataset"], metavar="DATASET", type=PATH),
         click.Option(["-o", "--output"], required=True, type=PATH, metavar="ENCODER",
                      help="The encoder's file (.safetensors)."),
         click.Option(["--run-folder"], type=PATH, metavar="DIR",
                      help="State and log; the default is ENCODER.run beside the output."),
+        click.Option(["--small"], type=click.IntRange(min=1), metavar="RANK",
+                     help="Write float16, and no more than this rank of every change of the base."),
     ]  # fmt: skip
     text = f"""{summary(function)}
 

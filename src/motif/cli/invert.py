@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +37,8 @@ def inverter(name: str, method: Method) -> Command:
         base = dressed(base, values["wear"], other_base=values["other_base"])
         chosen = given(values, names)
         prepare(output, needs=max(LEAST, inversion_bytes(base, chosen)))
-        keeps = accepted(function, folder=output.with_suffix(".run"))
-        inversion, known = inverted(
-            voice, function, base, image, prompt, {**chosen, **keeps}, values["cache"]
-        )
+        told = {**chosen, **watched(function, chosen, output, strip)}
+        inversion, known = inverted(voice, function, base, image, prompt, told, values["cache"])
         inversion.save(output)
         save_image(shown(base, inversion), strip)
         made = inversion.made
@@ -55,7 +54,8 @@ def inverter(name: str, method: Method) -> Command:
         click.Option(["-o", "--output"], required=True, type=click.Path(path_type=Path), metavar="FILE",
                      help="The inversion's file (.inversion)."),
         click.Option(["--strip"], type=click.Path(path_type=Path), metavar="FILE",
-                     help="A picture of photo and reconstruction; the default lies beside the output, as .png."),
+                     help="A picture of photo and reconstruction, and of the previews until then; the default lies "
+                     "beside the output, as .png."),
         click.Option(["--cache/--no-cache"], default=True, show_default=True,
                      help="Take the inversion from the cache where the same was made before, and keep it there."),
     ]  # fmt: skip
@@ -80,6 +80,15 @@ def inverted(
         if cache:
             return cached(function, base, image, prompt, **told)
         return function(base, image, prompt, **told), False
+
+
+def watched(function: Any, chosen: dict[str, Any], output: Path, strip: Path | None = None) -> dict[str, Any]:
+    """Where a long method's stopped run is kept, and who is given its previews: they are the strip until it is done."""
+    from motif.images import save_image
+
+    if strip and chosen.get("preview_every"):
+        return accepted(function, folder=output.with_suffix(".run"), on_image=partial(save_image, path=strip))
+    return accepted(function, folder=output.with_suffix(".run"))
 
 
 def strip_place(path: Path, image: Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from motif.methods import Method
 if TYPE_CHECKING:
     from motif.base import Base
     from motif.learn.examples import Examples
+    from motif.learn.ranks import Ranks
 
 log = logging.getLogger("motif")
 
@@ -40,12 +40,20 @@ def learner(name: str, method: Method) -> Command:
     names = [option.name or "" for option in settings]
     several = takes_several(function)
 
-    def run(voice: Voice, photos: str | None, prompt: str | None, output: Path, **values: Any) -> None:
-        _require_one_process()
+    def work(
+        voice: Voice,
+        ranks: Ranks,
+        photos: str | None,
+        prompt: str | None,
+        output: Path,
+        values: dict[str, Any],
+    ) -> None:
         output, resumed = prepare(concept_path(output)), bool(values.get("resume"))
         folder = prepare_folder(values["run_folder"] or output.with_suffix(".run"))
         taught = _taught(function, photos, prompt, values)
-        _tell_memory(voice, function, taught if several else taught[0], given(values, names), values)
+        _tell_memory(
+            voice, function, taught if several else taught[0], given(values, names), values, ranks.count
+        )
         base = load_base(voice, values["base"], values["device"], values["precision"])
         base = dressed(base, values["wear"], other_base=values["other_base"])
         chosen = given(values, names)
@@ -60,9 +68,20 @@ def learner(name: str, method: Method) -> Command:
             calls = accepted(function, on_progress=on_progress, on_picture=voice.counting("prior picture"))
             examples = taught if several and len(taught) > 1 else taught[0]
             learned = function(base, examples, folder=folder, **_asked(chosen), **calls)
-        learned.save(output)
+        if ranks.leads:
+            learned.save(output)
         voice.note(f"draw it: {drawing(taught, output, values['base'])}")
         voice.result({"concept": str(output), "run": str(folder), **learned.describe()}, str(output))
+
+    def run(voice: Voice, photos: str | None, prompt: str | None, output: Path, **values: Any) -> None:
+        from motif.learn.ranks import Ranks
+        from motif.loading import device_of
+
+        ranks = Ranks.here(device_of(values["device"]))
+        if ranks.count > 1:
+            values["device"] = str(ranks.device)
+        with ranks.one_voice():
+            work(voice, ranks, photos, prompt, output, values)
 
     arguments: list[click.Parameter] = [
         click.Argument(["photos"], metavar="PHOTOS", required=not several),
@@ -84,6 +103,9 @@ def learner(name: str, method: Method) -> Command:
     PHOTOS is a folder of pictures (captions in NAME.txt or metadata.jsonl, masks in NAME-mask.png or alpha), and PROMPT
     what they show, with the new word in angle brackets: "photo of a <new1> cat". What is learned on a base that wears
     concepts holds them too.
+
+    Processes of one launch share every step, and the result is that of one: accelerate launch --multi_gpu
+    --num_processes 2 -m motif learn ... (with --device cpu on CPUs).
 
     {method.paper}"""
     return Command(
@@ -122,15 +144,6 @@ def _taught(
     return [Examples(photos, prompt, token=token, noun=values["noun"] or "")]
 
 
-def _require_one_process() -> None:
-    """InputError under a launcher of several processes: all of them would write the same files."""
-    processes = os.environ.get("WORLD_SIZE", "1")
-    if processes.isdecimal() and int(processes) > 1:
-        raise InputError(
-            f"motif learns in one process and WORLD_SIZE is {processes}: start it without a launcher"
-        )
-
-
 def _asked(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """What the user gave, in words or in a file: a method refuses a given setting that cannot act, and no default."""
     source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
@@ -138,7 +151,12 @@ def _asked(chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tell_memory(
-    voice: Voice, function: Any, examples: Any, chosen: Mapping[str, Any], values: Mapping[str, Any]
+    voice: Voice,
+    function: Any,
+    examples: Any,
+    chosen: Mapping[str, Any],
+    values: Mapping[str, Any],
+    processes: int,
 ) -> None:
     """What the run will take of memory, before anything is loaded; a warning where less is free."""
     import torch
@@ -154,7 +172,7 @@ def _tell_memory(
     settings = function.settle(shape, examples, **chosen)
     known = {k: v for k, v in settings.items() if k in inspect.signature(function).parameters}
     lesson = function.plan(shape, examples, **known)
-    found = estimate(shape, lesson, settings, torch.device(device))
+    found = estimate(shape, lesson, settings, torch.device(device), processes)
     voice.note(str(found))
     if found.free is not None and found.total > found.free:
         ways = ", ".join(switches(settings, lesson.size(shape) // 4))

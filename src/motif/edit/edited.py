@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image as Pillow
+from PIL import ImageChops
 from torch import Tensor
 
 from motif.grids import grid
@@ -24,9 +25,8 @@ class Edited:
     images: tuple[Image, ...]  # [target x photo]
     latents: Tensor  # [target, image, c, h, w]
     sources: tuple[Image, ...] = ()  # the photos; none where the source was drawn from a seed
-    reconstructions: tuple[
-        Image, ...
-    ] = ()  # what the source lane came back to; none where there is no such lane
+    reconstructions: tuple[Image, ...] = ()  # what the source comes back to unedited
+    beside: Mapping[str, Image] = field(default_factory=dict[str, "Image"])  # what else was given: "style"
     masks: Tensor | None = None  # [target, image, h, w], bool: where an edit could differ from the source
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     evaluations: int = 0  # of the denoiser, each of one picture
@@ -40,17 +40,19 @@ class Edited:
         return self.images[0]
 
     def strip(self, photo: int = 0) -> Image:
-        """Source, reconstruction, then mask and edit of every target, side by side."""
+        """Source, reconstruction, then mask and edit of every target, side by side. Where an edit has no mask, what it
+        changed stands there: light is far from the source."""
         cells: list[tuple[Image, str]] = []
         if self.sources:
             cells.append((self.sources[photo], "source"))
+        cells += [(picture, name) for name, picture in self.beside.items()]
         if self.reconstructions:
             cells.append((self.reconstructions[photo], "reconstruction" if self.sources else "source"))
         for target, name in enumerate(self.labels or self.prompts):
             picture = self.images[target * self._photos + photo]
-            if self.masks is not None and (
-                not target or not self.masks[target, photo].equal(self.masks[target - 1, photo])
-            ):
+            if self.masks is None:
+                cells.append((_changed(picture, (self.sources or self.reconstructions)[photo]), "change"))
+            elif not target or not self.masks[target, photo].equal(self.masks[target - 1, photo]):
                 cells.append((_shown(self.masks[target, photo], picture.size), "mask"))
             cells.append((picture, name))
         return grid([c[0] for c in cells], labels=[c[1] for c in cells], columns=min(len(cells), 8))
@@ -63,3 +65,10 @@ class Edited:
 def _shown(mask: Tensor, size: tuple[int, int]) -> Image:
     picture = Pillow.fromarray(mask.mul(255).byte().cpu().numpy())
     return picture.resize(size, Pillow.Resampling.NEAREST).convert("RGB")
+
+
+def _changed(picture: Image, source: Image) -> Image:
+    """The largest difference of the three colours, white from a third of the scale on."""
+    bands = ImageChops.difference(picture, source).split()
+    most = ImageChops.lighter(ImageChops.lighter(bands[0], bands[1]), bands[2])
+    return most.point([min(3 * value, 255) for value in range(256)]).convert("RGB")

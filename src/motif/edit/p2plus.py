@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from motif.base import Base
+from motif.edit.alignment import Tail
 from motif.edit.edited import Edited
 from motif.edit.planned import Blend, BlendFrom, Mode, Settings, UpTo, planned
 from motif.edit.prompt_to_prompt import listed
@@ -40,6 +41,7 @@ def p2plus(
     blend_threshold: float = 0.3,
     blend_start: float = 0.2,
     spare: Sequence[str] = (),
+    tail: Tail = "fixed",
     guidance: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Edited:
@@ -63,6 +65,7 @@ def p2plus(
         blend_threshold: What share of a map's maximum belongs to the mask.
         blend_start: From which part of the run on the blend acts.
         spare: A word whose places are cut out of the mask.
+        tail: What replace does behind a swap of unequal lengths: fixed, or official (the release's, which shifts).
         guidance: Guidance scale; the default is the inversion's.
     Raises:
         InputError: as prompt-to-prompt; guidance 1, which has no unconditional side.
@@ -74,6 +77,7 @@ def p2plus(
         cross=Window(cross_from, cross_until),
         own=[Window(self_from, self_until)],
         mode=mode,
+        tail=tail,
         words=words_with_windows(cross_words, "cross_words"),
         louder=words_with_numbers(louder, "louder"),
         up_to=self_up_to,

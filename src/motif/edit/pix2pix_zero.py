@@ -100,8 +100,8 @@ def _check(
         raise InputError("an edit direction needs both sets of captions, or neither: source and target")
     if inversion.method not in FREE:
         raise InputError(
-            f"pix2pix-zero puts the caption at the unconditional side, and a {inversion.method} inversion has its own: "
-            f"invert with {', '.join(FREE)}"
+            f"pix2pix-zero guides away from the caption itself, and a {inversion.method} inversion was made for "
+            f"another guidance: invert with {', '.join(FREE)}"
         )
     if rounds and inversion.method != "ddim":
         raise InputError(

@@ -82,9 +82,10 @@ def sdedit(
             done = finish(run)
             found = [done[lane.name] for lane in lanes]
         images = [image for each in found for image in to_images(base.decode(each))]
+        back = to_images(base.decode(latents))
     return Edited(
         "sdedit", prompts, tuple(images), torch.stack(found), sources=tuple(to_images(pixels.float() / 127.5 - 1)),
-        settings=settings, evaluations=counted.evaluations, seconds=counted.ticker.seconds,
+        reconstructions=tuple(back), settings=settings, evaluations=counted.evaluations, seconds=counted.ticker.seconds,
     )  # fmt: skip
 
 

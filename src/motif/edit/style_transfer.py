@@ -4,8 +4,9 @@
     in the decoder's self-attention: A ← A_content in the first steps, and y ← y_content at its coarsest layers, longer
 
 Li et al. 2023 (StyleDiffusion, arXiv 2303.15649), section 5 and Fig. 19, which does not say which features in which
-layers; ours: the choice of Plug-and-Play (Tumanyan et al. 2023), self maps for the first half of the run, and in the
-place of a residual block's output that of self-attention at the decoder's coarsest level, for four fifths; card 10.6.
+layers, nor for how long; ours: values for half of the run (the edits' tau_v), and the choice of Plug-and-Play (Tumanyan
+et al. 2023): self maps for half of it, and in the place of a residual block's output that of self-attention at the
+decoder's coarsest level, for four fifths; card 10.6.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def style_transfer(
     style: str | Path | Inversion = "",
     maps_until: float = 0.5,
     features_until: float = 0.8,
-    values_until: float = 1.0,
+    values_until: float = 0.5,
     guidance: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Edited:
@@ -45,7 +46,9 @@ def style_transfer(
         style: The file of the style photo's inversion by value-embedding, with as many steps as the content's.
         maps_until: Until which part of the run the content's self maps are injected in the decoder.
         features_until: Until which part of the run the content's features are injected in the decoder's coarsest level.
-        values_until: Until which part of the run values come from the style.
+        values_until: Until which part of the run values come from the style. They were fitted to bring a photo back
+            against guidance, so that to the end of the run (1) they hold the content's own looks too: name the style
+            in PROMPT.
         guidance: Guidance scale; the default is the inversion's.
     Raises:
         InputError: a style that is no value-embedding inversion of one photo, or has other steps.
@@ -64,7 +67,7 @@ def style_transfer(
     controls += [DecoderFeatures(features, _coarsest(base))] if features.acts(inversion.steps) else []
     plan = Plan(inversion.lanes(base, prompts, guidance=guidance), controls)
     found = carried_out(base, inversion, plan, method="style-transfer", settings=settings, tell=on_progress)
-    return dataclasses.replace(found, sources=(*found.sources, *given.pictures()))
+    return dataclasses.replace(found, beside={"style": given.pictures()[0]})
 
 
 def _fed(base: Base, style: Inversion, content: Inversion, until: float) -> StyleValues:

@@ -23,18 +23,18 @@ from torch import Tensor
 
 from motif.concept import Concept, Origin, Record
 from motif.elite.mapper import Mapper
-from motif.elite.tower import Tower, around, cut_out, marked, whole
+from motif.elite.photos import Photo, looked_at
+from motif.elite.tower import Tower, cut_out, marked, whole
 from motif.errors import InputError
 from motif.files import written
-from motif.images import Picture, open_picture
 from motif.tokens import TOKEN
 from motif.versions import versions
 from motif.weights import Change, not_finite
 
 FORMAT = "motif.elite/1"
-PADDING = 10 / 512  # around the object, as a share of the picture's longer side (training: up to 10 px)
 
-Photo = str | Path | Image.Image
+UP, DOWN = "/up", "/down"
+"""A change of a weight is one tensor, or the product of two."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +64,7 @@ class Encoder:
         words: Literal["primary", "all"] | str | int = "primary",
         local: bool | None = None,
         crop: bool = True,
+        segment: str = "",
         device: str = "cpu",
     ) -> Concept:
         """A concept from one photo, or from several of the same object (averaged).
@@ -77,6 +78,7 @@ class Encoder:
             words: Primary (the paper), all of them, or the number of one.
             local: Keep the patches too; the default is yes where the encoder has a local network and one word is used.
             crop: Look at the mask's surroundings alone, as training does (the release looks at the whole picture).
+            segment: What the object is, in words: CLIPSeg makes the masks that the photos do not bring.
             device: Where it computes.
         Raises:
             InputError: no token, no photo, a mask that does not fit or is black, patches without a network or with
@@ -92,7 +94,7 @@ class Encoder:
                 if self.patches is None
                 else "patches are read where the primary word looks: use it, or leave the patches out (--no-local)"
             )
-        views = [_view(photo, own, crop) for photo, own in zip(*_paired(photos, mask), strict=True)]
+        views = looked_at(photos, mask, crop=crop, segment=segment)
         tower = self.tower(device)
         images = torch.stack([whole(image, tower.side) for image, _ in views]).to(device)
         with torch.no_grad():
@@ -155,8 +157,14 @@ class Encoder:
             digest.update(name.encode() + tensor.detach().cpu().float().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
-    def save(self, path: str | Path) -> Path:
-        """Write one `.safetensors`."""
+    def save(self, path: str | Path, *, half: bool = False, rank: int = 0) -> Path:
+        """Write one `.safetensors`.
+
+        Args:
+            path: The file.
+            half: In float16.
+            rank: Keep only so much of every change of the base (its largest singular values); 0 is all of it.
+        """
         from safetensors.torch import save_file
 
         told = {name: getattr(self, name) for name in ("image", "image_weights", "layers", "widths")}
@@ -167,7 +175,8 @@ class Encoder:
             "motif.elite": json.dumps(head, sort_keys=True, default=str),
         }
         tensors = {
-            name: tensor.detach().cpu().contiguous().clone() for name, tensor in self._tensors().items()
+            name: tensor.detach().cpu().to(torch.float16 if half else tensor.dtype).contiguous().clone()
+            for name, tensor in self._tensors(rank).items()
         }
         with written(Path(path)) as part:
             save_file(tensors, part, metadata=header)
@@ -180,11 +189,11 @@ class Encoder:
 
         path = Path(path).expanduser()
         if not path.is_file():
-            raise InputError(f"{path}: no such encoder file")
+            raise InputError(f"{path}: no such encoder file: `motif learn elite` makes one")
         try:
             with safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
                 header: dict[str, str] = file.metadata() or {}  # pyright: ignore[reportUnknownMemberType]
-                tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                tensors: dict[str, Tensor] = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise InputError(f"{path}: not a safetensors file, or cut short ({error})") from None
         if header.get("motif.format") != FORMAT:
@@ -196,9 +205,9 @@ class Encoder:
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: damaged ({type(error).__name__}: {error})") from None
 
-    def _tensors(self) -> dict[str, Tensor]:
+    def _tensors(self, rank: int = 0) -> dict[str, Tensor]:
         parts: dict[str, Mapping[str, Tensor]] = {
-            "global": self.words.weights, "change": self.changes,
+            "global": self.words.weights, "change": _thin(self.changes, rank) if rank else self.changes,
             "local": self.patches.weights if self.patches else {}, "projection": self.projections,
         }  # fmt: skip
         return {f"{part}/{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
@@ -211,51 +220,20 @@ def _assembled(told: dict[str, Any], tensors: Mapping[str, Tensor]) -> Encoder:
     base: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in told["base"].items()
     }
-    local = part("local")
+    local, changes = part("local"), part("change")
+    for name in [key.removesuffix(UP) for key in changes if key.endswith(UP)]:
+        changes[name] = changes.pop(name + UP) @ changes.pop(name + DOWN)
     return Encoder(
         Origin(**base), told["image"], told["image_weights"], tuple(told["layers"]), tuple(told["widths"]),
-        Mapper(part("global")), part("change"), Mapper(local) if local else None, part("projection"), told["settings"],
+        Mapper(part("global")), changes, Mapper(local) if local else None, part("projection"), told["settings"],
     )  # fmt: skip
 
 
-def _paired(photos: Any, masks: Any) -> tuple[list[Picture], list[Image.Image | None]]:
-    """The photos, and a mask or None for each."""
-    listed = [photos] if isinstance(photos, str | Path | Image.Image) else list(photos)
-    if not listed:
-        raise InputError("no photo to encode")
-    opened = [_opened(photo) for photo in listed]
-    if masks is None:
-        return opened, [picture.mask for picture in opened]
-    given = [masks] if isinstance(masks, str | Path | Image.Image) else list(masks)
-    if len(given) != len(opened):
-        raise InputError(f"{len(given)} masks for {len(opened)} photos: give one for each")
-    return opened, [_mask(mask, picture) for mask, picture in zip(given, opened, strict=True)]
-
-
-def _opened(photo: Photo) -> Picture:
-    if isinstance(photo, Image.Image):
-        return Picture(Path("picture"), photo.convert("RGB"), None, ())
-    return open_picture(Path(photo).expanduser())
-
-
-def _mask(mask: Photo, picture: Picture) -> Image.Image:
-    image = (mask if isinstance(mask, Image.Image) else open_picture(Path(mask).expanduser()).image).convert(
-        "L"
-    )
-    (w, h), (x, y) = picture.image.size, image.size
-    if abs(x * h - y * w) > max(w, h) * 2:
-        raise InputError(f"a mask of {x}x{y} does not fit a photo of {w}x{h}: it needs the same shape")
-    return image.resize((w, h), Image.Resampling.BICUBIC) if (x, y) != (w, h) else image
-
-
-def _view(picture: Picture, mask: Image.Image | None, crop: bool) -> tuple[Image.Image, Image.Image | None]:
-    """The photo and its mask, cut to the object's surroundings."""
-    if mask is None:
-        return picture.image, None
-    box = mask.getbbox()
-    if box is None:
-        raise InputError(f"{picture.path}: its mask is all black, it marks nothing: white is the object")
-    if not crop:
-        return picture.image, mask
-    box = around(picture.image, box, max(round(PADDING * max(picture.image.size)), 1))
-    return picture.image.crop(box), mask.crop(box)
+def _thin(changes: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
+    """Each change as two thin matrices, of its largest singular values."""
+    found: dict[str, Tensor] = {}
+    for name, change in changes.items():
+        u, s, v = torch.linalg.svd(change.float(), full_matrices=False)
+        half = s[:rank].sqrt()
+        found |= {name + UP: u[:, :rank] * half, name + DOWN: half[:, None] * v[:rank]}
+    return found

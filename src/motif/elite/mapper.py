@@ -27,18 +27,27 @@ class Mapper:
     weights: Mapping[str, Tensor]
 
     @staticmethod
-    def fresh(layers: int, into: int, out: int, *, seed: int) -> Mapper:
-        """Torch's own start: uniform in ±1/√into; norms are 1 and 0."""
-        draw, weights = torch.Generator().manual_seed(seed), dict[str, Tensor]()
+    def fresh(layers: int, into: int, out: int, *, seed: int, hidden: int = 0, scale: float = 1.0) -> Mapper:
+        """Torch's own start: uniform in ±1/√(channels read); norms are 1 and 0.
+
+        Args:
+            layers: Of the image encoder that it reads.
+            into: Channels that it reads.
+            out: Channels that it gives.
+            seed: Of the start.
+            hidden: Channels inside; 0 is as many as it reads (the release).
+            scale: What the last matrices and biases are multiplied by (release: 1).
+        """
+        draw, weights, wide = torch.Generator().manual_seed(seed), dict[str, Tensor](), hidden or into
         for part in PARTS:
             for i in range(layers):
-                for spot, rows in ((0, into), (3, into), (6, out)):
-                    for name, shape in (("weight", (rows, into)), ("bias", (rows,))):
-                        values = torch.rand(shape, generator=draw)
-                        weights[f"{part}_{i}.{spot}.{name}"] = (2 * values - 1) / into**0.5
+                for spot, rows, columns in ((0, wide, into), (3, wide, wide), (6, out, wide)):
+                    for name, shape in (("weight", (rows, columns)), ("bias", (rows,))):
+                        values = (2 * torch.rand(shape, generator=draw) - 1) / columns**0.5
+                        weights[f"{part}_{i}.{spot}.{name}"] = values * (scale if spot == 6 else 1.0)
                 for spot in (1, 4):
-                    weights[f"{part}_{i}.{spot}.weight"] = torch.ones(into)
-                    weights[f"{part}_{i}.{spot}.bias"] = torch.zeros(into)
+                    weights[f"{part}_{i}.{spot}.weight"] = torch.ones(wide)
+                    weights[f"{part}_{i}.{spot}.bias"] = torch.zeros(wide)
         return Mapper(weights)
 
     @property
@@ -49,8 +58,7 @@ class Mapper:
     @property
     def shape(self) -> tuple[int, int]:
         """(channels that it reads, channels that it gives)."""
-        out, into = self.weights["mapping_0.6.weight"].shape
-        return into, out
+        return self.weights["mapping_0.0.weight"].shape[1], len(self.weights["mapping_0.6.weight"])
 
     def words(self, states: Sequence[Tensor]) -> Tensor:
         """[image, word, channel] of [image, 1 + patch, channel] of every layer."""
@@ -72,5 +80,5 @@ class Mapper:
 
         for spot in (0, 3):
             scale, shift = (self.weights[f"{prefix}.{spot + 1}.{part}"] for part in ("weight", "bias"))
-            x = F.leaky_relu(F.layer_norm(linear(x, spot), x.shape[-1:], scale, shift), SLOPE)
+            x = F.leaky_relu(F.layer_norm(linear(x, spot), scale.shape, scale, shift), SLOPE)
         return linear(x, 6)

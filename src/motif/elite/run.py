@@ -8,7 +8,7 @@ import json
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -18,10 +18,13 @@ from torch import Tensor
 
 from motif.errors import InputError, Interrupted
 from motif.files import written
+from motif.learn.ranks import Ranks
 
 STATE, METRICS = "state.pt", "metrics.jsonl"
-FREE = ("steps", "local_steps")
+FREE = ("text_steps", "steps", "local_steps")
 """Settings that may change between stop and resume."""
+
+STAGES = ("text", "global", "local")
 
 Own = Callable[[Any], Mapping[str, Tensor]]
 
@@ -32,6 +35,11 @@ class State:
 
     folder: Path | None
     settings: Mapping[str, Any]
+    leads: bool = True  # of several processes one writes
+
+    def led_by(self, ranks: Ranks) -> State:
+        """The same in a process of several."""
+        return replace(self, leads=ranks.leads)
 
     @property
     def key(self) -> str:
@@ -63,49 +71,60 @@ class State:
                 f"{self.folder / STATE} is damaged or cut short: choose another run folder"
             ) from None
 
-    def read(self, own: Own, steps: int) -> tuple[Any, int, Any]:
-        """(stage, steps done, the optimiser's state); the values are put back. InputError where the global stage, of so
-        many steps, is over and was of another number."""
+    def read(self, own: Own, steps: Mapping[str, int]) -> tuple[Any, int, Any]:
+        """(stage, steps done, the state as saved); the values are put back. InputError where a stage is over and was of
+        another number of steps than is asked for."""
         saved = self._saved()
-        if saved["stage"] == "local" and saved["steps"] != steps:
-            raise InputError(
-                f"the global stage is over, after {saved['steps']} steps and not {steps}: ask for as many"
-            )
+        for stage in STAGES[: STAGES.index(saved["stage"])]:
+            if saved["steps"][stage] != steps[stage]:
+                raise InputError(
+                    f"the {stage} stage is over, after {saved['steps'][stage]} steps and not {steps[stage]}: ask for "
+                    "as many"
+                )
         with torch.no_grad():
             for stage in ("global", "local"):
                 for name, value in own(stage).items():
                     value.copy_(saved["values"][name])
-        self._cut(saved["stage"], saved["step"])
-        return saved["stage"], int(saved["step"]), saved["optimiser"]
+        if self.leads:
+            self._cut(saved["stage"], saved["step"])
+        return saved["stage"], int(saved["step"]), saved
 
     def _cut(self, stage: str, step: int) -> None:
         """The log, without what came behind the state."""
         assert self.folder is not None
         path = self.folder / METRICS
         entries = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-        kept = [e for e in entries if (e["stage"] == "local", e["step"]) <= (stage == "local", step)]
+        kept = [e for e in entries if (STAGES.index(e["stage"]), e["step"]) <= (STAGES.index(stage), step)]
         with written(path) as part:
             part.write_text("".join(f"{json.dumps(entry)}\n" for entry in kept))
 
     def note(self, entry: Mapping[str, Any]) -> None:
         """Add a line to the log."""
-        if self.folder:
+        if self.folder and self.leads:
             self.folder.mkdir(parents=True, exist_ok=True)
             with (self.folder / METRICS).open("a") as file:
                 file.write(json.dumps(entry) + "\n")
 
-    def save(self, stage: str, step: int, own: Own, optimiser: torch.optim.Optimizer) -> None:
-        """All values, and the optimiser of the stage."""
-        if self.folder is None:
+    def save(
+        self,
+        stage: str,
+        step: int,
+        own: Own,
+        optimiser: torch.optim.Optimizer,
+        average: Mapping[str, Tensor],
+    ) -> None:
+        """All values, and the optimiser and the average of the stage."""
+        if self.folder is None or not self.leads:
             return
         values = {n: v.detach().cpu() for one in ("global", "local") for n, v in own(one).items()}
         told = {
             "key": self.key,
             "stage": stage,
             "step": step,
-            "steps": self.settings["steps"],
+            "steps": dict(zip(STAGES, (self.settings[name] for name in FREE), strict=True)),
             "values": values,
             "optimiser": optimiser.state_dict(),
+            "average": {name: value.cpu() for name, value in average.items()},
         }
         with written(self.folder / STATE) as part:
             torch.save(told, part)
@@ -130,9 +149,9 @@ class State:
             for number, handler in kept.items():
                 signal.signal(number, handler)
 
-    def stop(self, stop: threading.Event, stage: str, step: int, total: int) -> None:
+    def stop(self, stopped: bool, stage: str, step: int, total: int) -> None:
         """Interrupted, where it was asked for; the state is saved."""
-        if stop.is_set():
+        if stopped:
             where = (
                 f"go on with --resume ({self.folder})" if self.folder else "nothing was saved (no run folder)"
             )

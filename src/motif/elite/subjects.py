@@ -2,7 +2,7 @@
 
     folder    pictures; masks NAME-mask.png or alpha; or boxes: {"file_name": ..., "text": null, "box": [l, t, r, b]} in
               metadata.jsonl, in pixels; captions that name a <token> stand for a template, others are not read
-    shards    train-0000.avif and its companions (`motif pocket render`)
+    shards    train-0000.avif and its companions (`motif pocket render`), each picture with a caption of its scene
 
 Card 2.7 and 3.7: boxes of 2 to 80 % of the picture train the global network; masks of 100 px (of 512) and more both
 ways, and no longer than twice their width, the local one.
@@ -11,9 +11,11 @@ ways, and no longer than twice their width, the local one.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -23,6 +25,9 @@ from motif.files import read_text
 from motif.images import mask_path, open_picture
 from motif.learn.survey import survey
 from motif.tokens import TOKEN
+
+if TYPE_CHECKING:
+    from motif.pocket.world.scene import Instance
 
 Box = tuple[int, int, int, int]
 LEAST, MOST = 0.02, 0.8  # of the picture's area
@@ -39,7 +44,8 @@ class Subject:
     name: str
     open: Callable[[], Opened]
     box: Box | None = None  # else the mask's, else the whole picture
-    caption: str = ""  # with {} where the object is named
+    caption: str = ""  # of the whole picture, with {} where the object is named
+    words: str = ""  # for the object, where they are known: "red and white striped cat"
     masked: bool = False
 
     def seen(self) -> tuple[Image.Image, Image.Image | None, Box]:
@@ -77,6 +83,7 @@ def read_subjects(place: str | Path, *, limit: int = 0) -> tuple[Subject, ...]:
 
 
 def _shards(folder: Path, limit: int) -> list[Subject]:
+    from motif.pocket.world.grammar import caption
     from motif.pocket.world.shards import read_shards
 
     pictures = read_shards(folder, limit=limit or None)
@@ -85,10 +92,35 @@ def _shards(folder: Path, limit: int) -> list[Subject]:
         return lambda: (Image.fromarray(pictures.rgb[i]), Image.fromarray(pictures.mask[i]))
 
     return [
-        Subject(f"{name}/{i}", opener(i), masked=True)
-        for i, name in enumerate(pictures.instances)
+        Subject(
+            f"{name}/{i}",
+            opener(i),
+            caption=unnamed(caption(scene, np.random.default_rng(i)), scene.instance.noun),
+            words=described(scene.instance),
+            masked=True,
+        )
+        for i, (name, scene) in enumerate(zip(pictures.instances, pictures.scenes, strict=True))
         if np.any(pictures.mask[i])
     ]
+
+
+def unnamed(caption: str, noun: str) -> str:
+    """A caption of pocket's world with {} for its object: "a {} in the snow" of "a red and white striped cat in the
+    snow"."""
+    from motif.pocket.world.scene import COLOURS, PATTERNS
+
+    looks = "|".join(("shiny", "and", *COLOURS, *PATTERNS))
+    return re.sub(rf"\b(an?|the) (?:(?:{looks}) )*{noun}\b", _article, caption, count=1)
+
+
+def described(instance: Instance) -> str:
+    """What words can say of an object of pocket's world, its noun last."""
+    pattern = [] if instance.pattern == "plain" else ["and", instance.contrast.name, instance.pattern]
+    return " ".join(["shiny"] * instance.shiny + [instance.main.name, *pattern, instance.noun])
+
+
+def _article(found: re.Match[str]) -> str:
+    return "the {}" if found.group(1) == "the" else "a {}"
 
 
 def _folder(folder: Path) -> list[Subject]:
@@ -98,7 +130,7 @@ def _folder(folder: Path) -> list[Subject]:
         masked = mask_path(file.path).is_file() or file.path.suffix.lower() in {".png", ".webp"}
         opener = _opener(file.path)
         for box in boxes.get(file.path.name) or [None]:
-            found.append(Subject(file.path.name, opener, box, caption, masked))
+            found.append(Subject(file.path.name, opener, box, caption, masked=masked))
     return found
 
 

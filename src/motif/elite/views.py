@@ -4,7 +4,8 @@ Card 2.7 (global): the crop with up to 10 px around it; its view is mirrored, tu
 the target never, so that a word does not say the pose. Card 3.7 (local): the crop with 10 to 19 px; the target is
 shrunk or zoomed as in Custom Diffusion, and the caption says so; the object's view is cropped, turned and moved.
 Pixels are of 512, and follow the picture. Ours: a caption's own article gives way to the prefix (the release cuts its
-first letter), and a view that moved the object out of sight is taken as it was.
+first letter), and a view that moved the object out of sight is taken as it was. A subject with a caption of its own is
+drawn in its whole picture, which is what the caption tells of; the word does not have to say the place then.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from motif.elite.subjects import Subject
 from motif.elite.tower import around, cut_out, marked, whole
-from motif.learn.augment import Resizing, place, valid
+from motif.learn.augment import Placement, Resizing, place, valid
 from motif.sample.elite import TEMPLATES
 
 RESIZING = Resizing(
@@ -35,6 +36,8 @@ class View:
     cells: Tensor  # [h, w], the latent cells that count
     picture: Tensor  # [3, side, side] in [0, 1], for the word
     caption: str  # with {} for the word
+    words: str = ""  # for the object, where they are known
+    kept: str = ""  # names a target that is the same whenever it is seen
     object: Tensor | None = None  # the same, black outside of the mask
     mask: Tensor | None = None  # [patch]
 
@@ -51,11 +54,11 @@ def global_view(
     """The global stage's."""
     image, _, box = subject.seen()
     crop = image.crop(around(image, box, int(rng.integers(0, _scaled(10, image) + 1))))
-    target = crop.resize((side, side), BICUBIC)
+    target = (image if subject.caption else crop).resize((side, side), BICUBIC)
     caption = subject.caption or TEMPLATES[int(rng.integers(len(TEMPLATES)))]
     seen = _varied(crop.resize((tower_side, tower_side), BILINEAR), rng) if augment else crop
     cells = torch.ones(side // factor, side // factor)
-    return View(_signed(np.asarray(target)), cells, whole(seen, tower_side), caption)
+    return View(_signed(target), cells, whole(seen, tower_side), caption, subject.words, _kept(subject))
 
 
 def local_view(
@@ -73,8 +76,12 @@ def local_view(
     assert mask is not None
     box = around(image, box, int(rng.integers(_scaled(10, image), _scaled(19, image) + 1)))
     crop, own = image.crop(box), mask.crop(box)
-    placement = RESIZING.draw(side, rng) if augment else RESIZING.whole(side, rng)
-    caption = subject.caption or TEMPLATES[int(rng.integers(len(TEMPLATES)))]
+    template = TEMPLATES[int(rng.integers(len(TEMPLATES)))]
+    placed = augment and not subject.caption
+    placement = RESIZING.draw(side, rng) if placed else RESIZING.whole(side, rng)
+    target = (
+        _signed(image.resize((side, side), BICUBIC)) if subject.caption else _placed(crop, placement, side)
+    )
     seen, shown = (
         cut_out(crop, own).resize((tower_side, tower_side), BICUBIC),
         own.resize((tower_side, tower_side), NEAREST),
@@ -82,10 +89,12 @@ def local_view(
     if augment:
         seen, shown = _moved(seen, shown, rng)
     return View(
-        torch.as_tensor(place(crop, placement, side)).permute(2, 0, 1).float(),
+        target,
         torch.as_tensor(valid(placement, side, factor)),
         whole(crop, tower_side),
-        prefixed(placement.prefix, caption),
+        subject.caption or prefixed(placement.prefix, template),
+        subject.words,
+        _kept(subject),
         whole(seen, tower_side),
         marked(shown, patches),
     )
@@ -99,8 +108,16 @@ def prefixed(prefix: str, caption: str) -> str:
     return caption if prefix == "a" else f"{prefix} {rest}"
 
 
-def _signed(values: np.ndarray) -> Tensor:
-    return torch.as_tensor(values.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)
+def _kept(subject: Subject) -> str:
+    return subject.name if subject.caption else ""
+
+
+def _placed(crop: Image.Image, placement: Placement, side: int) -> Tensor:
+    return torch.as_tensor(place(crop, placement, side)).permute(2, 0, 1).float()
+
+
+def _signed(image: Image.Image) -> Tensor:
+    return torch.as_tensor(np.asarray(image, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
 
 
 def _scaled(pixels: int, image: Image.Image) -> int:

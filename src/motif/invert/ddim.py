@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
+
 from motif.base import Base
 from motif.inversion import Inversion
 from motif.invert.pivot import begin, finished, trajectory
+from motif.lanes import away
 from motif.photo import Photo
 from motif.progress import Progress
 
@@ -38,7 +41,10 @@ def ddim(
         width: Of the photo in pixels; the default is the base's size.
         on_progress: Told of every step.
     Raises:
-        InputError: a photo that cannot be read, a size that does not fit, a token that no worn concept knows.
+        InputError: a photo that cannot be read, a size that does not fit, a token that no worn concept knows;
+            `negative` at guidance 1, which hears none.
     """
     task = begin(base, photos, prompt, locals())
+    with torch.no_grad():
+        away(base, negative, task.guidance)  # checked before the work
     return finished(task, "ddim", trajectory(task), against=(negative,))

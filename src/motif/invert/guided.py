@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from motif.attention import Call, Control, Row, Side
+from motif.images import grid, to_images
 from motif.invert.pivot import Task
 from motif.schedule import CLEAN
+from motif.text import Text
 
 
 class Guided:
@@ -64,3 +66,31 @@ class Guided:
     def loss(self, step: int, moved: Tensor, images: Sequence[int]) -> Tensor:
         """The mean squared distance from Z* of each of these images."""
         return (moved - self.target(step)[list(images)]).square().flatten(1).mean(1)
+
+    def clean(self, step: int, before: Tensor, after: Tensor) -> Tensor:
+        """x̂₀ that a step went towards: √ᾱ x̂₀ + √(1−ᾱ) ε at both of its ends, solved for x̂₀."""
+        schedule = self.task.base.schedule
+        (a, b), (c, d) = (
+            (level**0.5, (1 - level) ** 0.5)
+            for level in (schedule.at(self.times[step]), schedule.at(self.times[step + 1]))
+        )
+        apart = b * c - d * a  # 0 where both ends have one level, as the last step of some schedules
+        return (b * after - d * before) / apart if abs(apart) > 1e-9 else after
+
+    def show(self, step: int, before: Tensor, after: Tensor) -> None:
+        """Hand photos and what the way back goes towards to whoever looks, where it is time for it."""
+        task = self.task
+        if not task.on_image or not task.show_every or (step + 1) % task.show_every:
+            return
+        now = to_images(task.base.decode(self.clean(step, before, after)))
+        pairs = zip(to_images(task.photos.float() / 127.5 - 1), now, strict=True)
+        cells = [picture for pair in pairs for picture in pair]
+        labels = ["photo", f"step {step + 1} of {task.steps}"] * len(now)
+        task.on_image(grid(cells, columns=2, labels=labels, title=task.prompts[0]))
+
+
+def states_of(text: Text, images: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    """(states, pooled vectors) of some of the images; one prompt is everyone's."""
+    if len(text.states) == 1:
+        return text.states, text.pooled
+    return text.states[list(images)], None if text.pooled is None else text.pooled[list(images)]

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,7 +22,10 @@ from motif.progress import Progress, Ticker
 from motif.text import Text
 from motif.versions import versions
 
-UNSAID = ("base", "photos", "prompt", "on_progress", "folder", "resume")
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+UNSAID = ("base", "photos", "prompt", "folder", "resume", "preview_every", "on_image", "on_progress")
 """Parameters of a method that are no settings."""
 
 
@@ -38,6 +41,8 @@ class Task:
     guidance: float
     settings: Mapping[str, Any]
     ticker: Ticker
+    show_every: int = 0  # steps between two pictures of the way back; 0 is none
+    on_image: Callable[[Image], None] | None = None
     cost: dict[str, float] = field(default_factory=lambda: {"forwards": 0.0, "backwards": 0.0})
 
     def spend(self, *, forwards: int = 0, backwards: int = 0) -> None:
@@ -65,15 +70,17 @@ def begin(
     guidance = base.guidance if told.get("guidance") is None else float(told["guidance"])
     steps = int(told["steps"])
     base.schedule.timesteps(steps)
+    every, on_image = int(settings.get("preview_every") or 0), settings.get("on_image")
+    if every < 0 or (every and on_image is None):
+        raise InputError(f"preview_every is {every}: 0 or more, and with it someone who looks (on_image)")
     pixels = read_photos(base, photos, height=told.get("height"), width=told.get("width"))
     told |= {"guidance": guidance, "height": int(pixels.shape[-2]), "width": int(pixels.shape[-1])}
     prompts = one_prompt_each(prompt, len(pixels))
     with torch.no_grad():
         text = base.read(prompts[:1] if len(set(prompts)) == 1 else prompts)
     ticker = Ticker(tell, steps)
-    return Task(
-        base, pixels, prompts, text, steps, guidance, json.loads(json.dumps(told, default=str)), ticker
-    )
+    told = json.loads(json.dumps(told, default=str))
+    return Task(base, pixels, prompts, text, steps, guidance, told, ticker, every, on_image)
 
 
 def run_key(task: Task, method: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -25,17 +25,18 @@ from motif.errors import InputError
 from motif.images import to_images
 from motif.inversion import Inversion
 from motif.invert.adam import Adam
-from motif.invert.guided import Guided
+from motif.invert.guided import Guided, states_of
 from motif.invert.image_tokens import image_tokens
 from motif.invert.kept import Kept
 from motif.invert.mapping import Head, Start, fresh, mapped
 from motif.invert.pivot import Task, begin, finished, run_key, trajectory
+from motif.invert.seen_maps import Maps, apart
 from motif.photo import Photo
 from motif.progress import Progress
 from motif.replay import embedded
 
-PART = 4
-"""The maps that are compared: those of this part of the latent's side."""
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ def value_embedding(
     width: int | None = None,
     folder: Path | None = None,
     resume: bool = False,
+    preview_every: int = 0,
+    on_image: Callable[[Image], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Inversion:
     """Invert photos by DDIM, and learn an embedding for the values of cross-attention that brings them back.
@@ -97,6 +100,8 @@ def value_embedding(
         height: Of the photo in pixels; the default is the base's size.
         width: Of the photo in pixels; the default is the base's size.
         folder: Where a stopped run's state is kept.
+        preview_every: Draw the photo and the way back so far after every so many steps; 0 is never.
+        on_image: Given those pictures.
         on_progress: Told of every step.
     Raises:
         InputError: a photo, a size or a setting that cannot work. MissingModel: the encoder is not here.
@@ -119,36 +124,12 @@ def value_embedding(
     tokens = image_tokens(pictures, encoder, width=task.text.states.shape[-1], device=str(base.device))
     kept = Kept(folder, run_key(task, "value-embedding"), resume=resume)
     task.ticker.steps = 2 * task.steps
-    seen = Maps(len(task.photos))
-    if not any(site.kind == "cross" and site.level == seen.level(task) for site in base.models.sites):
-        raise InputError(
-            f"{base.name} has no cross-attention at a quarter of its latents: nothing to compare"
-        )
+    seen = Maps.of(task)
     latents = trajectory(task, controls=[seen])
     values, again = _descend(task, use, kept, latents, seen, tokens)
     return finished(
         task, "value-embedding", latents, again=again, values=values, replays={"values": {"until": until}}
     )
-
-
-class Maps(Control):
-    """Collects the cross maps of a part of the latent's side, of every step that it sees: {step: {site: maps}}."""
-
-    def __init__(self, images: int) -> None:
-        self.images, self.steps = images, dict[int, dict[str, Tensor]]()
-
-    @staticmethod
-    def level(task: Task) -> int:
-        """The level that it looks at."""
-        h, w = task.base.latent_shape((task.photos.shape[-2], task.photos.shape[-1]))[1:]
-        return Call((), 0, 1, 0, (h, w)).level(PART)
-
-    def looks(self, site: Site, call: Call) -> bool:
-        return site.kind == "cross" and site.level == call.level(PART)
-
-    def maps(self, site: Site, call: Call, maps: Tensor) -> Tensor:
-        self.steps.setdefault(call.step, {})[site.name] = maps
-        return maps
 
 
 class Fed(Control):
@@ -190,6 +171,7 @@ def _descend(
         for step in range(first, task.steps):
             wanted = seen.steps[_behind(step, use.variant.top)]
             new, values, moved, loss = _fitted(way, use, step, x, parts, tokens, wanted)
+            way.show(step, x, moved)
             parts, x = new, moved
             for name, value in values.items():
                 done[name].append(value)
@@ -206,7 +188,7 @@ def _behind(step: int, top: bool) -> int:
 
 
 def _noisiest(way: Guided, task: Task) -> dict[str, Tensor]:
-    seen = Maps(len(task.photos))
+    seen = Maps()
     way.predict(0, way.latents[-1], task.text.states, task.text.pooled, side="cond", controls=[seen])
     return seen.steps[0]
 
@@ -222,7 +204,7 @@ def _fitted(
     wanted: Mapping[str, Tensor],
 ) -> tuple[list[Tensor], dict[str, Tensor], Tensor, float]:
     """(the networks of this step, what they give, the latents behind it, the largest loss)."""
-    task, text = way.task, way.task.text
+    task = way.task
     parts = [part.clone() for part in parts]
     with torch.no_grad():
         empty = task.base.read_uncond()
@@ -232,15 +214,11 @@ def _fitted(
 
     def tried(images: list[int], values: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(the latents behind the step, the loss) of some images, with these values."""
-        seen = Maps(len(images))
-        states = text.states if len(text.states) == 1 else text.states[images]
-        pooled = text.pooled if text.pooled is None or len(text.pooled) == 1 else text.pooled[images]
-        out = way.predict(step, x[images], states, pooled, side="cond", controls=[Fed(values), seen])
+        seen = Maps()
+        fed = [Fed(values), seen]
+        out = way.predict(step, x[images], *states_of(task.text, images), side="cond", controls=fed)
         moved = way.move(step, x[images], out, uncond[images])
-        loss = way.loss(step, moved, images)
-        for name, maps in seen.steps[step].items():
-            loss = loss + use.weight * (maps.float() - wanted[name][images]).square().flatten(1).mean(1)
-        return moved, loss
+        return moved, way.loss(step, moved, images) + use.weight * apart(seen.steps[step], wanted, images)
 
     for update in range(math.ceil(use.updates * math.exp(-0.1 * step))):
         rows = [part[busy].requires_grad_() for part in parts]

@@ -24,6 +24,7 @@ from motif.base import Base
 from motif.concept import Record
 from motif.errors import InputError, Interrupted
 from motif.learn.descent import Descent
+from motif.learn.ranks import Ranks
 from motif.learn.run import Run
 from motif.learn.trained import Trained
 from motif.weights import not_finite
@@ -50,16 +51,17 @@ def fit(
     descent: Descent,
     accumulate: int = 1,
     gradient_checkpointing: bool = False,
+    ranks: Ranks,
     run: Run,
 ) -> Iterator[Progress]:
     """Take the descent's steps on `loss(dressed base, step, part)`, yielding after each. A step's loss is the sum of
-    its parts', which are computed one after another.
+    its parts', which are computed one after another, and shared out among the ranks.
 
     With a folder it writes the log, checkpoints, previews and the state for `resume` (`Run`, checked before).
     Ctrl-C ends the step that runs, saves, and raises Interrupted. A loss or a value that is not finite raises
     InputError with the step; nothing is saved from it.
     """
-    steps, parts = descent.way.steps, [slice(i, None, accumulate) for i in range(accumulate)]
+    steps, parts = descent.way.steps, ranks.parts(accumulate)
     first, busy = run.begin(trained, descent, record, steps), 0.0
     if preview := run.draw(descent.settled, base, first):  # a stop leaves that of its own step undrawn
         yield Progress(first, steps, math.nan, 0.0, math.nan, preview)
@@ -67,10 +69,14 @@ def fit(
         for step in range(first, steps):
             begun = time.monotonic()
             with _checkpointing(base.models.unet, gradient_checkpointing):
-                reached = sum(_backward(trained.on(base), loss, step, part, descent) for part in parts)
+                mine = sum(_backward(trained.on(base), loss, step, part, descent) for part in parts)
+            reached, stopped = ranks.told(mine, stop.is_set())
+            if not math.isfinite(reached):
+                raise InputError(f"the loss at step {step} is {reached}: lower --lr, or use --precision fp32")
+            ranks.add_gradients(trained.parameters().values())
             descent.step(step)
             busy += time.monotonic() - begun
-            done, rate, stopped = step + 1, (step + 1 - first) / busy, stop.is_set()
+            done, rate = step + 1, (step + 1 - first) / busy
             run.note({"step": done, "loss": reached, "steps_per_second": round(rate, 3)})
             due = run.folder and (done % run.checkpoint_every == 0 or stopped)
             if (due or done == steps) and (broken := not_finite(trained.parameters())):
@@ -97,11 +103,8 @@ def _backward(
     dtype = dressed.dtype  # of the base's own weights: those that learn are in float32
     with dressed.on(), torch.autocast(dressed.device.type, dtype, enabled=dtype != torch.float32):
         value = loss(dressed, step, part)
-        reached = float(value.detach())
-        if not math.isfinite(reached):
-            raise InputError(f"the loss at step {step} is {reached}: lower --lr, or use --precision fp32")
         descent.backward(value)
-    return reached
+    return float(value.detach())
 
 
 @contextlib.contextmanager

@@ -52,8 +52,10 @@ class Estimate:
         return f"about {_gb(self.total)} of memory ({parts}){free}"
 
 
-def estimate(shape: Base, lesson: Lesson, settings: Mapping[str, Any], device: torch.device) -> Estimate:
-    """Of a run of these settings, planned on a base without values (`outline`)."""
+def estimate(
+    shape: Base, lesson: Lesson, settings: Mapping[str, Any], device: torch.device, processes: int = 1
+) -> Estimate:
+    """Of each process of a run of these settings, planned on a base without values (`outline`)."""
     models, learned = shape.models, lesson.learned()
     parts = (models.unet, models.vae, *(reader.encoder for reader in models.readers))
     weights = sum(p.numel() * p.element_size() for part in parts for p in part.parameters())
@@ -63,7 +65,7 @@ def estimate(shape: Base, lesson: Lesson, settings: Mapping[str, Any], device: t
     made = 8 * whole if lesson.rank else 0  # W + up down, and its gradient
     rows = settings["batch_size"] * (1 if settings["prior"] == "none" else 2)
     side = settings["resolution"] or shape.size
-    kept = activations(shape, learned, math.ceil(rows / settings["accumulate"]), side,
+    kept = activations(shape, learned, math.ceil(rows / settings["accumulate"] / processes), side,
                        checkpointing=settings["gradient_checkpointing"])  # fmt: skip
     beside = LIBRARIES if device.type == "cpu" else 0
     return Estimate(weights + beside, int(each * n) + made, kept, free(device))

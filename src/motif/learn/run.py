@@ -4,6 +4,7 @@ metrics.jsonl                 one line a step
 concept-0050.safetensors      the concept as it was at a checkpoint
 preview-0050.png              fixed prompts and seeds, drawn at that step
 state.pt, state.json          values, optimiser and average; the step, and the settings that must not change
+keep.json, keep.png           which checkpoint is kept, and why
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("motif")
 
 STATE, SUMMARY, METRICS = "state.pt", "state.json", "metrics.jsonl"
+KEPT, PLOT = "keep.json", "keep.png"
 FREE = (
     "steps",
     "checkpoint_every",
@@ -39,9 +41,14 @@ FREE = (
     "prior",
     "gradient_checkpointing",
     "accumulate",
+    "processes",
+    "keep",
+    "keep_encoder",
+    "track",
 )
-"""Settings that may differ between stop and resume: how long and how loudly to train, in how much memory, and where the
-prior lies (`prior_content` says what it is). Where rates fall towards the last step, `steps` may not."""
+"""Settings that may differ between stop and resume: how long and how loudly to train, in how much memory, in how
+many processes, which checkpoint is kept in the end, and where the prior lies (`prior_content` says what it is). Where
+rates fall towards the last step, `steps` may not."""
 
 CONTENT = {
     "base": "another base",
@@ -62,6 +69,8 @@ class Run:
     checkpoint_every: int = 50
     preview_every: int = 0
     preview: Callable[[Base], Image] | None = None  # a sheet of fixed prompts and seeds, by the dressed base
+    hears: Callable[[Mapping[str, Any]], None] | None = None  # is told every line of the log
+    writes: bool = True  # of several processes of a run, one does; the others read
 
     def check(self, record: Record, steps: int) -> None:
         """Before any work: whether this run can begin, or go on to `steps`, in its folder. InputError says what to
@@ -99,9 +108,11 @@ class Run:
         place of a finished one, and signs the folder before it leaves anything there."""
         if self.folder is None:
             return 0
-        self.folder.mkdir(parents=True, exist_ok=True)
         begun = self.resume and (self.folder / STATE).is_file()
         step = _restore(self.folder / STATE, trained, descent) if begun else 0
+        if not self.writes:
+            return step
+        self.folder.mkdir(parents=True, exist_ok=True)
         if not step:
             self._clear()
         self._sign(record, step, steps)
@@ -127,19 +138,27 @@ class Run:
 
     def note(self, entry: Mapping[str, Any]) -> None:
         """Add a line to the log."""
-        if self.folder:
+        if self.folder and self.writes:
             with (self.folder / METRICS).open("a") as file:
                 file.write(json.dumps(entry) + "\n")
+            if self.hears:
+                self.hears(entry)
 
     def save(self, trained: Trained, descent: Descent, concept: Concept, step: int, steps: int) -> None:
         """The state to resume from, and the concept as it is; each beside its place, then renamed."""
-        if self.folder is None:
+        if self.folder is None or not self.writes:
             return
         values = {name: value.detach().cpu() for name, value in trained.parameters().items()}
         with written(self.folder / STATE) as part:
             torch.save({"step": step, "values": values, **descent.state_dict()}, part)
         self._sign(concept.record, step, steps)
         concept.save(self.folder / f"concept-{step:04d}.safetensors")
+
+    def checkpoints(self, steps: int) -> list[tuple[int, Path]]:
+        """Its checkpoints of so many steps, with the step of each."""
+        paths = _checkpoints(self.folder) if self.folder else []
+        found = [(int(path.stem.removeprefix("concept-")), path) for path in paths]
+        return [(step, path) for step, path in found if step <= steps]
 
     def kept(self) -> Path | None:
         """Its last checkpoint, where it can go on from one."""
@@ -148,7 +167,9 @@ class Run:
 
     def draw(self, trained: Trained, base: Base, step: int) -> Path | None:
         """The preview of this step, where one is due."""
-        if self.folder is None or self.preview is None or not self.preview_every or step % self.preview_every:
+        if self.folder is None or self.preview is None or not self.writes:
+            return None
+        if not self.preview_every or step % self.preview_every:
             return None
         path = self.folder / f"preview-{step:04d}.png"
         with written(path) as part:
@@ -180,11 +201,14 @@ def _traces(folder: Path, steps: int) -> list[Path]:
     """The files that a run of so many steps may have left, and no others."""
     names = [f"{kind}-{step:04d}.{suffix}" for kind, suffix in (("concept", "safetensors"), ("preview", "png"))
              for step in range(steps + 1)]  # fmt: skip
-    return [folder / name for name in (STATE, SUMMARY, METRICS, *names) if (folder / name).is_file()]
+    return [
+        folder / name for name in (STATE, SUMMARY, METRICS, KEPT, PLOT, *names) if (folder / name).is_file()
+    ]
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(folder.glob("concept-[0-9]*.safetensors"), key=natural)
+    found = sorted(folder.glob("concept-*.safetensors"), key=natural)
+    return [path for path in found if path.stem.removeprefix("concept-").isdecimal()]
 
 
 def _reaches(folder: Path, done: int, steps: int) -> None:

@@ -42,13 +42,13 @@ def row(reader: Reader, entry: str | int) -> Tensor:
 
 def rare_rows(base: Base, tokens: Sequence[str], rare_tokens: Sequence[str]) -> dict[str, tuple[Tensor, ...]]:
     """Each V* starts from a rare token's row, in every text encoder (card 1.3), in the order given; of two tokens,
-    [CV] gives the first the second row."""
+    [CV] gives the first the second row. A token that is worn, such as an encoded photo's <S>, gives its vectors."""
     if len(rare_tokens) < len(tokens):
         raise InputError(
             f"{len(tokens)} new tokens, {len(rare_tokens)} rare tokens to start from: name one for each"
         )
     return {
-        token: tuple(row(reader, rare) for reader in base.models.readers)
+        token: base.vectors.get(rare) or tuple(row(reader, rare) for reader in base.models.readers)
         for token, rare in zip(tokens, rare_tokens, strict=False)
     }
 

@@ -60,6 +60,12 @@ class Training(TypedDict, total=False):
         min_snr: What timesteps weigh by min-SNR: the ratio at which the weight stops to rise (its paper: 5); 0 weighs
             all alike.
         seed: Seed of every random choice.
+        keep: Which checkpoint the concept is: last, or best: the knee of the curve of image and text alignment over the
+            checkpoints, drawn and measured in the end (keep.json and keep.png in the run's folder).
+        keep_encoder: The CLIP that measures for keep best: pocket, paper (ViT-B/32), a transformers folder or a hub id;
+            the default is pocket's on pocket, and the paper's elsewhere.
+        track: Trackers of accelerate that hear every step's numbers beside metrics.jsonl: tensorboard, trackio (extra
+            "trackers"), wandb...; separated by commas.
         checkpoint_every: Save a checkpoint every so many steps.
         preview_every: Draw the preview prompts every so many steps, and before the first; 0 is never. The default is
             50 where the run has a folder.
@@ -92,6 +98,9 @@ class Training(TypedDict, total=False):
     ema: float
     min_snr: float
     seed: int
+    keep: Literal["last", "best"]
+    keep_encoder: str
+    track: str
     checkpoint_every: int
     preview_every: int | None
     previews: Sequence[str]
@@ -105,7 +114,7 @@ DEFAULTS: Mapping[str, Any] = {
     "scale_lr": True, "prior": "generate", "prior_weight": 1.0, "class_prompt": (), "retrieve": False,
     "retrieve_threshold": 0.85, "retrieve_encoder": "", "gradient_checkpointing": False, "accumulate": 1,
     "optimiser": "adamw", "lr_schedule": "constant", "lr_warmup": 0, "ema": 0.0, "min_snr": 0.0, "seed": 23,
-    "checkpoint_every": 50, "previews": (), "resume": False,
+    "keep": "last", "keep_encoder": "", "track": "", "checkpoint_every": 50, "previews": (), "resume": False,
 }  # fmt: skip
 """The others have none: they come from the base's advice, or from the paper."""
 

@@ -1,0 +1,99 @@
+"""The rows of the table: every way to learn, draw, invert and edit, and how the cost grows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from motif import methods
+from motif.errors import InputError
+
+PEERS = {
+    ("learn", "custom-diffusion"): "diffusers' modules, as the published scripts use them",
+    ("merge", "merge"): "the released procedure",
+    ("sample", "plain"): "diffusers' StableDiffusionPipeline with DDIM",
+    ("invert", "null-text"): "explicit attention, as released",
+    ("edit", "prompt-to-prompt"): "explicit attention, as released",
+}
+"""What a method is compared with."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One job."""
+
+    verb: str
+    method: str
+    grows: str = ""  # what a row of the scaling tables varies
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def peer(self) -> str:
+        """The plain implementation, or nothing."""
+        return "" if self.grows else PEERS.get((self.verb, self.method), "")
+
+    @property
+    def name(self) -> str:
+        """As it stands in the table."""
+        if not self.grows:
+            return self.method if self.method == self.verb else f"{self.verb} {self.method}"
+        return (
+            f"{self.verb} {self.method}".removesuffix(f" {self.verb}")
+            + f", {self.grows} {self.settings[self.grows]}"
+        )
+
+    def data(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def rows(*, quick: bool = False, only: Sequence[str] = ()) -> list[Row]:
+    """Every row, or those of some verbs; "scaling" is a word of its own.
+
+    Raises:
+        InputError: a word that is no verb of the table.
+    """
+    found: dict[str, list[Row]] = {
+        "learn": [
+            Row("learn", name, settings={"steps": 3 if quick else 30}) for name in methods.table("learn")
+        ],
+        "merge": [Row("merge", "merge", settings={"concepts": 2, "captions": 40 if quick else 200})],
+        "encode": [Row("encode", "encode")],
+        "sample": [Row("sample", name, settings=_drawing(quick)) for name in ("plain", "dci")],
+        "invert": [Row("invert", name, settings=_walk(quick)) for name in methods.table("invert")],
+        "edit": [Row("edit", name, settings=_walk(quick)) for name in methods.table("edit")],
+        "scaling": _scaling(quick),
+    }
+    for word in only:
+        if word not in found:
+            raise InputError(f"no rows {word}: there is {', '.join(found)}")
+    return [row for verb, group in found.items() if not only or verb in only for row in group]
+
+
+def _drawing(quick: bool) -> dict[str, Any]:
+    return {"steps": 8, "n": 1} if quick else {"steps": 50, "n": 4}
+
+
+def _walk(quick: bool) -> dict[str, Any]:
+    return {"steps": 4, "inner_steps": 2} if quick else {"steps": 10, "inner_steps": 10}
+
+
+def _scaling(quick: bool) -> list[Row]:
+    """The same job, more of it."""
+    drawing = {"steps": 2 if quick else 20, "n": 1, "scale": 1.0, "worn": 0}
+    learning = {"steps": 3 if quick else 20}
+    captions = {"captions": 40 if quick else 200}
+    grown: list[tuple[str, str, dict[str, Any], str, tuple[float, ...]]] = [
+        ("learn", "custom-diffusion", learning, "batch_size", (1, 2, 4, 8)),
+        ("sample", "plain", drawing, "n", (1, 2, 4, 8)),
+        ("sample", "plain", drawing, "steps", (10, 20, 50, 100)),
+        ("sample", "plain", drawing, "scale", (1.0, 1.5, 2.0)),
+        ("sample", "plain", drawing, "worn", (1, 2, 4)),
+        ("merge", "merge", captions, "concepts", (2, 5, 10)),
+    ]
+    return [
+        Row(verb, method, grows, {**settings, grows: value})
+        for verb, method, settings, grows, values in grown
+        for value in (values[1:2] if quick else values)
+    ]

@@ -1,0 +1,58 @@
+"""The concepts of a spec, their photos looked at, and what is asked of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from motif.errors import InputError
+from motif.learn.examples import Examples
+from motif.pocket.concepts import held_out
+from motif.tradeoff import spec as asked
+from motif.tradeoff.jobs import Photos
+from motif.tradeoff.spec import nearest
+
+TOKEN = "<new1>"
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A concept as it is learned: examples, and the prompts that it is asked with."""
+
+    name: str
+    examples: Examples
+    photos: Photos
+    prompts: tuple[str, ...]  # {concept} still in them
+
+    @cached_property
+    def references(self) -> tuple[str, ...]:
+        return tuple(str(photo.path) for photo in self.examples.photos)
+
+    def said(self, learned: bool) -> list[str]:
+        """The prompts with the new word, or with the class word alone."""
+        words = self.examples.phrase if learned else self.examples.noun or self.examples.phrase
+        return [prompt.replace("{concept}", words) for prompt in self.prompts]
+
+
+def look_at(concept: asked.Concept, spec: asked.Spec) -> Subject:
+    """A concept, its photos looked at. InputError where they or a prompt cannot be used."""
+    places = concept.places
+    if concept.photos:
+        folder, examples = concept.photos, Examples(concept.photos, concept.prompt, noun=concept.noun)
+    else:
+        known = {each.name: each for each in held_out()}
+        if concept.name not in known:
+            hint = nearest(concept.name, [*known])
+            raise InputError(f"no held-out object {concept.name}{hint}; others need photos and a prompt")
+        object_ = known[concept.name]
+        places, folder = places or object_.places, str(object_.folder)
+        examples = Examples(folder, f"photo of a {TOKEN} {object_.noun}")
+    prompts: list[str] = []
+    for prompt in concept.prompts or spec.prompts:
+        if "{place}" in prompt and not places:
+            raise InputError(
+                f'{concept.name}: "{prompt}" wants places, and this concept has none: name `places`'
+            )
+        prompts += [prompt.replace("{place}", p) for p in places] if "{place}" in prompt else [prompt]
+    photos = Photos(folder, examples.prompt, examples.noun)
+    return Subject(concept.name, examples, photos, tuple(dict.fromkeys(prompts)))

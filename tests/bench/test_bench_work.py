@@ -1,0 +1,119 @@
+"""What is measured: evaluations, steps, memory; and the rows themselves, run on pocket."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from motif.bench import ours, peers, work
+from motif.bench.meter import Meter, resident
+from motif.bench.plain_editing import Plain
+from motif.bench.plan import Row, rows
+from motif.bench.run import process
+from motif.bench.subject import subject
+
+
+def test_a_meter_counts_rows_and_steps_and_leaves_nothing_behind() -> None:
+    layer, meter = torch.nn.Linear(2, 2), Meter(torch.device("cpu"))
+    with meter.watching(layer):
+        layer(torch.zeros(3, 2))
+        layer(torch.zeros(4, 2))
+    layer(torch.zeros(5, 2))
+    assert meter.evaluations == 7 and not layer._forward_pre_hooks
+    assert meter.rate is None
+    for step in (1, 2, 3):
+        meter.told(SimpleNamespace(step=step, steps=3))
+        time.sleep(0.02)
+    assert 20 < (meter.rate or 0) < 51
+    assert meter.timed(lambda: time.sleep(0.05))[1] == pytest.approx(0.05, abs=0.03)
+
+
+def test_the_peak_is_of_this_process_and_no_other() -> None:
+    held = bytearray(b"1") * 600_000_000  # the parent's at the fork
+    code = "from motif.bench.meter import resident; print(resident())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 50_000_000 < int(told) < len(held) <= resident()
+    del held
+    assert resident() >= 600_000_000, "it is the most that was held, not what is"
+
+
+def test_the_plain_procedures_do_what_ours_do(pocket: Any, tmp_path: Path) -> None:
+    """The same photo, steps and guidance: the same latents, so that the seconds are of the same work."""
+    from motif.invert import ddim
+    from motif.photo import encode, read_photos
+
+    about = subject(tmp_path, pocket.size)
+    with torch.no_grad():
+        x0, states = encode(pocket, read_photos(pocket, about.photo)), pocket.read(about.source).states
+    way = Plain(pocket, 4, ours.GUIDANCE).ddim(x0, states)
+    inversion = ddim(pocket, about.photo, about.source, steps=4)
+    for mine, plain in zip(inversion.latents, way, strict=True):
+        assert float((mine - plain).abs().max()) < 1e-3 * float(plain.abs().max())
+
+
+@pytest.mark.parametrize(
+    "row",
+    [row for row in rows(quick=True) if row.name in ("sample plain", "edit prompt-to-prompt")],
+    ids=lambda row: row.name,
+)
+def test_both_sides_of_a_row_do_as_many_evaluations(row: Row, pocket: Any, tmp_path: Path) -> None:
+    about, counts = subject(tmp_path, pocket.size), []
+    for side in (ours, peers):
+        job = side.ready(row.verb, row.method, row.settings, pocket, about)
+        meter = Meter(pocket.device)
+        with meter.watching(job.unet):
+            job.work(meter)
+        counts.append(meter.evaluations)
+    assert counts[0] == counts[1]
+
+
+def test_a_row_in_its_own_process() -> None:
+    spec = {"base": "pocket", "threads": 1, "device": "cpu", "precision": None, "side": "motif"}
+    found = process({**spec, "row": Row("sample", "plain", settings={"steps": 2, "n": 1}).data()})
+    assert (
+        found["evaluations"] == 4
+        and found["seconds"] > 0
+        and found["peak"] > 10**8
+        and found["bytes"] is None
+    )
+    assert found["on"] == {"device": "cpu", "threads": 1, "precision": "float32", "size": 64}
+
+
+def test_what_was_wrong_is_told_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    spec = {
+        "base": str(tmp_path / "nowhere"),
+        "threads": 0,
+        "device": "cpu",
+        "precision": None,
+        "side": "motif",
+    }
+    row = Row("encode", "encode").data()
+    monkeypatch.setattr(sys, "argv", ["work", json.dumps({**spec, "row": row})])
+    work.main()
+    out = capsys.readouterr()
+    assert "nowhere" in json.loads(out.out)["error"] and out.err == ""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_quick_measures_every_row(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "motif", "bench", "--quick", "--threads", "1", "--device", "cpu",
+                           "-o", str(tmp_path / "table.md")], capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    data = json.loads((tmp_path / "table.json").read_text())
+    assert [row["name"] for row in data["rows"] if row["error"]] == []
+    for row in data["rows"]:
+        (turn,) = row["motif"]
+        assert turn["seconds"] > 0 and turn["peak"] > 10**8
+        assert bool(turn["bytes"]) == (row["verb"] in ("learn", "merge", "encode", "invert"))
+        assert bool(row["plain"]) == bool(row["peer"])

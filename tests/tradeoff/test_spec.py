@@ -1,0 +1,157 @@
+"""What a spec may say, and how it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motif.errors import InputError
+from motif.tradeoff.plan import blocks
+from motif.tradeoff.settings import Signature, grid, plain
+from motif.tradeoff.spec import made, read_spec
+from motif.tradeoff.subjects import look_at
+from motif.tradeoff.ways import read_way
+
+Raw = Callable[..., dict[str, Any]]
+
+
+def test_a_file_is_read_and_photos_lie_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "spec.toml"
+    file.write_text("""
+concepts = ["cat", {name = "toy", photos = "toy", prompt = "a <new1> toy", places = ["here", "there"]}]
+prompts = ["a {concept} {place}"]
+seeds = 3
+methods = [{learn = "ico", settings = {steps = [1, 2]}}]
+""")
+    spec = read_spec(file)
+    assert spec.seeds == (0, 1, 2) and spec.concepts[0].name == "cat"
+    assert spec.concepts[1].photos == str(tmp_path / "toy")
+    assert spec.shown == ("clip-t", "clip-i")
+    assert spec.methods[0].called == "ico"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": 3}, "no setting seed here; did you mean seeds?"),
+        ({"methods": [{"lern": "ico"}]}, "no setting lern here in methods.0; did you mean learn?"),
+        ({"concepts": [{"name": "cat", "photo": "x"}]}, "did you mean photos?"),
+        ({"methods": []}, "methods"),
+        ({"seeds": [1, 1]}, "seed 1 is there twice"),
+        ({"seeds": [-1]}, "seeds are 0 or more"),
+        ({"seeds": "many"}, "seeds"),
+        ({"methods": [{"learn": "ico"}, {"learn": "ico"}]}, "the method ico is there twice"),
+        ({"prompts": ["a cat"]}, "does not say where the {concept} stands"),
+        ({"prompts": []}, "toy has no prompts"),
+        ({"concepts": [{"name": "toy", "photos": "x"}]}, "belong together"),
+        ({"axes": ["clip-t", "kid"]}, "the axis kid is none of the metrics"),
+        ({"reference": [0.0, float("inf")]}, "reference"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"threads": True}, "threads"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_in_a_line(raw: Raw, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        made(raw(**change), "spec.toml")
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ({"learn": "custom-difusion"}, "did you mean custom-diffusion?"),
+        ({"learn": "ico", "settings": {"stepps": 3}}, "ico has no setting stepps; did you mean steps?"),
+        ({"learn": "ico", "settings": {"steps": "many"}}, "steps = 'many'"),
+        ({"learn": "ico", "settings": {"steps": [1, 1]}}, "different values"),
+        ({"learn": "ico", "settings": {"steps": 1.5}}, "steps = 1.5"),
+        ({"learn": "ico", "settings": {"folder": "x"}}, "no setting folder that a trade-off can set"),
+        ({"learn": "ico", "settings": {"scheme": "icoo"}}, "scheme = 'icoo'"),
+        ({"settings": {"steps": 3}}, "learns nothing"),
+        ({"sample": "dci", "sampling": {"auto": True}}, "no setting auto that"),
+        ({"sampling": {"guidance": [1, 2], "eta": [0, 1]}}, "guidance and eta vary: say which"),
+        ({"sampling": {"guidance": [1, 2]}, "along": "eta"}, "along eta"),
+    ],
+)  # fmt: skip
+def test_settings_are_the_functions_own(raw: Raw, method: dict[str, Any], words: str) -> None:
+    spec = made(raw(methods=[method]))
+    with pytest.raises(InputError) as caught:
+        read_way(spec.methods[0], spec).grid()
+    assert words in str(caught.value)
+
+
+def test_a_list_is_a_grid_unless_the_setting_is_a_list(raw: Raw) -> None:
+    one = {"learn": "custom-diffusion", "settings": {"rare_tokens": ["ktn"], "lr": [1e-5, 1], "steps": 5}}
+    spec = made(raw(methods=[one], sampling={"steps": 3}))
+    way = read_way(spec.methods[0], spec)
+    learning = [learning for learning, _ in way.grid()]
+    assert [tuple(each["rare_tokens"]) for each in learning] == [("ktn",)] * 2
+    assert [each["lr"] for each in learning] == [1e-5, 1.0] and way.along == "lr" and way.names == ["lr"]
+
+
+def test_steps_of_learning_and_of_drawing_are_told_apart(raw: Raw) -> None:
+    one = {
+        "learn": "ico",
+        "settings": {"steps": [1, 2]},
+        "sampling": {"steps": [3, 4]},
+        "along": "drawing steps",
+    }
+    spec = made(raw(methods=[one]))
+    way = read_way(spec.methods[0], spec)
+    assert way.names == ["steps", "drawing steps"] and len(way.grid()) == 4
+    assert way.varying({"steps": 1}, {"steps": 4}) == {"steps": 1, "drawing steps": 4}
+
+
+def test_a_range_is_for_a_search(raw: Raw) -> None:
+    one = {
+        "learn": "ico",
+        "settings": {"lr": {"low": 1e-6, "high": 1e-4, "log": True}, "steps": {"low": 1, "high": 3}},
+    }
+    spec = made(raw(methods=[{**one, "along": "lr"}]))
+    way = read_way(spec.methods[0], spec)
+    assert way.learning["steps"].range and way.learning["steps"].range.whole
+    assert way.learning["lr"].range and not way.learning["lr"].range.whole
+    with pytest.raises(InputError, match="lr is a range"):
+        way.grid()
+    one["settings"]["lr"] = {"low": 1e-4, "high": 1e-6}
+    with pytest.raises(InputError, match="empty"):
+        read_way(made(raw(methods=[one])).methods[0], spec)
+
+
+def test_a_shared_setting_of_drawing_that_nothing_has_is_refused(raw: Raw) -> None:
+    spec = made(raw(sampling={"stepz": 3}))
+    with pytest.raises(InputError, match="no way to draw here has a setting stepz; did you mean steps"):
+        read_way(spec.methods[0], spec)
+
+
+def test_concepts_and_what_is_asked_of_them(raw: Raw) -> None:
+    spec = made(raw(concepts=["cat"], prompts=["a {concept} {place}", "one {concept}"]))
+    cat = look_at(spec.concepts[0], spec)
+    assert (
+        len(cat.prompts) == 7 and cat.said(True)[-1] == "one <new1> cat" and cat.said(False)[-1] == "one cat"
+    )
+    with pytest.raises(InputError, match="no held-out object cta; did you mean cat"):
+        look_at(made(raw(concepts=["cta"])).concepts[0], spec)
+    toy = made(raw(prompts=["a {concept} {place}"]))
+    with pytest.raises(InputError, match=r"toy: .* wants places"):
+        look_at(toy.concepts[0], toy)
+
+
+def test_seeds_are_drawn_in_runs() -> None:
+    assert blocks([0, 1, 2, 3, 4], 2) == [(0, 1), (2, 3), (4,)]
+    assert blocks([7, 1, 2, 5], 8) == [(7,), (1, 2), (5,)]
+
+
+def test_a_path_is_known_by_what_is_in_it(tmp_path: Path) -> None:
+    def some(base: object, *, where: str = "none", size: tuple[int, int] = (1, 2)) -> None: ...
+
+    found = Signature("some", some)
+    (tmp_path / "a.txt").write_text("one")
+    before = found.defaults({"where": str(tmp_path)})
+    (tmp_path / "a.txt").write_text("two")
+    assert found.defaults({"where": str(tmp_path)}) != before
+    assert found.defaults({}) == {"where": "none", "size": [1, 2]}
+    assert grid(found.read({"size": [3, 4]})) == [{"size": (3, 4)}]
+    assert plain("x" * 5000) == "x" * 5000
