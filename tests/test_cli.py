@@ -636,7 +636,7 @@ def test_what_a_run_needs_grows_with_its_checkpoints(base: Path, cat: Path) -> N
     assert concept_bytes(loaded, {"trained": "crossattn"}) > size
 
 
-def test_learning_in_several_processes_is_refused(
+def test_a_world_of_several_without_a_launcher_is_refused(
     motif: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
