@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -47,13 +48,11 @@ def serve(
         raise InputError(f"{error.name} is not installed: pip install 'motif[study]'") from error
     with opened(folder, study) as ledger, _listening(host, port) as listener:
         server = app(ledger, folder, LOOPBACK if host in LOOPBACK else ())
-        if on_ready:
-            on_ready(f"http://{host}:{listener.getsockname()[1]}/")
         config = uvicorn.Config(server, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):  # also one that comes before uvicorn hears it
+            if on_ready:
+                on_ready(f"http://{host}:{listener.getsockname()[1]}/")
             uvicorn.Server(config).run(sockets=[listener])
-        except KeyboardInterrupt:
-            pass
         rows = ledger.answers.rows
         return sum(map(len, rows.values())), sum(map(bool, rows.values()))
 
