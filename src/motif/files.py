@@ -98,10 +98,10 @@ HINTS = {
     errno.EROFS: "the disk is read-only: write elsewhere",
     errno.EACCES: "no permission: write elsewhere",
     errno.EPERM: "not permitted: write elsewhere",
-    errno.ENOENT: "there is no such file or folder",
-    errno.ENOTDIR: "a part of the path is a file, not a folder",
-    errno.EISDIR: "it is a folder",
-    errno.ENAMETOOLONG: "the name is too long",
+    errno.ENOENT: "there is no such file or folder: check the path",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: name another",
+    errno.EISDIR: "it is a folder: name a file",
+    errno.ENAMETOOLONG: "the name is too long: shorten it",
 }
 
 

@@ -28,8 +28,8 @@ def require_heard(use: Any, lesson: Lesson, concepts: Sequence[Examples], asked:
         raise InputError("trained says which weights learn, and lr is 0: give lr, or leave trained out")
     if rates := sorted(given & {"lr", "token_lr"}) if finds_rate(use.optimiser) else []:
         raise InputError(f"the optimiser {use.optimiser} finds its own rate: leave {' and '.join(rates)} out")
-    if not use.retrieve and given & {"retrieve_encoder", "retrieve_threshold"}:
-        raise InputError("retrieve_threshold and retrieve_encoder are of a retrieved prior: add --retrieve")
+    if not use.retrieve and (idle := sorted(given & {"retrieve_encoder", "retrieve_threshold"})):
+        raise InputError(f"{' and '.join(idle)}: only a retrieved prior hears that: add --retrieve")
     priors = {examples.prior or use.prior for examples in concepts}
     for names, unheard, why in (
         (("prior_count", "prior_steps", "prior_weight", "class_prompt"), {"none"}, "the prior is none"),
