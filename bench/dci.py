@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cells import cell, known_by
 from dci_report import PAGE, figure, table
 from identity import ADDED
 
@@ -45,7 +46,9 @@ class Size:
     untils: tuple[float, ...]
 
 
-WHOLE = Size(("car", "cat"), 8, 2, 20, 200, 50, (-2.0, -1.0, 0.0, 1.0, 2.0), (0.15, 0.3, 0.6))
+WHOLE = Size(
+    ("car", "cat", "boat", "cactus"), 8, 4, 20, 200, 50, (-2.0, -1.0, 0.0, 1.0, 2.0), (0.15, 0.3, 0.6)
+)
 QUICK = Size(("cat",), 4, 2, 12, 100, 50, (0.0, 2.0), (0.3, 0.6))
 LEARNING = {
     "ico": {"scheme": "ico-for-dci", "lr": 2e-6, "token_lr": 2e-4, "batch_size": 4, "masked": True},
@@ -63,7 +66,7 @@ def checkpoints(base: Any, subject: Any, size: Size, out: Path) -> dict[str, lis
     steps = range(size.every, size.learning + 1, size.every)
     found: dict[str, list[tuple[int, Any]]] = {}
     for name, settings in LEARNING.items():
-        run = out / f"{subject.name}-{name}.run"
+        run = out / f"{subject.name}-{name}-{known_by(base, size.learning, size.every, settings)}.run"
         files = [run / f"concept-{step:04d}.safetensors" for step in steps]
         if not all(file.is_file() for file in files):
             methods.load("learn", name)(
@@ -164,7 +167,7 @@ def rows_of(base: Any, subject: Any, size: Size, out: Path) -> dict[str, tuple[i
         cost,
         lambda: with_dci(me(), subject, openings, size, ADDITION, until=until, masks="none", layers="last"),
     )
-    masks = out / f"masks-{subject.name}.png"
+    masks = out / f"masks-{subject.name}-{known_by(base, size)}.png"
     if not masks.is_file():
         _masks(me(), subject, openings[0].format(phrase), size, until).save(masks)
     return rows
@@ -178,29 +181,24 @@ def _masks(me: Any, subject: Any, prompt: str, size: Size, until: float) -> Any:
     return found.sheets["masks"]
 
 
-def cell(
+def scored(
     subject: Any, row: str, draw: Callable[[], list[Any]], size: Size, out: Path
 ) -> dict[str, list[float]]:
-    """{metric: a value for each picture} of one object and row; made once."""
+    """{metric: a value for each picture} of one object and row; of every prompt a picture stays."""
+    from motif.images import save_image
     from motif.measure import clip_i, clip_t, dino_i
 
-    path = out / "cells" / f"{subject.name} - {row.replace(':', '')}.json"
-    if path.is_file():
-        return json.loads(path.read_text())
     images, (clip, dino) = draw(), encoders()
     openings = prompts_of(subject, size.prompts)
     texts = [opening.format(subject.noun) for opening in openings for _ in range(size.seeds)]
-    found: dict[str, list[Any]] = {
+    for i, image in enumerate(images[:: size.seeds]):
+        save_image(image, out / "cells" / f"{subject.name} - {row} {i}.png")
+    return {
         "CLIP-T": [*clip_t(images, texts, encoder=clip).per_image],
         "asked": asked_for(images, texts),
         "CLIP-I": [*clip_i(images, subject.references, encoder=clip).per_image],
         "DINO-I": [*dino_i(images, subject.references, encoder=dino).per_image],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for i, image in enumerate(images[:: size.seeds]):
-        image.save(path.with_name(f"{path.stem} {i}.png"))
-    path.write_text(json.dumps(found))
-    return found
 
 
 @cache
@@ -266,7 +264,15 @@ def main() -> None:
         rows = rows_of(base, subject, size, asked.out)
         for row, (cost, draw) in rows.items():
             costs[row] = cost
-            found.setdefault(row, []).append(cell(subject, row, draw, size, asked.out))
+            name = row.replace(":", "")
+            one = cell(
+                asked.out / "cells",
+                subject.name,
+                name,
+                known_by(base, size),
+                lambda s=subject, n=name, d=draw: scored(s, n, d, size, asked.out),
+            )
+            found.setdefault(row, []).append(one)
         shown = [
             Image.open(asked.out / "cells" / f"{subject.name} - {row.replace(':', '')} {i}.png")
             for row in rows
@@ -287,7 +293,10 @@ def main() -> None:
     figure(means, asked.out / "dci.png")
     if not (asked.quick or asked.concepts):
         shutil.copy(asked.out / "dci.png", DOCS / "pictures" / "dci.png")
-        shutil.copy(asked.out / f"masks-{subjects[-1].name}.png", DOCS / "pictures" / "dci-masks.png")
+        shutil.copy(
+            asked.out / f"masks-{subjects[-1].name}-{known_by(base, size)}.png",
+            DOCS / "pictures" / "dci-masks.png",
+        )
         (DOCS / "dci.md").write_text(PAGE.format(text), encoding="utf-8")
     print(text)
 

@@ -2,16 +2,17 @@
 
 `python bench/elite.py -o out/bench/elite` encodes the first photo of four held-out objects (with its mask) and draws
 eight prompts with: the class word; the encoder's words, all (v) and the primary one (w); the patches too, over a sweep
-of λ and without the word's map; an encoder of one layer with one and with several words, and of several layers, each
-trained here for the same few steps (`--ablation-steps`); and Textual Inversion, DreamBooth and Custom Diffusion from
-that one photo. Writes elite.md (CLIP-T with the class word in the concept's place, CLIP-I and DINO-I with the object's
-six photos, seconds to the concept; mean ± standard error over pictures), elite.json and a sheet. Every cell (object and
-row) is kept in cells/, and made once.
+of λ and without the word's map, and the patches without the words; an encoder of one layer with one and with several
+words, and of several layers in three orders, each trained here for the same few steps (`--ablation-steps`); and Textual
+Inversion, DreamBooth and Custom Diffusion from that one photo. Writes elite.md (CLIP-T with the class word in the
+concept's place, CLIP-I and DINO-I with the object's six photos, seconds to the concept; mean ± standard error over
+pictures), elite.json and a sheet. Every cell (object and row) is kept in cells/, and made once.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cells import cell, known_by
 from identity import ADDED, EXAM
 
 SWEEP = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
@@ -33,6 +35,12 @@ VARIANTS = {
     "several layers": "4,1,2,3",
 }
 """Layers of pocket's image encoder that each ablation's words read."""
+
+ORDERS = {
+    "deepest layer in the middle, primary word": ("1,2,4,3", 2),
+    "deepest layer last, primary word": ("1,2,3,4", 3),
+}
+"""The same with the deepest layer's word elsewhere: the layers, and which word that is (the paper's table 4)."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,16 @@ class Bench:
         concept = encoder.encode(subject.references[0], **how)
         return self.base.wear(concept), time.perf_counter() - begun
 
+    def local_alone(self, subject: Any) -> tuple[Any, float]:
+        """The photo's patches with the class word's own vectors: nothing that the global network says."""
+        from motif.learn.starts import phrase_rows
+
+        begun = time.perf_counter()
+        concept = self.encoder.encode(subject.references[0])
+        words = {"<S>": phrase_rows(self.base, subject.noun, 1)}
+        plain = dataclasses.replace(concept, tokens=words, changes={})
+        return self.base.wear(plain), time.perf_counter() - begun
+
     def learned(self, subject: Any, method: str) -> tuple[Any, float]:
         """(the base with the concept on that a method learns from the photo, seconds without its prior's pictures)."""
         from motif import methods
@@ -94,12 +112,14 @@ class Bench:
         from motif.elite.encoder import Encoder
         from motif.elite.train import elite
 
-        path = self.asked.out / "variants" / f"{name.replace(' ', '-').replace(',', '')}.safetensors"
+        layers = VARIANTS[name] if name in VARIANTS else ORDERS[name][0]
+        known = known_by(self.base, layers, self.asked.ablation_steps)
+        path = self.asked.out / "variants" / f"{name.replace(' ', '-').replace(',', '')}-{known}.safetensors"
         if not path.is_file():
             kept = ("batch_size", "text_lr", "lr", "weight_lr", "l1", "hidden", "ema", "mixed", "seed")
             settings: dict[str, Any] = {key: self.encoder.settings[key] for key in kept}
             settings |= {"text_steps": self.asked.ablation_steps, "steps": self.asked.ablation_steps}
-            made = elite(self.base, self.asked.shards, layers=VARIANTS[name], local_steps=0, **settings)
+            made = elite(self.base, self.asked.shards, layers=layers, local_steps=0, **settings)
             path.parent.mkdir(parents=True, exist_ok=True)
             made.save(path)
         return Encoder.load(path)
@@ -112,6 +132,10 @@ class Bench:
                 found[f"{name} [{letter}], short training"] = lambda name=name, words=words: (
                     *self.encoded(subject, self.variant(name), words=words, local=False), "<S>", None, "image",
                 )  # fmt: skip
+        for name, (_, number) in ORDERS.items() if self.asked.ablation_steps else ():
+            found[name] = lambda name=name, number=number: (
+                *self.encoded(subject, self.variant(name), words=number, local=False), "<S>", None, "image",
+            )  # fmt: skip
         for words, letter in (("all", "v"), ("primary", "w")):
             found[f"ELITE [{letter}], without patches"] = lambda words=words: (
                 *self.encoded(subject, self.encoder, words=words, local=False), "<S>", None, "image",
@@ -123,21 +147,31 @@ class Bench:
         found["ELITE, λ 0.6, without the word's map"] = lambda: (
             *self.encoded(subject, self.encoder), "<S>", 0.6, "none",
         )  # fmt: skip
+        found["local alone"] = lambda: (*self.local_alone(subject), "<S>", 0.6, "image")
         for method in LEARNED if self.asked.learned else ():
             found[f"{method}, one photo"] = lambda method=method: (
                 *self.learned(subject, method), f"<new1> {subject.noun}", None, "image",
             )  # fmt: skip
         return found
 
-    def cell(self, subject: Any, row: str, make: Callable[[], Any]) -> dict[str, Any]:
-        """A row's scores for one object."""
+    @cached_property
+    def known(self) -> str:
+        """What a cell depends on."""
+        asked = self.asked
+        made = [self.encoder.fingerprint, asked.prompts, asked.seeds, asked.steps, asked.ablation_steps]
+        return known_by(self.base, *made)
+
+    def picture(self, subject: Any, row: str, number: int) -> Path:
+        """The first picture of a prompt of a row."""
+        return self.asked.out / "cells" / f"{subject.name} - {row} {number}.png"
+
+    def scored(self, subject: Any, row: str, make: Callable[[], Any]) -> dict[str, Any]:
+        """A row's scores for one object; of every prompt a picture stays."""
+        from motif.images import save_image
         from motif.lanes import draw
         from motif.local import LocalAttention
         from motif.measure import clip_i, clip_t, dino_i
 
-        path = self.asked.out / "cells" / f"{subject.name} - {row.replace('/', ' ')}.json"
-        if path.is_file():
-            return json.loads(path.read_text())
         me, seconds, words, strength, form = make()
         openings, seeds = self.openings(subject), range(self.asked.seeds)
         texts = [opening.format(words) for opening in openings for _ in seeds]
@@ -152,13 +186,9 @@ class Bench:
             clip_i(images, subject.references, encoder=clip),
             dino_i(images, subject.references, encoder=dino),
         )
-        found: dict[str, Any] = {m: [*s.per_image] for m, s in zip(METRICS, scores, strict=True)}
-        found["seconds"] = seconds
-        path.parent.mkdir(parents=True, exist_ok=True)
         for i, image in enumerate(images[:: len(seeds)]):
-            image.save(path.with_name(f"{path.stem} {i}.png"))
-        path.write_text(json.dumps(found))
-        return found
+            save_image(image, self.picture(subject, row, i))
+        return {m: [*s.per_image] for m, s in zip(METRICS, scores, strict=True)} | {"seconds": seconds}
 
 
 def told(cells: Sequence[dict[str, Any]]) -> str:
@@ -167,7 +197,7 @@ def told(cells: Sequence[dict[str, Any]]) -> str:
     for metric in METRICS:
         values = np.concatenate([np.asarray(cell[metric], dtype=float) for cell in cells])
         parts.append(f"{values.mean():.3f} ± {values.std(ddof=1) / len(values) ** 0.5:.3f}")
-    seconds = float(np.median([cell["seconds"] for cell in cells]))
+    seconds = float(np.median([cell["seconds"][0] for cell in cells]))
     return " | ".join([*parts, f"{seconds:.2g}" if seconds else ""])
 
 
@@ -199,7 +229,14 @@ def main() -> None:
     found: dict[str, list[dict[str, Any]]] = {}
     for subject in subjects:
         for row, make in bench.rows(subject).items():
-            found.setdefault(row, []).append(bench.cell(subject, row, make))
+            one = cell(
+                asked.out / "cells",
+                subject.name,
+                row,
+                bench.known,
+                lambda s=subject, r=row, m=make: bench.scored(s, r, m),
+            )
+            found.setdefault(row, []).append(one)
     lines = [
         f"ELITE on pocket, from one photo: {', '.join(s.name for s in subjects)}; {asked.prompts} prompts x "
         f"{asked.seeds} seeds each, {asked.steps} DDIM steps; mean ± standard error over pictures; {processor()}, "
@@ -214,10 +251,7 @@ def main() -> None:
     (asked.out / "elite.json").write_text(json.dumps(found, indent=1))
     shown = [row for row in found if "λ" not in row or row == "ELITE, λ 0.6"]
     for subject in subjects:
-        files = [
-            [asked.out / "cells" / f"{subject.name} - {row} {i}.png" for i in range(asked.prompts)]
-            for row in shown
-        ]
+        files = [[bench.picture(subject, row, i) for i in range(asked.prompts)] for row in shown]
         pictures = [Image.open(subject.references[0]).convert("RGB")] * asked.prompts
         pictures += [Image.open(file) for row in files for file in row]
         grid(pictures, columns=asked.prompts, cell=96).save(asked.out / f"sheet-{subject.name}.png")

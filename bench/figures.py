@@ -39,7 +39,7 @@ PARTS = (
 )
 
 PEER = """
-The peer (`bench/plain_custom_diffusion.py`) trains the same parameters through diffusers' stock modules, as the
+The peer (`motif/bench/plain_learning.py`) trains the same parameters through diffusers' stock modules, as the
 published scripts do: AdamW over the whole embedding, every picture through the VAE and every caption through the text
 encoder in every step. Loss, resize augmentation and batch are the same; its photos all have the one prompt, ours the
 captions that lie beside them. The sides take turns in processes of their own.

@@ -1,19 +1,24 @@
-"""Null-text inversion and Prompt-to-Prompt beside a plain implementation of the released procedure, on pocket.
+"""Null-text inversion and Prompt-to-Prompt beside a plain implementation of the released procedure.
 
-`python bench/invert_speed.py`: both do the same evaluations of the denoiser on one photo, in turns in one process. The
-plain side computes attention explicitly everywhere, as the release does, and leaves the UNet's weights unfrozen, so
-that every backward pass makes their gradients too. Outputs are compared; ratios are of each turn's pair of times. Every
-turn has another photo; `null-text --variant fast` inverts it too, beside the paper's search: seconds, and PSNR of both.
+`python bench/invert_speed.py`: one photo a turn, both sides in turns in one process. The plain side
+(`motif.bench.plain_editing`) evaluates the denoiser as the releases do, computes attention explicitly everywhere, lays
+its UNet out as a release loads it, and leaves its weights unfrozen, so that every backward pass makes their gradients
+too. Ours leaves out what it knows: half of a step's last evaluation, the way of the edit's source. Outputs are
+compared; ratios are of each turn's pair of times. `null-text --variant fast` inverts every photo too, beside the
+paper's search: seconds, and PSNR of both.
+
+`--base sd15` is a pipeline of Stable Diffusion 1's shapes with random weights: speed alone, its pictures are noise.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,100 +27,13 @@ from torch import Tensor
 GUIDANCE = 5.0
 
 
-class Explicit:
-    """Attention with its maps in memory at every layer; `edit` may change them."""
-
-    def __init__(self) -> None:
-        self.edit: Callable[[Tensor, bool], Tensor] | None = None
-
-    def __call__(
-        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any
-    ) -> Tensor:
-        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        split = lambda x: x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)  # noqa: E731
-        q, k, v = split(attn.to_q(hidden_states)), split(attn.to_k(context)), split(attn.to_v(context))
-        maps = (q @ k.transpose(-1, -2) * attn.scale).softmax(-1)
-        if self.edit:
-            maps = self.edit(maps, encoder_hidden_states is not None)
-        return attn.to_out[1](attn.to_out[0]((maps @ v).transpose(1, 2).flatten(2)))
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
-class Plain:
-    """The released procedures, written plainly."""
-
-    def __init__(self, base: Any, steps: int) -> None:
-        self.unet, self.base, self.steps = copy.deepcopy(base.models.unet), base, steps
-        self.unet.requires_grad_(True).to(memory_format=torch.contiguous_format)  # as a release loads it
-        self.attention = Explicit()
-        self.unet.set_attn_processor(self.attention)
-        self.times = base.schedule.timesteps(steps)
-        self.level = [
-            float(base.schedule.at(t)) for t in (*self.times, -1)
-        ]  # ᾱ, from the noisiest to the clean
-
-    def output(self, x: Tensor, step: int, states: Tensor) -> Tensor:
-        return self.unet(x, self.times[step], encoder_hidden_states=states).sample
-
-    def move(self, x: Tensor, noise: Tensor, a: float, b: float) -> Tensor:
-        """DDIM from ᾱ = a to ᾱ = b, either way."""
-        clean = (x - (1 - a) ** 0.5 * noise) / a**0.5
-        return b**0.5 * clean + (1 - b) ** 0.5 * noise
-
-    def null_text(self, x0: Tensor, cond: Tensor, empty: Tensor) -> tuple[Tensor, Tensor]:
-        """(∅ of every step, the latents that come back)."""
-        way = [x0]
-        for step in reversed(range(self.steps)):
-            with torch.no_grad():
-                noise = self.output(way[-1], step, cond)
-            way.append(self.move(way[-1], noise, self.level[step + 1], self.level[step]))
-        x, null, found = way[-1], empty.clone(), list[Tensor]()
-        for step in range(self.steps):
-            null = null.clone().detach().requires_grad_(True)
-            adam = torch.optim.Adam([null], lr=1e-2 * (1 - step / 100))
-            a, b, target = self.level[step], self.level[step + 1], way[self.steps - 1 - step]
-            with torch.no_grad():
-                noise_cond = self.output(x, step, cond)
-            for _ in range(10):
-                noise = self.output(x, step, null)
-                loss = (self.move(x, noise + GUIDANCE * (noise_cond - noise), a, b) - target).square().mean()
-                adam.zero_grad()
-                loss.backward()
-                adam.step()
-                if loss.item() < 1e-5 + 2e-5 * step:
-                    break
-            found.append(null.detach())
-            with torch.no_grad():
-                noise, noise_cond = self.output(torch.cat([x, x]), step, torch.cat([found[-1], cond])).chunk(
-                    2
-                )
-                x = self.move(x, noise + GUIDANCE * (noise_cond - noise), a, b)
-        return torch.stack(found), x
-
-    def prompt_to_prompt(self, x: Tensor, nulls: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        """Both latents; words are replaced one for one, so that a map stays at its word's place."""
-        pair, pixels = torch.cat([x, x]), x.shape[-2] * x.shape[-1] // 4
-        for step in range(self.steps):
-            cross, own = step < int(0.8 * (self.steps + 1)), step < int(0.4 * self.steps)
-
-            def edit(maps: Tensor, is_cross: bool, cross: bool = cross, own: bool = own) -> Tensor:
-                if cross if is_cross else own and maps.shape[2] <= pixels:
-                    maps = torch.cat([maps[:3], maps[2:3]])
-                return maps
-
-            self.attention.edit = edit
-            with torch.no_grad():
-                states = torch.cat([nulls[step], nulls[step], source, target])
-                uncond, cond = self.output(torch.cat([pair, pair]), step, states).chunk(2)
-            noise = uncond + GUIDANCE * (cond - uncond)
-            pair = self.move(pair, noise, self.level[step], self.level[step + 1])
-        self.attention.edit = None
-        return pair
-
-
-def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+def timed(work: Callable[[], Any], clock: str) -> tuple[Any, float]:
     """(what it gives, seconds)."""
-    begun = time.perf_counter()
-    return work(), time.perf_counter() - begun
+    begun = CLOCKS[clock]()
+    return work(), CLOCKS[clock]() - begun
 
 
 def gap(a: Tensor, b: Tensor) -> float:
@@ -132,9 +50,11 @@ def report(
     """Print the table."""
     from machine import processor
 
-    print(f"pocket, {asked.steps} steps, {asked.threads} threads, {asked.turns} photos, {processor()}, "
-          f"{date.today()}\n\n| | motif, s | plain, s | ratio | lowest to highest | outputs differ by at most |\n"
-          "|---|---|---|---|---|---|")  # fmt: skip
+    name = "pocket" if asked.base == "pocket" else f"Stable Diffusion 1.5's shapes at {asked.size} px, fp32"
+    print(f"{name}, {asked.steps} steps, at most {asked.rounds} updates a step, {asked.threads} threads, {asked.turns} "
+          f"photos, {asked.clock} seconds, {processor()}, {date.today()}\n\n"
+          "| | motif, s | plain, s | ratio | lowest to highest | "
+          "outputs differ by at most |\n|---|---|---|---|---|---|")  # fmt: skip
     for name, pairs in seconds.items():
         found = sorted(theirs / mine for mine, theirs in pairs)
         mine, theirs = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
@@ -147,59 +67,73 @@ def report(
     )
 
 
-def main() -> None:
-    """Run both in turns and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=2)
-    asked = parser.parse_args()
-    from editing import cases
-
-    from motif.base import Base
+def turn(base: Any, plain: Any, case: Any, asked: argparse.Namespace) -> dict[str, Any]:
+    """{row: ((seconds of ours, of the other), how far outputs are apart)} of one photo, and {"psnr": (paper, fast)}."""
     from motif.edit import prompt_to_prompt
     from motif.images import to_images
     from motif.invert import null_text
 
+    told: Any = {"steps": asked.steps, "guidance": GUIDANCE}
+    with torch.no_grad():
+        source, empty = (base.read(text).states for text in (case.source, ""))
+    given, clock = (base, case.before, case.source), asked.clock
+    ours, mine = timed(lambda: null_text(*given, inner_steps=asked.rounds, **told), clock)
+    (_, back), theirs = timed(lambda: plain.null_text(ours.latents[0], source, empty, asked.rounds), clock)
+    found: dict[str, Any] = {"null-text": ((mine, theirs), gap(ours.reconstruct(base), back))}
+    fast, quick = timed(lambda: null_text(*given, variant="fast", **told), clock)
+    found["null-text fast (beside the paper's, ours)"] = ((quick, mine), 0.0)
+    found["psnr"] = ours.made.scores["psnr"], fast.made.scores["psnr"]
+    edited, mine = timed(lambda: prompt_to_prompt(base, ours, case.target, mode="replace"), clock)
+
+    def released() -> Tensor:
+        """Texts are read and both pictures decoded, as our edit does."""
+        with torch.no_grad():
+            one, other = (base.read(text).states for text in (case.source, case.target))
+            pair = plain.prompt_to_prompt(ours.start, ours.uncond, one, other)
+            to_images(base.decode(pair))
+        return pair[1:]
+
+    latents, theirs = timed(released, clock)
+    found["prompt-to-prompt"] = ((mine, theirs), gap(edited.latents[0], latents))
+    return found
+
+
+def main() -> None:
+    """Run both in turns and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", choices=("pocket", "sd15"), default="pocket")
+    parser.add_argument("--size", type=int, default=256, help="sd15: the side of its pictures, in pixels")
+    parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=10, help="the paper's search: updates a step at most")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu: of this process, on a busy machine"
+    )
+    asked = parser.parse_args()
+    from editing import cases
+    from stable_diffusion_shape import build
+
+    from motif.base import Base
+    from motif.bench.plain_editing import Plain
+    from motif.invert import null_text
+
     torch.set_num_threads(asked.threads)
-    base = Base.load("pocket", device="cpu")
-    plain = Plain(base, asked.steps)
+    with tempfile.TemporaryDirectory(prefix="motif-bench-") as work:
+        folder = str(build(Path(work), side=asked.size)) if asked.base == "sd15" else "pocket"
+        base = Base.load(folder, device="cpu", precision="fp32")
+    plain = Plain(base, asked.steps, GUIDANCE)
+    plain.unet.to(memory_format=torch.contiguous_format)  # as a release loads it
     null_text(base, "examples/cat2/00.jpg", "a photo of a cat", steps=1)  # first uses are slower
     seconds: dict[str, list[tuple[float, float]]] = {}
     gaps: dict[str, list[float]] = {}
     psnr: list[tuple[float, float]] = []
-
-    def note(name: str, pair: tuple[float, float], apart: float) -> None:
-        seconds.setdefault(name, []).append(pair)
-        gaps.setdefault(name, []).append(apart)
-
     for case in [case for case in cases(2 * asked.turns) if case.kind != "style"][: asked.turns]:
-        with torch.no_grad():
-            source, empty = (base.read(text).states for text in (case.source, ""))
-        told: Any = {"steps": asked.steps, "guidance": GUIDANCE}
-        ours, mine = timed(lambda case=case, told=told: null_text(base, case.before, case.source, **told))
-        fast, quick = timed(
-            lambda case=case, told=told: null_text(base, case.before, case.source, variant="fast", **told)
-        )
-        x0 = ours.latents[0]
-        (_, back), theirs = timed(lambda x0=x0, s=source, e=empty: plain.null_text(x0, s, e))
-        note("null-text", (mine, theirs), gap(ours.reconstruct(base), back))
-        note("null-text fast (beside the paper's, ours)", (quick, mine), 0.0)
-        psnr.append((ours.made.scores["psnr"], fast.made.scores["psnr"]))
-        edited, mine = timed(
-            lambda case=case, ours=ours: prompt_to_prompt(base, ours, case.target, mode="replace")
-        )
-
-        def released(ours: Any = ours, case: Any = case) -> Tensor:
-            """Texts are read and both pictures decoded, as our edit does."""
-            with torch.no_grad():
-                one, other = (base.read(text).states for text in (case.source, case.target))
-                pair = plain.prompt_to_prompt(ours.start, ours.uncond, one, other)
-                to_images(base.decode(pair))
-            return pair[1:]
-
-        latents, theirs = timed(released)
-        note("prompt-to-prompt", (mine, theirs), gap(edited.latents[0], latents))
+        found = turn(base, plain, case, asked)
+        psnr.append(found.pop("psnr"))
+        for name, (pair, apart) in found.items():
+            seconds.setdefault(name, []).append(pair)
+            gaps.setdefault(name, []).append(apart)
     report(asked, seconds, gaps, psnr)
 
 

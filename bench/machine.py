@@ -1,17 +1,5 @@
-"""What a table says of the machine it was made on."""
+"""What a table says of the machine it was made on: as `motif bench` does."""
 
-from __future__ import annotations
+from motif.bench.machine import processor
 
-import platform
-from pathlib import Path
-
-
-def processor() -> str:
-    """The processor's name, as Linux tells it."""
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        if info.exists()
-        else []
-    )
-    return names[0] if names else platform.machine()
+__all__ = ["processor"]

@@ -9,6 +9,7 @@ as much), what ours take to read its files and to write the result, and both sid
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
@@ -18,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 CAPTIONS = 200
+
+Seconds = dict[str, dict[str, list[float]]]
+"""{"2 concepts": {"ours": of every turn, ...}}."""
 
 
 def concept(base: Any, seed: int) -> Any:
@@ -101,12 +105,16 @@ def timed(job: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - begun, made
 
 
-def row(base: Any, concepts: Sequence[Any], captions: Sequence[str], turns: int, folder: Path) -> str:
-    """One line of the table."""
+def row(
+    base: Any, concepts: Sequence[Any], captions: Sequence[str], turns: int, folder: Path, kept: Seconds
+) -> str:
+    """One line of the table; every turn's seconds are kept."""
     from motif.concept import Concept
     from motif.learn.merge import merge
 
-    seconds: dict[str, list[float]] = {"ours": [], "cpu": [], "plain": []}
+    seconds: dict[str, list[float]] = kept.setdefault(
+        f"{len(concepts)} concepts", {"ours": [], "cpu": [], "plain": []}
+    )
     for _ in range(turns):
         spent = time.process_time()
         took, ours = timed(lambda: merge(base, *concepts, captions=captions))
@@ -135,6 +143,7 @@ def main() -> None:
     asked = parser.parse_args()
     import torch
     from machine import processor
+    from results import Value, plainly
     from stable_diffusion_shape import build
 
     from motif.base import Base
@@ -153,13 +162,17 @@ def main() -> None:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     print("\n".join(lines), flush=True)
+    kept: Seconds = {}
     with tempfile.TemporaryDirectory() as folder:
         for count in (2, 10):
             concepts = [concept(base, seed) for seed in range(1, count + 1)]
-            lines.append(row(base, concepts, captions(CAPTIONS), asked.turns, Path(folder)))
+            lines.append(row(base, concepts, captions(CAPTIONS), asked.turns, Path(folder), kept))
             print(lines[-1], flush=True)
     if asked.out:
+        asked.out.parent.mkdir(parents=True, exist_ok=True)
         asked.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        rows = {name: {"seconds": plainly(Value.of({"": took["ours"]}))} for name, took in kept.items()}
+        asked.out.with_name("results.json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@
 ablations; draws eight prompts with four seeds, and writes OUT/methods.md: CLIP-I, DINO-I and CLIP-T, the class word's
 drift (CLIP-I of "a photo of a NOUN" with the photos, less the base's: 0 is none), how far the weights moved, seconds,
 peak memory and file size, each with its standard error; then which of the papers' orderings hold here. Every row of an
-object is a process of its own, and its result is kept under OUT by its settings: a stopped run goes on where it was.
+object is a process of its own, and its result is kept under OUT by its settings: a stopped run goes on where it was,
+and a cell that fails is named while the others go on. `--report` writes the table of what is there; `--smoke` takes
+two steps of every kind of cell in a folder that goes away, to see that all run.
 `--rows dreambooth --settings '{"lr": 1e-5}' --concepts dog,chair` tunes on other objects. `--through /tmp/queue` puts a
 command before each process.
 """
@@ -17,6 +19,10 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +48,7 @@ SINGLE: dict[str, dict[str, Any]] = {
         "token_lr": 4e-4,
     },  # rates grow with the batch: as much
     "custom-diffusion, templates": AS_ICO,
+    "custom-diffusion, word fixed": {"token_lr": 0.0},
 }
 PAIRS: dict[str, tuple[str, str]] = {
     "custom-diffusion, joint": ("joint", "custom-diffusion"),
@@ -49,6 +56,7 @@ PAIRS: dict[str, tuple[str, str]] = {
     "custom-diffusion, sequential": ("sequential", "custom-diffusion"),
     "fine-tune-all, joint": ("joint", "fine-tune-all"),
     "textual-inversion, both worn": ("worn", "textual-inversion"),
+    "dreambooth, joint": ("joint", "dreambooth"),
     "dreambooth, both worn": ("worn", "dreambooth"),
 }
 
@@ -62,6 +70,31 @@ THEN = (
 )
 ORDER = (*FIRST, *THEN, *(row for row in (*PAIRS, *SINGLE) if row not in (*FIRST, *THEN)))
 """What the papers compare comes first."""
+
+SMOKE = {"concepts": "boat", "pairs": "boat+car", "seeds": 1, "prompts": 1, "drawing": 2, "quick": True}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of one object or pair: what its process is to do, and where it leaves what it found."""
+
+    spec: dict[str, Any]
+    order: Path
+
+    @property
+    def result(self) -> Path:
+        """The scores; they are there once the cell is done."""
+        return self.order.with_suffix(".result")
+
+    @property
+    def error(self) -> Path:
+        """What went wrong, where something did."""
+        return self.order.with_suffix(".error")
+
+    @property
+    def name(self) -> str:
+        """Its object and its row."""
+        return f"{'+'.join(self.spec['subjects'])}, {self.spec['row']}"
 
 
 def stage(name: str, tokens: list[str], extra: dict[str, Any]) -> dict[str, Any]:
@@ -103,33 +136,58 @@ def weights() -> str:
     return sha256(b"".join(sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:16]
 
 
-def place(spec: dict[str, Any], known: str, out: Path) -> Path:
-    """Where a row's result of one object lies, or will; beside it, what its process is to do."""
+def place(spec: dict[str, Any], known: str, out: Path) -> Cell:
+    """The cell of a row: its results are known by what is asked and by pocket's weights."""
     name = f"{'+'.join(spec['subjects'])}-{spec['row'].strip('()').replace(', ', '-').replace(' ', '-')}"
     spec = spec | {"sheet": f"sheets/{name}.png"}
-    path = out / "results" / f"{name}-{digest([spec, known])}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(spec, indent=1))
-    return path.with_suffix(".result")
+    return Cell(spec, out / "results" / f"{name}-{digest([spec, known])}.json")
 
 
-def work(wanted: list[Path], asked: argparse.Namespace) -> None:
-    """Processes, one after another, for results that are not there."""
-    missing = [path.with_suffix(".json") for path in wanted if not path.is_file()]
+def work(cells: Sequence[Cell], asked: argparse.Namespace) -> None:
+    """A process for each of these cells that is not there, one after another."""
+    missing = [cell for cell in cells if not cell.result.is_file()]
     if not missing:
         return
-    one = shlex.join([sys.executable, str(Path(__file__).with_name("methods_one.py"))])
-    words = "; ".join(f"{one} {shlex.quote(str(path))} {shlex.quote(str(asked.out))}" for path in missing)
+    for cell in missing:
+        cell.order.parent.mkdir(parents=True, exist_ok=True)
+        cell.order.write_text(json.dumps(cell.spec, indent=1))
+        cell.error.unlink(missing_ok=True)
+    one, begun = [sys.executable, str(asked.one)], time.monotonic()
+    words = "; ".join(shlex.join([*one, str(cell.order), str(asked.out)]) for cell in missing)
     env = {**os.environ, "OMP_NUM_THREADS": str(asked.threads)}
     command = [*shlex.split(asked.through), "sh", "-c", words]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
-    for path in missing:
-        if not path.with_suffix(".result").is_file():
-            print(f"{path.stem} failed:\n{done.stderr[-3000:]}", file=sys.stderr, flush=True)
+    for cell in missing:
+        if not cell.result.is_file():
+            if not cell.error.is_file():  # it was ended before it could say why
+                last = done.stderr.strip().splitlines()[-1:] or ["without a word"]
+                cell.error.write_text(f"ended with code {done.returncode}: {last[0]}\n")
+            print(f"FAILED {cell.name}: {why(cell)} ({cell.error})", file=sys.stderr, flush=True)
+    print(f"  {time.monotonic() - begun:.0f} s: {'; '.join(cell.name for cell in missing)}", flush=True)
 
 
-def main() -> None:
-    """Do all rows, and write the report after each."""
+def why(cell: Cell) -> str:
+    """The last line of what a failed cell left."""
+    return (cell.error.read_text().strip().splitlines() or ["it left no word"])[-1]
+
+
+def written(cells: Sequence[Cell], asked: argparse.Namespace) -> dict[str, str]:
+    """Write the report of what is there; {cell: why} of those that failed."""
+    found: dict[str, dict[str, Any]] = {}
+    for cell in cells:
+        if cell.result.is_file():
+            objects = found.setdefault(cell.spec["row"], {})
+            objects["+".join(cell.spec["subjects"])] = json.loads(cell.result.read_text())
+    absent = [cell for cell in cells if not cell.result.is_file()]
+    failed = {cell.name: why(cell) for cell in absent if cell.error.is_file()}
+    waiting = [cell.name for cell in absent if cell.name not in failed]
+    asked.out.mkdir(parents=True, exist_ok=True)
+    (asked.out / "methods.md").write_text(report(found, vars(asked), failed, waiting))
+    return failed
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -151,29 +209,48 @@ def main() -> None:
     parser.add_argument(
         "--report", action="store_true", help="write the report of what is there, and work no more"
     )
-    parser.add_argument("--quick", action="store_true", help="two steps of everything, to see that it runs")
-    asked = parser.parse_args()
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="two steps of every kind of cell in a folder that goes away, to see that all run",
+    )
+    parser.set_defaults(quick=False, one=Path(__file__).with_name("methods_one.py"))
+    return parser.parse_args()
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Do all cells, the report after each; how many failed."""
     asked.out = asked.out.resolve()
-    if asked.quick:
-        asked.concepts, asked.pairs, asked.seeds, asked.prompts, asked.drawing = (
-            "boat,car",
-            "boat+car",
-            1,
-            2,
-            2,
-        )
-    known, found, specs = weights(), dict[str, dict[str, Any]](), plan(asked)
-    places = [place(spec, known, asked.out) for spec in specs]
-    for first in range(0, len(specs), asked.together):
-        some = slice(first, first + asked.together)
-        if not asked.report:
-            work(places[some], asked)
-        for spec, path in zip(specs[some], places[some], strict=True):
-            if path.is_file():
-                found.setdefault(spec["row"], {})["+".join(spec["subjects"])] = json.loads(path.read_text())
-        print(f"{min(first + asked.together, len(specs))} of {len(specs)}", flush=True)
-        (asked.out / "methods.md").write_text(report(found, vars(asked)))
+    known = weights()
+    cells = [place(spec, known, asked.out) for spec in plan(asked)]
+    failed = written(cells, asked)
+    for first in range(0, 0 if asked.report else len(cells), asked.together):
+        some = cells[first : first + asked.together]
+        if any(not cell.result.is_file() for cell in some):
+            work(some, asked)
+            failed = written(cells, asked)
+            print(f"{sum(cell.result.is_file() for cell in cells)} of {len(cells)} cells", flush=True)
+    print(f"{sum(cell.result.is_file() for cell in cells)} of {len(cells)} cells: {asked.out}/methods.md")
+    for name, reason in failed.items():
+        print(f"FAILED {name}: {reason}", file=sys.stderr)
+    return len(failed)
+
+
+def main() -> int:
+    """The exit code: 1 where a cell failed, 130 where the run was stopped."""
+    asked = arguments()
+    try:
+        if not asked.smoke:
+            return int(run(asked) > 0)
+        with tempfile.TemporaryDirectory(prefix="methods-smoke-") as folder:
+            vars(asked).update(SMOKE, out=Path(folder))
+            failed = run(asked)
+            print((asked.out / "methods.md").read_text())
+            return int(failed > 0)
+    except KeyboardInterrupt:
+        print("stopped; what is done is kept, and the same command goes on", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

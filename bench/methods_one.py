@@ -11,6 +11,7 @@ import resource
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -31,13 +32,21 @@ def digest(told: Any) -> str:
     return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def keep(path: Path, told: Any) -> None:
+    """Write JSON, whole or not at all."""
+    from motif.files import written
+
+    with written(path) as part:
+        part.write_text(json.dumps(told))
+
+
 def prior_of(base: Any, noun: str, out: Path, quick: bool) -> Path:
     """The base's pictures of a class, drawn once for all methods."""
     from motif.images import save_image
     from motif.lanes import draw
 
     count, steps = (2, 2) if quick else (48, 20)
-    folder = out / f"prior-{noun.replace(' ', '-')}-{count}"
+    folder = out / f"prior-{noun.replace(' ', '-')}-{count}-{base.origin.fingerprint[:8]}"
     missing = [i for i in range(count) if not (folder / f"{i:03d}.png").is_file()]
     if missing:
         texts, how = [f"photo of a {noun}"] * len(missing), {"steps": steps, "eta": 1.0, "guidance": 6.0}
@@ -94,13 +103,13 @@ def learned(
         "bytes": path.stat().st_size,
         "moved": float(np.mean(moved or [0])),
     }
-    cost.write_text(json.dumps(told_cost))
+    keep(cost, told_cost)
     return concept, told_cost
 
 
 def made(base: Any, spec: dict[str, Any], subjects: Sequence[Any], out: Path) -> tuple[Any, dict[str, float]]:
     """The base as the row draws with it, and the row's cost: seconds of all stages, the largest peak, bytes in all."""
-    from motif.learn import merge
+    from motif.learn.merge import merge
 
     how, quick = spec["how"], spec["quick"]
     if how == "base":
@@ -160,6 +169,7 @@ def exam(base: Any, me: Any, spec: dict[str, Any], subjects: Sequence[Any], out:
     drift = (np.asarray(after) - np.asarray(before)).tolist()
     found: dict[str, Any] = {
         "CLIP-I": mean(clip_i, clip),
+        "CLIP-I of the first": [*clip_i(images, subjects[0].references, encoder=clip).per_image],
         "DINO-I": mean(dino_i, dino),
         "CLIP-T": [float(value) for value in clip_t(images, texts, encoder=clip).per_image],
         "drift": drift,
@@ -181,32 +191,42 @@ def alone(me: Any, subjects: Sequence[Any], spec: dict[str, Any], clip: Any, out
         path = (
             out / f"before-{digest([subject.name, len(texts), spec['drawing'], me.origin.fingerprint])}.json"
         )
-        if not me.concepts and path.is_file():
+        if not me.weights and path.is_file():  # a word alone says nothing else of its class
             found += json.loads(path.read_text())
             continue
         images = list(draw(me, texts, seeds=range(len(texts)), steps=spec["drawing"]))
         scores = [float(value) for value in clip_i(images, subject.references, encoder=clip).per_image]
         found += scores
-        if not me.concepts:
-            path.write_text(json.dumps(scores))
+        if not me.weights:
+            keep(path, scores)
     return found
 
 
-def main() -> None:
-    """Do what the specification says."""
+def done(spec: dict[str, Any], out: Path) -> dict[str, Any]:
+    """What the specification asks for."""
     from motif.base import Base
     from motif.pocket.concepts import held_out
 
-    path, out = Path(sys.argv[1]), Path(sys.argv[2])
-    spec = json.loads(path.read_text())
     base, by_name = Base.load("pocket", device="cpu"), {subject.name: subject for subject in held_out()}
+    if strange := [name for name in spec["subjects"] if name not in by_name]:
+        raise SystemExit(f"no held-out object {strange[0]}: there is {', '.join(by_name)}")
     subjects = [by_name[name] for name in spec["subjects"]]
     if spec["how"] == "base":
         for subject in subjects:
             prior_of(base, subject.noun, out, spec["quick"])
     me, cost = made(base, spec, subjects, out)
-    found = exam(base, me, spec, subjects, out) | {"cost": cost}
-    path.with_suffix(".result").write_text(json.dumps(found))
+    return exam(base, me, spec, subjects, out) | {"cost": cost}
+
+
+def main() -> None:
+    """Leave the result beside the specification, or what went wrong."""
+    path, out = Path(sys.argv[1]), Path(sys.argv[2])
+    try:
+        found = done(json.loads(path.read_text()), out)
+    except (Exception, SystemExit):
+        path.with_suffix(".error").write_text(traceback.format_exc())
+        raise
+    keep(path.with_suffix(".result"), found)
 
 
 if __name__ == "__main__":

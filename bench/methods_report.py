@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from machine import processor
 BASE = "(the base, class word)"
 CD, TI, DB, ALL = "custom-diffusion", "textual-inversion", "dreambooth", "fine-tune-all"
 JOINT, MERGE, AFTER = f"{CD}, joint", f"{CD}, merge", f"{CD}, sequential"
-TI2, DB2, ALL2 = f"{TI}, both worn", f"{DB}, both worn", f"{ALL}, joint"
+TI2, DB2, ALL2 = f"{TI}, both worn", f"{DB}, joint", f"{ALL}, joint"
 
 Found = Mapping[str, Mapping[str, dict[str, Any]]]
 """{row: {object: what its process found}}."""
@@ -35,13 +36,30 @@ ORDERINGS: Sequence[tuple[str, str, str, str, str]] = (
     ("pairs, text: merge above Textual Inversion", ".800, .544", "CLIP-T", MERGE, TI2),
     ("pairs, text: joint above DreamBooth", ".801, .783", "CLIP-T", JOINT, DB2),
     ("pairs, text: merge above DreamBooth", ".800, .783", "CLIP-T", MERGE, DB2),
+    ("pairs, text: joint above fine-tune all", ".801, .787", "CLIP-T", JOINT, ALL2),
+    ("pairs, text: merge above fine-tune all", ".800, .787", "CLIP-T", MERGE, ALL2),
     ("pairs, image: joint above Textual Inversion", ".706, .630", "CLIP-I", JOINT, TI2),
     ("pairs, image: merge above Textual Inversion", ".695, .630", "CLIP-I", MERGE, TI2),
     ("pairs, image: joint above DreamBooth", ".706, .695", "CLIP-I", JOINT, DB2),
+    ("pairs, image: merge as high as DreamBooth", ".695, .695", "CLIP-I", MERGE, DB2),
     ("pairs, image: joint above merge", ".706, .695", "CLIP-I", JOINT, MERGE),
     ("pairs, image: joint above sequential", ".706, .700", "CLIP-I", JOINT, AFTER),
     ("pairs, image: joint above fine-tune all", ".706, .691", "CLIP-I", JOINT, ALL2),
-)
+    ("pairs, image of the first: joint above sequential", ".702, .674", "CLIP-I of the first", JOINT, AFTER),
+    *(
+        (f"pairs, trade-off: {mine.rpartition(' ')[2]} above {name}", "tables 1 and 8", "trade-off", mine, other)
+        for mine in (JOINT, MERGE)
+        for name, other in (
+            ("sequential", AFTER), ("Textual Inversion", TI2), ("DreamBooth", DB2), ("fine-tune all", ALL2),
+        )
+    ),
+)  # fmt: skip
+"""Table 1 and 3 of Custom Diffusion (card 4.5), figure 8, and ICO's figure 8."""
+
+SAME = 0.03
+"""Two rows are as high as each other where the difference is surely less than this."""
+
+WORST = "does not hold"
 
 
 def pictures(found: Found, row: str, metric: str, name: str) -> np.ndarray:
@@ -52,85 +70,129 @@ def pictures(found: Found, row: str, metric: str, name: str) -> np.ndarray:
         return np.asarray(one[metric], dtype=float)
     floor = float(np.mean(base["CLIP-I"]))
     image = (np.asarray(one["CLIP-I"]) - floor) / (base["ceiling"] - floor)
-    return image + np.asarray(one["CLIP-T"]) / float(np.mean(base["CLIP-T"]))
+    with np.errstate(
+        invalid="ignore", divide="ignore"
+    ):  # pictures of two steps have no likeness to their words
+        return image + np.asarray(one["CLIP-T"]) / np.mean(base["CLIP-T"])
 
 
 def spread(values: Sequence[np.ndarray]) -> tuple[float, float, float]:
-    """Mean over all pictures, its standard error, and that over the objects' means."""
+    """Mean over all pictures, its standard error, and that over the objects' means; not a number where there is one."""
     every, means = np.concatenate(values), np.asarray([one.mean() for one in values])
     within, across = (x.std(ddof=1) / len(x) ** 0.5 if len(x) > 1 else float("nan") for x in (every, means))
     return float(every.mean()), float(within), float(across)
 
 
+def with_errors(values: Sequence[np.ndarray], form: str = ".3f") -> str:
+    """ "0.655 ± 0.012 (0.031)": the mean, and what of the errors can be told."""
+    mean, within, across = spread(values)
+    text = f"{mean:{form}}" + ("" if isnan(within) else f" ± {within:{form.strip('+')}}")
+    return text + ("" if isnan(across) else f" ({across:{form.strip('+')}})")
+
+
+HEADS = (
+    "", "CLIP-I", "DINO-I", "CLIP-T x2.5", "trade-off", "drift", "moved, %", "seconds", "peak MB", "file MB",
+    "n: objects x pictures (drift)",
+)  # fmt: skip
+
+
 def table(found: Found, pairs: bool) -> list[str]:
     """A line for each row whose objects are pairs, or are not."""
-    heads = (
-        "",
-        "CLIP-I",
-        "DINO-I",
-        "CLIP-T x2.5",
-        "trade-off",
-        "drift",
-        "moved",
-        "seconds",
-        "peak MB",
-        "file MB",
-        "objects",
-    )
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    lines = [f"| {' | '.join(HEADS)} |", "|---" * len(HEADS) + "|"]
     for row, objects in found.items():
-        names = [name for name in objects if ("+" in name) == pairs and name in found[BASE]]
+        names = [name for name in objects if ("+" in name) == pairs and name in found.get(BASE, {})]
         if not names:
             continue
         cells = [
-            cell(found, row, metric, names) for metric in ("CLIP-I", "DINO-I", "CLIP-T", "trade-off", "drift")
+            with_errors([pictures(found, row, metric, name) for name in names])
+            for metric in ("CLIP-I", "DINO-I", "CLIP-T", "trade-off", "drift")
         ]
         costs = [objects[name]["cost"] for name in names]
         if all(costs):
-            mean = {key: float(np.mean([cost[key] for cost in costs])) for key in costs[0]}
-            cells += [f"{100 * mean['moved']:.2f} %", f"{mean['seconds']:.0f}"]
-            cells += [f"{max(cost['peak'] for cost in costs) / 1e6:.0f}", f"{mean['bytes'] / 1e6:.2f}"]
+            for key, scale, form in (
+                ("moved", 100.0, ".2f"),
+                ("seconds", 1.0, ".0f"),
+                ("peak", 1e-6, ".0f"),
+                ("bytes", 1e-6, ".2f"),
+            ):
+                cells.append(over_objects([scale * cost[key] for cost in costs], form))
         else:
-            cells += ["", "", "", ""]
-        lines.append(f"| {row} | {' | '.join(cells)} | {len(names)} |")
+            cells += [""] * 4
+        shown, drift = (
+            sum(len(pictures(found, row, metric, name)) for name in names) for metric in ("CLIP-I", "drift")
+        )
+        size = f"{len(names)} x {shown / len(names):g} ({drift / len(names):g})"
+        lines.append(f"| {row} | {' | '.join(cells)} | {size} |")
     return lines
 
 
-def cell(found: Found, row: str, metric: str, names: Sequence[str]) -> str:
-    """One metric of one row."""
-    mean, within, across = spread([pictures(found, row, metric, name) for name in names])
-    return f"{mean:.3f} ± {within:.3f} ({across:.3f})" if len(names) > 1 else f"{mean:.3f} ± {within:.3f}"
+def over_objects(values: Sequence[float], form: str) -> str:
+    """A cost: one value for each object, and the standard error over them."""
+    _, error, _ = spread([np.asarray(values)])
+    return f"{np.mean(values):{form}}" + ("" if isnan(error) else f" ± {error:{form}}")
 
 
 def orderings(found: Found) -> list[str]:
-    """Each of the papers' orderings: the difference here, picture by picture (same prompts, same seeds)."""
-    lines = ["| the papers | their numbers | difference here | here |", "|---|---|---|---|"]
+    """Each of the papers' orderings with the difference here, of pictures of the same prompt and seed; their count."""
+    lines = ["| the papers | their numbers | difference here | objects so | here |", "|---|---|---|---|---|"]
+    said: list[str] = []
     for told, numbers, metric, better, worse in ORDERINGS:
-        names = [n for n in found.get(better, {}) if n in found.get(worse, {}) and n in found[BASE]]
+        base = found.get(BASE, {})
+        names = [n for n in found.get(better, {}) if n in found.get(worse, {}) and n in base]
         if not names:
-            lines.append(f"| {told} | {numbers} | | not measured |")
+            said.append("not measured")
+            lines.append(f"| {told} | {numbers} | | | not measured |")
             continue
         gaps = [pictures(found, better, metric, n) - pictures(found, worse, metric, n) for n in names]
-        mean, within, across = spread(gaps)
-        verdict = "undecided" if abs(mean) < 2 * within else "holds" if mean > 0 else "does not hold"
-        if "as high as" in told:
-            verdict = "holds" if abs(mean) < 2 * within else "above" if mean > 0 else "below"
-        lines.append(f"| {told} | {numbers} | {mean:+.3f} ± {within:.3f} ({across:.3f}) | {verdict} |")
-    return lines
+        said.append(verdict(gaps, same="as high as" in told))
+        agree = sum(abs(gap.mean()) < SAME if "as high as" in told else gap.mean() > 0 for gap in gaps)
+        lines.append(
+            f"| {told} | {numbers} | {with_errors(gaps, '+.3f')} | {agree} of {len(names)} | {said[-1]} |"
+        )
+    count = ", ".join(f"{said.count(one)} {one}" for one in ("holds", WORST, "undecided", "not measured"))
+    return [f"Of {len(ORDERINGS)}: {count}.", "", *lines]
 
 
-def report(found: Found, asked: Mapping[str, Any]) -> str:
-    """All of it, with the command, the machine and the date."""
+def verdict(gaps: Sequence[np.ndarray], *, same: bool = False) -> str:
+    """What two rows' differences say of an ordering."""
+    mean, within, _ = spread(gaps)
+    if isnan(within):
+        return "undecided"
+    if same:
+        within_margin, beyond = abs(mean) + 2 * within < SAME, abs(mean) - 2 * within > SAME
+        return "holds" if within_margin else WORST if beyond else "undecided"
+    return "undecided" if abs(mean) < 2 * within else "holds" if mean > 0 else WORST
+
+
+def report(
+    found: Found, asked: Mapping[str, Any], failed: Mapping[str, str], waiting: Sequence[str] = ()
+) -> str:
+    """All of it, with the command, the machine and the date.
+
+    Args:
+        found: The cells that are there.
+        asked: What the command line asked for.
+        failed: {cell: why} of those that ran and left no result.
+        waiting: Those that have not run.
+    """
     opening = (
         f"pocket; objects {asked['concepts']}; pairs {asked['pairs']}; {asked['prompts']} prompts x "
         f"{asked['seeds']} seeds (0 to {asked['seeds'] - 1}) each, {asked['drawing']} DDIM steps; settings: the base's "
         f"advice; {processor()}, {asked['threads']} thread a process, {date.today()}. "
-        "Mean ± standard error over pictures (over objects)."
+        "Mean ± standard error over pictures (over objects' means); costs ± over objects."
     )
     if asked["quick"]:
-        opening += " **Quick: two training steps; no figure means anything.**"
-    parts = ["## One concept", *table(found, False), "", "## Two concepts", *table(found, True), ""]
-    rule = "Differences are of pictures of the same prompt and seed; holds: more than two standard errors above 0; "
-    rule += "does not hold: as far below; undecided: between."
+        opening += " **Smoke: two training steps; no figure means anything.**"
+    parts = [opening, ""]
+    if failed:
+        parts += ["**Failed:**", "", *(f"- {name}: {reason}" for name, reason in failed.items()), ""]
+    if waiting:
+        parts += [f"Not run yet ({len(waiting)}): {'; '.join(waiting)}.", ""]
+    parts += ["## One concept", "", *table(found, False), "", "## Two concepts", "", *table(found, True), ""]
+    rule = (
+        "Differences are of pictures of the same prompt and seed. Holds: more than two standard errors above 0; does "
+        "not hold: as far below; undecided: between. As high as: surely less than "
+        f"{SAME} apart, surely more, or neither."
+    )
     parts += ["## The papers' orderings", "", rule, "", *orderings(found)]
-    return "\n".join([opening, "", *parts]) + "\n"
+    return "\n".join(parts) + "\n"

@@ -3,82 +3,32 @@
 `python bench/reproduction.py` first takes the benches' results from out/bench into docs/results (what lies there is
 committed, so that the page can be written without measuring), then reads reproduction/*.toml and writes the page. A
 claim is a comparison of stored results, decided by rule: it holds where the difference is more than two standard errors
-on the claimed side, does not where it is as far on the other, and is undecided between. Nothing is guessed: what has no
-stored result is "not measured yet", and what cannot be tested here says why.
+on the claimed side, does not where it is as far on the other, and is undecided between. "About equal" holds where the
+difference is within a margin, two standard errors and all, and does not where it is outside with as much. Nothing is
+guessed: what has no stored result is "not measured yet", and what cannot be tested here says why.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
-import statistics
-import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from results import READERS, Rows, Value, measured, quick, stored, take
+
 ROOT = Path(__file__).parents[1]
-CLAIMS, RESULTS, MADE, PAGE = (
-    ROOT / p for p in ("reproduction", "docs/results", "out/bench", "docs/reproduction.md")
-)
+CLAIMS, PAGE = ROOT / "reproduction", ROOT / "docs" / "reproduction.md"
 
 ORDER = ("custom_diffusion", "custom_edit", "ico_dci", "elite", "stylediffusion")
 HOLDS, NOT, UNDECIDED = "holds", "**does not hold**", "undecided"
 MISSING, CANNOT = "not measured yet", "cannot be tested here"
 
 
-@dataclass(frozen=True)
-class Value:
-    """A metric of a row: its mean and error, and its values by object where they are known."""
-
-    mean: float
-    error: float | None = None
-    values: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
-
-    @staticmethod
-    def of(values: Mapping[str, Sequence[float | None]]) -> Value:
-        """From the values themselves."""
-        every = [value for some in values.values() for value in some if value is not None]
-        error = statistics.stdev(every) / math.sqrt(len(every)) if len(every) > 1 else None
-        return Value(math.fsum(every) / len(every), error, values)
-
-    def times(self, factor: float) -> Value:
-        """The same in another unit."""
-        values = {n: [None if v is None else factor * v for v in some] for n, some in self.values.items()}
-        return Value(factor * self.mean, None if self.error is None else abs(factor) * self.error, values)
-
-    def plus(self, other: Value) -> Value:
-        """The sum, picture by picture where both know them."""
-        if self.values and self.values.keys() == other.values.keys():
-            pairs = {n: zip(self.values[n], other.values[n], strict=True) for n in self.values}
-            return Value.of(
-                {n: [None if None in (a, b) else a + b for a, b in some] for n, some in pairs.items()}
-            )
-        return Value(self.mean + other.mean, math.hypot(self.error or 0.0, other.error or 0.0))
-
-    def less(self, other: Value) -> tuple[float, float]:
-        """This minus another: paired where both are of the same pictures, else with both errors."""
-        pairs = [
-            (a, b)
-            for name in self.values.keys() & other.values.keys()
-            if len(self.values[name]) == len(other.values[name])
-            for a, b in zip(self.values[name], other.values[name], strict=True)
-            if a is not None and b is not None
-        ]
-        if len(pairs) > 1:
-            gaps = [a - b for a, b in pairs]
-            return math.fsum(gaps) / len(gaps), statistics.stdev(gaps) / math.sqrt(len(gaps))
-        return self.mean - other.mean, math.hypot(self.error or 0.0, other.error or 0.0)
-
-
-Rows = Mapping[str, Mapping[str, Value]]
-"""{row: {metric: value}} of one bench."""
-
 KEYS = {
-    "check": ({"metric"}, {"metric", "more", "less", "same", "row", "above", "below", "by"}),
+    "check": ({"metric"}, {"metric", "more", "less", "same", "within", "row", "above", "below", "by"}),
     "claim": (
         {"where", "says", "paper"},
         {"where", "says", "paper", "how", "results", "check", "cannot", "differs"},
@@ -100,10 +50,11 @@ def verdict(claim: Mapping[str, Any], results: Callable[[str], Rows | None]) -> 
         return Verdict(CANNOT, [claim["cannot"]])
     rows = results(claim["results"])
     if rows is None:
-        return Verdict(MISSING)
+        return Verdict(MISSING, [f"`{READERS[claim['results']].command}`"])
     found = [checked(check, rows) for check in claim["check"]]
     words = [word for word, _ in found]
     told = [text for _, text in found if text]
+    told += [f"`{READERS[claim['results']].command}`"] if MISSING in words else []
     for word in (NOT, MISSING, UNDECIDED):
         if word in words:
             return Verdict(word, told)
@@ -127,10 +78,17 @@ def checked(check: Mapping[str, Any], rows: Rows) -> tuple[str, str]:
         ratio = values[0].mean / values[1].mean
         return (HOLDS if ratio >= check["by"] else NOT), f"{metric}: {numbers} ({ratio:.1f} times)"
     gap, error = values[0].less(values[1])
-    word = word_of(gap, error)
+    told = f"{metric}: {numbers}; difference {signed(gap)} ± {error:.2g}"
     if "same" in check:
-        word = HOLDS if word == UNDECIDED else NOT
-    return word, f"{metric}: {numbers}; difference {signed(gap)} ± {error:.2g}"
+        return equal(gap, error, check["within"]), f"{told} (equal: within {check['within']:g})"
+    return word_of(gap, error), told
+
+
+def equal(gap: float, error: float, within: float) -> str:
+    """What a difference says of "about equal": many errors hide none."""
+    if abs(gap) + 2 * error <= within:
+        return HOLDS
+    return NOT if abs(gap) - 2 * error > within else UNDECIDED
 
 
 def word_of(gap: float, error: float) -> str:
@@ -151,186 +109,6 @@ def signed(gap: float) -> str:
     return f"{gap:+.3f}" if abs(gap) >= 5e-4 else f"{gap:+.1e}"
 
 
-# -- stored results ----------------------------------------------------------------------------------------------
-
-
-def stored(name: str) -> Rows | None:
-    """What docs/results holds of a bench."""
-    path = RESULTS / f"{name}.json"
-    if not path.is_file():
-        return None
-    told = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        row: {metric: Value(v["mean"], v.get("error"), v.get("values", {})) for metric, v in metrics.items()}
-        for row, metrics in told["rows"].items()
-    }
-
-
-def take() -> list[str]:
-    """Put what the benches left under out/bench into docs/results; the names of what was taken."""
-    taken: list[str] = []
-    for name, (reader, source) in READERS.items():
-        if (MADE / source).exists() and (rows := reader(MADE / source)):
-            plain = {
-                row: {metric: plainly(v) for metric, v in metrics.items()} for row, metrics in rows.items()
-            }
-            RESULTS.mkdir(parents=True, exist_ok=True)
-            text = json.dumps({"from": f"out/bench/{source}", "rows": plain}, indent=1, ensure_ascii=False)
-            (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-            taken.append(name)
-    return taken
-
-
-def plainly(value: Value) -> dict[str, Any]:
-    """To five digits: it is a record, not a computation."""
-    found: dict[str, Any] = {"mean": short(value.mean), "error": short(value.error)}
-    if value.values:
-        found["values"] = {name: [short(v) for v in values] for name, values in value.values.items()}
-    return found
-
-
-def short(value: float | None) -> float | None:
-    """Five digits of it."""
-    return None if value is None else float(f"{value:.5g}")
-
-
-def methods(folder: Path) -> dict[str, dict[str, Value]]:
-    """`bench/methods.py`: a file for each row and object, the newest where there are several."""
-    sys.path.insert(0, str(Path(__file__).parent))
-    from methods_report import BASE, pictures
-
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob("results/*.result"), key=lambda path: path.stat().st_mtime):
-        spec = json.loads(path.with_suffix(".json").read_text())
-        if not spec["quick"]:
-            found.setdefault(spec["row"], {})["+".join(spec["subjects"])] = json.loads(path.read_text())
-    rows: dict[str, dict[str, Value]] = {}
-    for row, objects in found.items():
-        names = [name for name in sorted(objects) if name in found.get(BASE, {})]
-        if not names:
-            continue
-        metrics = [m for m in ("CLIP-I", "DINO-I", "CLIP-T", "drift") if all(m in objects[n] for n in names)]
-        metrics += ["trade-off"] if {"CLIP-I", "CLIP-T"} <= {*metrics} else []
-        rows[row] = {
-            m: Value.of({n: [float(v) for v in pictures(found, row, m, n)] for n in names}) for m in metrics
-        }
-        costs = {n: objects[n]["cost"] for n in names if objects[n].get("cost")}
-        for key, name, scale in (
-            ("seconds", "seconds", 1.0),
-            ("bytes", "megabytes", 1e-6),
-            ("moved", "moved", 1.0),
-        ):
-            if costs and all(key in cost for cost in costs.values()):
-                rows[row][name] = Value.of({n: [scale * float(cost[key])] for n, cost in costs.items()})
-    return rows
-
-
-def scores(file: Path) -> dict[str, dict[str, Value]]:
-    """`bench/editing.py` and others: {row: {metric: a score}}."""
-    told = json.loads(file.read_text())
-    return {
-        row: {m: Value(s["mean"], s["standard_error"], {"": s["per_image"]}) for m, s in metrics.items()}
-        for row, metrics in told.items()
-    }
-
-
-def cells(folder: Path) -> dict[str, dict[str, Value]]:
-    """`bench/elite.py` and others: a file for each object and row; those objects that have every row."""
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob("*.json")):
-        subject, _, row = path.stem.partition(" - ")
-        told = json.loads(path.read_text())
-        found.setdefault(row, {})[subject] = {m: v if isinstance(v, list) else [v] for m, v in told.items()}
-    names = sorted(set[str].intersection(*(set(objects) for objects in found.values()))) if found else []
-    return {
-        row: {m: Value.of({n: objects[n][m] for n in names}) for m in objects[names[0]]}
-        for row, objects in found.items()
-        if names
-    }
-
-
-def dci(folder: Path) -> dict[str, dict[str, Value]]:
-    """`bench/dci.py`: cells, and what its figure tells of them."""
-    return dci_rows(cells(folder))
-
-
-def dci_rows(rows: Mapping[str, Mapping[str, Value]]) -> dict[str, dict[str, Value]]:
-    """The same with how far a point lies above the checkpoints' curves, and both alignments as shares of the base's."""
-    told = {row: dict(metrics) for row, metrics in rows.items()}
-    point = {row: (m["CLIP-T"].mean, m["CLIP-I"].mean) for row, m in rows.items()}
-    base = next((m for row, m in rows.items() if row.startswith("base")), None)
-    for row, metrics in rows.items():
-        for told_as, name in (("ICO's", "ico"), ("Custom Diffusion's", "custom-diffusion")):
-            curve = [at for other, at in point.items() if other.startswith((f"{name} ", "base"))]
-            if row.startswith(("dci", "without")) and any(other.startswith(f"{name} ") for other in point):
-                told[row][f"above {told_as} checkpoints"] = Value(
-                    above(point[row], curve), metrics["CLIP-I"].error
-                )
-        if base:
-            text, image = (metrics[m].times(1 / base[m].mean) for m in ("CLIP-T", "CLIP-I"))
-            told[row]["trade-off"] = text.plus(image)
-    return told
-
-
-def above(point: tuple[float, float], curve: Sequence[tuple[float, float]]) -> float:
-    """How much more image alignment a (text, image) point has than a curve's front at its text alignment; beyond the
-    front's ends it is compared with the end."""
-    import numpy as np
-
-    from motif.tradeoff.front import front
-
-    best = [curve[i] for i in front(curve)]
-    return point[1] - float(np.interp(point[0], [x for x, _ in best], [y for _, y in best]))
-
-
-def plain_rows(file: Path) -> dict[str, dict[str, Value]]:
-    """{"rows": {row: {metric: {"mean", "error", "values"}}}}: the form of docs/results, for benches to come."""
-    rows = json.loads(file.read_text())["rows"]
-    return {
-        r: {m: Value(v["mean"], v.get("error"), v.get("values", {})) for m, v in ms.items()}
-        for r, ms in rows.items()
-    }
-
-
-READERS: Mapping[str, tuple[Callable[[Path], Rows], str]] = {
-    "methods": (methods, "methods"),
-    "editing": (scores, "editing/editing.json"),
-    "dci": (dci, "dci/cells"),
-    "custom-edit": (plain_rows, "custom-edit/results.json"),
-    "elite": (cells, "elite/cells"),
-    "value-embedding": (plain_rows, "value-embedding/results.json"),
-    "ico-schemes": (plain_rows, "ico-schemes/results.json"),
-    "compress": (plain_rows, "compress/results.json"),
-    "weights": (plain_rows, "weights/results.json"),
-    "merge": (plain_rows, "merge/results.json"),
-    "pairs": (plain_rows, "pairs/results.json"),
-}
-"""{name under docs/results: how its bench's results are read, and where they lie under out/bench}."""
-
-
-NAMES = {"clip-i": "CLIP-I", "clip-t": "CLIP-T", "dino-i": "DINO-I"}
-
-
-def quick(file: Path) -> Callable[[str], Rows | None]:
-    """What `make quick` measured (a trade-off's table), as the benches' results: the last point of each method stands
-    for it in "methods"; ICO's points and DCI's are those of "dci"."""
-    singles: dict[str, dict[str, Value]] = {}
-    points: dict[str, dict[str, Value]] = {}
-    for point in json.loads(file.read_text(encoding="utf-8"))["points"]:
-        found = {NAMES[m]: Value(s["mean"], s["error"]) for m, s in point["scores"].items()}
-        along = point["settings"].get(point["along"])
-        if point["method"] != "ico + dci":
-            singles[point["method"]] = found
-        row = {"the base": "base", "ico": f"ico {along}", "ico + dci": f"dci {along or 0:g}, until 0.3"}
-        if found and point["method"] in row:
-            points[row[point["method"]]] = found
-    both = {"methods": singles, "dci": dci_rows(points)}
-    return both.get
-
-
-# -- the page ----------------------------------------------------------------------------------------------------
-
-
 def papers() -> list[dict[str, Any]]:
     """The claims of every paper, checked. Raises ValueError where a file says what nothing would hear."""
     found: list[dict[str, Any]] = []
@@ -346,7 +124,11 @@ def papers() -> list[dict[str, Any]]:
             for check in claim.get("check", ()):
                 _keys(check, "check", where)
                 forms = [{"more", "less"} <= check.keys(), "same" in check, "row" in check]
-                if sum(forms) != 1 or claim["results"] not in READERS:
+                if (
+                    sum(forms) != 1
+                    or claim["results"] not in READERS
+                    or ("same" in check) != ("within" in check)
+                ):
                     raise ValueError(f"{where}: {check} compares nothing")
         found.append(paper)
     return found
@@ -380,15 +162,25 @@ def page(found: Iterable[Mapping[str, Any]], results: Callable[[str], Rows | Non
 
 def sources(results: Callable[[str], Rows | None]) -> str:
     """Which stored results the verdicts come from, and how much is in them."""
-    lines = ["| stored results | rows | of | most values in a row |", "|---|---|---|---|"]
+    lines = ["| stored results | measured | rows | of | most values in a row |", "|---|---|---|---|---|"]
     for name in READERS:
         if rows := results(name):
             values = [value for metrics in rows.values() for value in metrics.values()]
             objects = sorted({name for value in values for name in value.values} - {""})
             most = max(sum(map(len, value.values.values())) for value in values)
-            lines.append(f"| {name} | {len(rows)} | {', '.join(objects) or '–'} | {most or '–'} |")
+            day = measured(name) if results is stored else ""
+            lines.append(f"| {name} | {day} | {len(rows)} | {', '.join(objects) or '–'} | {most or '–'} |")
     missing = [name for name in READERS if not results(name)]
-    return "\n".join(lines) + (f"\n\nNot there yet: {', '.join(missing)}." if missing else "")
+    told = [f"- {', '.join(names)}: `{command}`" for command, names in by_command(missing).items()]
+    return "\n".join([*lines, *(["", "Not there yet, and what makes them:", "", *told] if told else [])])
+
+
+def by_command(names: Iterable[str]) -> dict[str, list[str]]:
+    """Stored results by the command that makes them."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(READERS[name].command, []).append(name)
+    return found
 
 
 def summary(counts: Mapping[str, Mapping[str, int]]) -> str:
@@ -404,13 +196,15 @@ def summary(counts: Mapping[str, Mapping[str, int]]) -> str:
 OPENING = """
 # Reproduction
 
-Written by `make reproduction` from the claims in `reproduction/` and the stored results in `docs/results/`: every claim
-of the five papers that has a figure or a table, its numbers, our command for it on Stable Diffusion 1.4 (settings in
-`reproduction/sd14/`), and what came of it on pocket, the embedded base. **Holds**: the difference is more than two
-standard errors on the claimed side. **Does not hold**: as far on the other side. **Undecided**: between. A claim of
-several comparisons holds where all do. Differences are of the same prompts and seeds, picture by picture, where both
-sides' pictures are stored. pocket is a model of 64 px in a world of its own: what holds there is evidence for the
-method's code and its idea, not for its numbers on photos.
+Written by `make reproduction` from the claims in `reproduction/` and the stored results in `docs/results/`: every
+claim of the five papers that has a figure or a table, its numbers, our command for it on Stable Diffusion 1.4
+(settings in `reproduction/sd14/`), and what came of it on pocket, the embedded base. **Holds**: the difference is
+more than two standard errors on the claimed side. **Does not hold**: as far on the other side. **Undecided**:
+between. A claim of several comparisons holds where all do. **About equal** holds within the margin given, errors and
+all. Differences are of the same prompts and seeds, picture by picture, where both sides' pictures are stored; errors
+are over pictures of the objects named, and say nothing of others. pocket is a model of 64 px in a world of its own:
+what holds there is evidence for the method's code and its idea, not for its numbers on photos. Results are of the
+weights of pocket that were shipped on their day.
 """
 
 

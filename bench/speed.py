@@ -59,14 +59,16 @@ def measure(side: str, folder: str, work: Path, asked: argparse.Namespace) -> di
         once = ticks[0] - begun - statistics.mean(seconds)
     else:
         from PIL import Image
-        from plain_custom_diffusion import train
 
+        from motif.bench.plain_learning import pipeline, train
         from motif.images import open_picture
 
         photos = [open_picture(path).image for path in subject.references]
         prior = [Image.open(path).convert("RGB") for path in sorted(_prior(work, subject, 0).glob("*.png"))]
-        run = train(folder, photos, prior, prompt=f"photo of a <new1> {subject.noun}", noun=subject.noun,
-                    batch_size=asked.batch_size, lr=1e-6, precision=asked.precision, augment=asked.augment)  # fmt: skip
+        kind = torch.bfloat16 if asked.precision == "bf16" else torch.float32
+        said = f"photo of a <new1> {subject.noun}"
+        run = train(pipeline(folder, torch.device("cpu")), photos, prior, prompt=said, noun=subject.noun,
+                    batch_size=asked.batch_size, lr=1e-6, dtype=kind, augment=asked.augment)  # fmt: skip
         for step in range(asked.steps + 2):
             begun = time.perf_counter()
             next(run)

@@ -35,9 +35,9 @@ def test_the_shares_of_all_positions_are_the_whole_attention(small):
     done = finish(denoise(base, [lane], steps=3, controls=[seen]))["source"]
     assert {step for _, step in seen.sums} == {0, 1, 2}
     for key, (maps,) in seen.sums.items():
-        h, w = (-(-side >> key[0]) for side in done.shape[-2:])
+        h, w = (-(-side >> seen.levels[key[0]]) for side in done.shape[-2:])
         assert maps.shape == (count, h, w)
-        torch.testing.assert_close(maps.sum(0) / seen.layers[key], torch.ones(h, w))
+        torch.testing.assert_close(maps.sum(0), torch.ones(h, w))
     assert gap(finish(denoise(base, [lane], steps=3))["source"], done) < 1e-3
 
 
@@ -50,6 +50,16 @@ def test_rows_are_parts_of_the_whole_mean(small):
     h = small.base.latent_shape()[1]
     assert [found.mean(levels=[level]).shape[-1] for level in found.levels] == [h >> x for x in found.levels]
     assert found.sheet(per_level=True).height > found.sheet().height
+    crossed = [site.name for site in small.base.models.sites if site.kind == "cross"]
+    assert sorted(found.layers) == sorted(crossed) and found.layers[0].startswith("down_blocks.0")
+    finest = [layer for layer in found.layers if found.watched.levels[layer] == found.levels[0]]
+    torch.testing.assert_close(
+        torch.stack([found.mean(layers=[layer]) for layer in finest]).mean(0),
+        found.mean(levels=[found.levels[0]]),
+    )
+    assert found.sheet(per_layer=True).height > found.sheet(per_level=True).height
+    with pytest.raises(InputError, match="per_layer"):
+        found.sheet(per_layer=True, per_level=True)
     assert found.sheet(per_step=True, every=2).height < found.sheet(per_step=True).height
     with pytest.raises(InputError, match="no maps of levels"):
         found.mean(levels=[9])
@@ -124,3 +134,5 @@ def test_the_command_draws_a_prompt_or_reads_an_inversion(tmp_path, capsys):
     assert main(["attend", PROMPT, "-o", str(tmp_path / "no"), "--word", "dog", *few, *base]) == 2
     assert '"dog" is not in the prompt' in capsys.readouterr().err and not (tmp_path / "no").exists()
     assert main(["attend", PROMPT, "-o", str(tmp_path / "no"), "--every", "2", *base]) == 2
+    assert main(["attend", PROMPT, "-o", str(tmp_path / "seen"), "--per-layer", *few, *base]) == 0
+    assert main(["attend", PROMPT, "-o", str(tmp_path / "no"), "--per-layer", "--per-level", *base]) == 2

@@ -219,3 +219,34 @@ def test_a_layer_that_does_more_than_attend_is_refused():
     }
     with pytest.raises(InputError, match="group_norm"):
         open_seams(unet)
+
+
+def test_stable_diffusions_shapes_are_the_card_s():
+    """32 layers; the five cross layers at 16 x 16 that blends and losses read, of 8 heads and 77 words each."""
+    from diffusers import UNet2DConditionModel
+
+    class Seen(Control):
+        def __init__(self) -> None:
+            self.shapes: dict[str, tuple[int, ...]] = {}
+
+        def looks(self, site: Site, call: Call) -> bool:
+            return site.kind == "cross" and site.level == call.level(4)
+
+        def maps(self, site: Site, call: Call, maps: torch.Tensor) -> torch.Tensor:
+            self.shapes[site.name] = tuple(maps.shape)
+            return maps
+
+    with torch.device("meta"), torch.no_grad():
+        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+        sites, seen = open_seams(unet), Seen()
+        call = Call((), 0, 1, 1.0, (64, 64), (seen,))
+        told = {"cross_attention_kwargs": {"call": call}}
+        unet(torch.zeros(2, 4, 64, 64), 1, encoder_hidden_states=torch.zeros(2, 77, 768), **told)
+    assert len(sites) == 32 and [site.kind for site in sites].count("cross") == 16
+    level = {"down_blocks.0": 0, "down_blocks.1": 1, "down_blocks.2": 2, "mid_block": 3, "up_blocks.1": 2,
+             "up_blocks.2": 1, "up_blocks.3": 0}  # fmt: skip
+    assert all(site.level == level[site.name.split(".attentions")[0]] for site in sites)
+    five = [f"down_blocks.2.attentions.{i}" for i in range(2)] + [
+        f"up_blocks.1.attentions.{i}" for i in range(3)
+    ]
+    assert seen.shapes == {f"{name}.transformer_blocks.0.attn2": (2, 8, 256, 77) for name in five}

@@ -258,12 +258,19 @@ def test_progress_of_drawing_is_told_and_changes_no_picture(
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "quiet" / name).read_bytes()
 
 
-@pytest.mark.parametrize("prompt", ["a cat on the beach", "a <new2> cat"])
-def test_a_prompt_without_the_worn_token_is_refused(
-    motif: Callable[..., Ran], cat: Path, base: Path, tmp_path: Path, prompt: str
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("a cat on the beach", ['"a cat on the beach" does not name <new1>']),
+        ("a <new2> cat", ["names <new2>", "know <new1>"]),
+        ("a <new1> cat and a <new2> cat", ["names <new2>", "know <new1>"]),
+    ],
+)
+def test_a_prompt_of_other_words_than_the_worn_is_refused(
+    motif: Callable[..., Ran], cat: Path, base: Path, tmp_path: Path, prompt: str, words: list[str]
 ) -> None:
-    words = ["sample", "plain", prompt, "--wear", cat, "--base", base, "-o", tmp_path / "out", "--steps", 1]
-    assert motif(*words).failed(2, prompt, "<new1>")
+    line = ["sample", "plain", prompt, "--wear", cat, "--base", base, "-o", tmp_path / "out", "--steps", 1]
+    assert motif(*line).failed(2, *words)
 
 
 def test_a_concept_on_another_base_is_refused(motif: Callable[..., Ran], cat: Path, tmp_path: Path) -> None:
@@ -368,11 +375,12 @@ def test_zero_and_too_much_are_not_taken_for_nothing(
     ("text", "words"),
     [
         ("stepz = 3", ["a.toml", "stepz", "did you mean steps"]),
-        ("steps = 2.5", ["steps", "2.5"]),
-        ('steps = "many"', ["steps", "many"]),
+        ("steps = 2.5", ["a.toml: steps: '2.5'"]),
+        ('steps = "many"', ["a.toml: steps: 'many'"]),
+        ("grid = 2\nsteps = true", ["a.toml: steps: 'true'"]),
         ("[learn]\nsteps = 3", ["a.toml", "learn"]),
         ("steps = ", ["a.toml", "not TOML"]),
-        ("guidance = nan", ["guidance", "finite"]),
+        ("guidance = nan", ["a.toml: guidance", "finite"]),
         ("wear = 3", ["3: no such concept"]),
         ("# caf\xe9", ["a.toml", "not UTF-8"]),
     ],
@@ -989,7 +997,13 @@ def test_outputs_are_checked_without_leaving_a_trace(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "advised"),
-    [("v1.5", "v1.5.safetensors"), ("cat.ckpt", "cat.safetensors"), ("a.b/cat.v2", "cat.v2.safetensors")],
+    [
+        ("v1.5", "v1.5.safetensors"),
+        ("cat.ckpt", "cat.safetensors"),
+        ("cat.txt", "cat.safetensors"),
+        ("cat.PNG", "cat.safetensors"),
+        ("a.b/cat.v2", "cat.v2.safetensors"),
+    ],
 )
 def test_an_advised_name_is_taken_and_loses_nothing(name: str, advised: str) -> None:
     assert concept_path("cat") == Path("cat.safetensors") == concept_path("cat.safetensors")

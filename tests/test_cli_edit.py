@@ -86,7 +86,9 @@ def test_a_picture_is_inverted_edited_and_kept(motif, picture, tmp_path):
     ran = motif("prompt-to-prompt", picture, *words, "-o", out, "--json")
     assert ran[0] == 0, ran
     told = json.loads(ran[1])
-    assert told["files"] == [str(out), str(strip)] and told["evaluations"] == 4 * 3
+    assert (
+        told["files"] == [str(out), str(strip)] and told["evaluations"] == 3 * 3
+    )  # the source's way is known
     assert pixels(out).shape == (16, 16, 3) and pixels(strip).shape[1] > 4 * 128
     assert Inversion.load(kept).method == "direct"
 
@@ -148,6 +150,8 @@ def test_sdedit_and_pix2pix_zero(motif, picture, tmp_path):
         (["seed:3", TARGET, *FEW, "--louder", "tiger=2", "-o", "OUT"], ["tiger"]),
         (["IMAGE", TARGET, *FEW, "--resume", "-o", "OUT"], ["--resume", "direct"]),
         (["IMAGE", TARGET, *FEW, "--invert", "null-text", "--resume", "-o", "OUT"], ["no state"]),
+        (["IMAGE", TARGET, *FEW, "--preview-every", 1, "-o", "OUT"], ["--preview-every", "direct"]),
+        (["seed:3", TARGET, *FEW, "--preview-every", 1, "-o", "OUT"], ["--preview-every"]),
     ],
 )
 def test_what_cannot_be_is_said_and_nothing_is_written(motif, picture, tmp_path, words, said):
@@ -178,3 +182,65 @@ def test_a_long_inversion_that_was_stopped_goes_on(motif, picture, tmp_path, mon
     assert ran[0] == 130 and "--resume" in ran[2] and (tmp_path / "out.run").is_dir()
     assert motif("word-swap", *words, "--resume")[0] == 0
     assert calls == [0, 1, 1, 2] and (tmp_path / "out.png").is_file() and not (tmp_path / "out.run").exists()
+
+
+def test_a_long_inversion_is_seen_while_it_runs(motif, picture, tmp_path, monkeypatch):
+    from motif import images
+
+    save, seen = images.save_image, list[str]()
+
+    def saving(image: Image.Image, path: Any) -> Path:
+        seen.append(Path(path).name)
+        return save(image, path)
+
+    monkeypatch.setattr(images, "save_image", saving)
+    words = (picture, TARGET, *FEW, "--invert", "null-text", "--preview-every", 2)
+    strip = tmp_path / "strip.png"
+    assert motif("word-swap", *words, "-o", tmp_path / "out.png", "--strip", strip)[0] == 0
+    assert seen == ["strip.png", "out.png", "strip.png"]  # after the second of three steps
+    seen.clear()
+    assert motif("word-swap", *words, "-o", tmp_path / "out.png", "--no-cache")[0] == 0
+    assert seen == ["out.png", "out.png"]
+
+
+def test_photos_that_were_inverted_together_are_edited_together(motif, base, tmp_path):
+    from motif.invert import direct
+
+    both = direct(Base.load(str(base)), [photo(1), photo(2)], [SOURCE, "tea on sea"], steps=3, guidance=3.0)
+    both.save(tmp_path / "both")
+    out, strip = tmp_path / "out.png", tmp_path / "strip.png"
+    ran = motif("word-swap", tmp_path / "both.inversion", TARGET, "-o", out, "--strip", strip)
+    assert ran[0] == 0, ran
+    assert (tmp_path / "out-1.png").is_file() and (tmp_path / "out-2.png").is_file()
+    ran = motif(
+        "word-swap", "seed:1", TARGET, *FEW, "-o", tmp_path / "one.png", "--strip", tmp_path / "row.png"
+    )
+    assert (
+        ran[0] == 0 and pixels(strip).shape[0] > 1.6 * pixels(tmp_path / "row.png").shape[0]
+    )  # a row for each
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "said"),
+    [
+        ("prompt-to-prompt", [TARGET, "--blend", "tiger"], "tiger"),
+        ("prompt-to-prompt", [TARGET, "--self-until", 0.1], "shorter"),
+        ("p2plus", [TARGET, "--louder", "tiger=2"], "tiger"),
+        ("custom-edit", ["--target", TARGET], "wear"),
+        ("style-transfer", [TARGET], "style"),
+        ("pix2pix-zero", [TARGET], "null-text"),
+        ("word-swap", ["a <new1> cat"], "<new1>"),
+    ],
+)
+def test_what_is_wrong_with_an_edit_is_said_before_its_photo_is_inverted(
+    motif, picture, tmp_path, monkeypatch, method, words, said
+):
+    from motif.invert import fitted
+
+    def working(*_: Any) -> None:
+        raise AssertionError("the photo was inverted first")
+
+    monkeypatch.setattr(fitted._Descent, "step", working)
+    more = ("--invert", "null-text", *FEW, "-o", tmp_path / "out.png")
+    assert failed(motif(method, picture, *words, *more), said)
+    assert not (tmp_path / "out.png").exists() and not (tmp_path / "out.run").exists()

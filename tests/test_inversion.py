@@ -314,9 +314,14 @@ def test_the_pulls_are_the_cards() -> None:
         assert torch.allclose(
             control.after(at, {"source": moved, "target": moved})["target"], wanted, atol=1e-4
         )
-        late = Proximal(levels, schedule, guide=guide, until=-1000)
-        late.predicted(at, told)
-        assert torch.equal(late.after(at, {"target": moved})["target"], moved)
+        for until in (-1000, 0):  # above timestep 1000, and nowhere
+            never = Proximal(levels, schedule, guide=guide, until=until)
+            never.predicted(at, told)
+            assert torch.equal(never.after(at, {"target": moved})["target"], moved)
+        above = Proximal(levels, schedule, quantile=0.6, guide=guide, pull=0.3, until=-100, dilate=0)
+        above.predicted(at, told)
+        both = {"source": moved, "target": moved}
+        assert torch.allclose(above.after(at, both)["target"], wanted, atol=1e-4)
 
 
 def test_pinned_writes_the_trajectory_and_moves_the_others_only_where_asked() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -109,16 +110,16 @@ def test_attention_is_fused_again_after_the_last_step_that_looks(model, monkeypa
     assert torch.equal(run(model, late, start=2)["main"], latents[STEPS - 1])
 
 
-def projections(model: Any) -> tuple[list[int], list[Any]]:
-    """How often each cross layer's to_k ran, and the hooks that count it."""
-    counts: list[int] = []
+def projections(model: Any) -> tuple[list[list[int]], list[Any]]:
+    """The rows of every time that each cross layer's to_k ran, and the hooks that count them."""
+    counts: list[list[int]] = []
     hooks: list[Any] = []
     for site in model.base.models.sites:
         if site.kind == "cross":
-            counts.append(0)
+            counts.append([])
 
-            def count(*_: Any, i: int = len(counts) - 1) -> None:
-                counts[i] += 1
+            def count(_: Any, __: Any, output: Any, i: int = len(counts) - 1) -> None:
+                counts[i].append(len(output))
 
             hooks.append(model.base.models.unet.get_submodule(site.name).to_k.register_forward_hook(count))
     return counts, hooks
@@ -134,7 +135,7 @@ class Context(Control):
 @pytest.mark.parametrize("case", ["plain", "watched", "context", "gradients", "aux ends", "uncond per step"])
 def test_a_texts_keys_and_values_are_computed_once_per_run(small, case):
     base, plain = small.base, run(small, lane(small))
-    counts, hooks = projections(small)
+    (counts, hooks), rows = projections(small), None
     try:
         with torch.set_grad_enabled(case == "gradients"):
             lanes, controls, wanted = [lane(small)], [], 1
@@ -146,14 +147,15 @@ def test_a_texts_keys_and_values_are_computed_once_per_run(small, case):
                 wanted = STEPS
             elif case == "aux ends":
                 lanes.append(lane(small, "aux", "a teapot", until=0.5))
-                wanted = 2
             elif case == "uncond per step":
                 lanes, wanted = [lane(small, uncond=[base.read_uncond() for _ in range(STEPS)])], STEPS
+                rows = [2] + [1] * (STEPS - 1)  # what stays is not projected again
             done = run(small, *lanes, controls=controls)
     finally:
         for hook in hooks:
             hook.remove()
-    assert counts == [wanted] * len(counts)
+    assert [len(each) for each in counts] == [wanted] * len(counts)
+    assert rows is None or all(each == rows for each in counts)
     assert gap(done["main"].detach(), plain["main"]) < 1e-5
 
 
@@ -208,6 +210,51 @@ def test_uncond_per_step_equals_one_text_for_all(small):
     uncond = small.base.read_uncond()
     one, many = lane(small, uncond=uncond), lane(small, uncond=[uncond] * STEPS)
     assert torch.equal(run(small, one)["main"], run(small, many)["main"])
+
+
+def test_a_known_way_is_gone_and_only_what_is_read_of_it_is_predicted(small):
+    """And the lanes beside it end where they end beside a lane that is walked."""
+    a, b = lane(small), lane(small, "aux", "a teapot", seed=1)
+    steps = list(denoise(small.base, [a, b], steps=STEPS))
+    way = torch.stack([a.latents, *(step.latents["main"] for step in steps)]).flip(0)
+    known, seen = dataclasses.replace(a, way=way), list[set[tuple[str, str]]]()
+
+    class Reads(Control):
+        def __init__(self, *wanted: tuple[str, str]) -> None:
+            self.wanted = wanted
+
+        def reads(self, lane: str, side: str, step: int, steps: int) -> bool:
+            return step > 0 and (lane, side) in self.wanted
+
+        def predicted(self, call: Call, outputs: Any) -> Any:
+            seen.append({*outputs})
+            return outputs
+
+    other = {("aux", "cond"), ("aux", "uncond")}
+    main = {("main", "cond"), ("main", "uncond")}
+    for wanted in ((), (("main", "cond"),), (("main", "cond"), ("main", "uncond"))):
+        seen.clear()
+        found = run(small, known, b, controls=[Reads(*wanted)])
+        assert seen == [other, *[other | {*wanted}] * (STEPS - 1)]
+        assert gap(found["main"], way[0]) < 1e-5 and gap(found["aux"], steps[-1].latents["aux"]) < 1e-5
+    seen.clear()
+    run(small, known, dataclasses.replace(b, uncond=None, borrows="main"), controls=[Reads()])
+    assert seen == [{("main", "uncond"), ("aux", "cond")}] * STEPS  # what is lent is predicted
+
+    class Custom(Reads):
+        reads = Control.reads
+
+    seen.clear()
+    assert torch.equal(run(small, known, controls=[])["main"], way[0])  # nothing at all is predicted
+    run(small, known, b, controls=[Custom()])
+    assert seen == [main | other] * STEPS  # a control that does not say what it reads may read anything
+
+
+def test_a_way_of_other_steps_or_with_noise_is_refused(sd1):
+    known = dataclasses.replace(lane(sd1), way=torch.zeros(STEPS + 1, *lane(sd1).latents.shape))
+    for extra in ({"steps": 3}, {"eta": 1.0, "draws": [torch.Generator()]}):
+        with pytest.raises(InputError, match="way"):
+            run(sd1, known, **extra)
 
 
 def test_guidance_one_has_no_uncond_row(small):

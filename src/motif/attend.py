@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from motif.attention import Call, Control, Site
+from motif.attention import Call, Control, Side, Site
 from motif.base import Base
 from motif.errors import InputError
 from motif.images import grid, to_images
@@ -47,7 +47,7 @@ class Start(Protocol):
 
 
 class Watched(Control):
-    """Adds up the source lane's cross maps of some words, layer by layer, and changes nothing.
+    """Keeps the source lane's cross maps of some words, layer by layer and step by step, and changes nothing.
 
     Args:
         places: For each image, for each of its words, the positions in the prompt.
@@ -59,8 +59,11 @@ class Watched(Control):
         self, places: Sequence[Sequence[Sequence[int]]], *, part: int | None = None, heads: Heads = "all"
     ) -> None:
         self.places, self.part, self.heads = places, part, heads
-        self.sums: dict[tuple[int, int], list[Tensor]] = {}  # (level, step) -> of each image [word, h, w]
-        self.layers: dict[tuple[int, int], int] = {}
+        self.sums: dict[tuple[str, int], list[Tensor]] = {}  # (layer, step) -> of each image [word, h, w]
+        self.levels: dict[str, int] = {}  # of each layer, in the order in which they run
+
+    def reads(self, lane: str, side: Side, step: int, steps: int) -> bool:
+        return (lane, side) == ("source", "cond")
 
     def looks(self, site: Site, call: Call) -> bool:
         return site.kind == "cross" and (self.part is None or site.level == call.level(self.part))
@@ -76,16 +79,13 @@ class Watched(Control):
             torch.stack([mine[image][:, list(word)].mean(-1) for word in words]).unflatten(-1, (h, w))
             for image, words in enumerate(self.places)
         ]
-        key = site.level, call.step
-        before = self.sums.get(key)
-        self.sums[key] = [a + b for a, b in zip(before, found, strict=True)] if before else found
-        self.layers[key] = self.layers.get(key, 0) + 1
+        self.sums[site.name, call.step], self.levels[site.name] = found, site.level
         return maps
 
 
 @dataclass(frozen=True, eq=False)
 class Attended:
-    """The maps of every word in every picture, by level and step."""
+    """The maps of every word in every picture, by layer and step."""
 
     words: tuple[tuple[str, ...], ...]  # of each image
     images: tuple[Image, ...]  # what was drawn, or what the inversion came back to
@@ -95,20 +95,38 @@ class Attended:
     @property
     def levels(self) -> list[int]:
         """How often the latent's side is halved, the finest first."""
-        return sorted({level for level, _ in self.watched.sums})
+        return sorted({*self.watched.levels.values()})
 
-    def mean(self, image: int = 0, *, levels: Sequence[int] = (), steps: Sequence[int] = ()) -> Tensor:
+    @property
+    def layers(self) -> list[str]:
+        """The layers that were watched, in the order in which they run."""
+        return [*self.watched.levels]
+
+    def mean(
+        self,
+        image: int = 0,
+        *,
+        levels: Sequence[int] = (),
+        layers: Sequence[str] = (),
+        steps: Sequence[int] = (),
+    ) -> Tensor:
         """[word, h, w] of one image: shares of the attention, the mean over those layers and steps (or over all)."""
+        level_of = self.watched.levels
         chosen = [
-            (level, step)
-            for level, step in self.watched.sums
-            if (not levels or level in levels) and (not steps or step in steps)
+            (layer, step)
+            for layer, step in self.watched.sums
+            if (not levels or level_of[layer] in levels)
+            and (not layers or layer in layers)
+            and (not steps or step in steps)
         ]
         if not chosen:
-            raise InputError(f"no maps of levels {[*levels]} at steps {[*steps]}: levels are {self.levels}")
+            raise InputError(
+                f"no maps of levels {[*levels]}, layers {[*layers]} at steps {[*steps]}: levels are {self.levels}, "
+                f"layers {self.layers}"
+            )
         by_level: dict[int, Tensor] = {}
-        for level, step in chosen:
-            one = self.watched.sums[level, step][image]
+        for layer, step in chosen:
+            one, level = self.watched.sums[layer, step][image], level_of[layer]
             by_level[level] = by_level[level] + one if level in by_level else one
         size = by_level[min(by_level)].shape[-2:]
         total = sum(
@@ -116,7 +134,7 @@ class Attended:
             for one in by_level.values()
         )
         assert isinstance(total, Tensor)
-        return (total / sum(self.watched.layers[key] for key in chosen)).cpu()
+        return (total / len(chosen)).cpu()
 
     def grey(self, maps: Tensor) -> list[Image]:
         """Maps [word, h, w] as grey pictures of the drawn one's size, each over its own maximum."""
@@ -126,27 +144,39 @@ class Attended:
         return [one.convert("L") for one in to_images(large.expand(-1, 3, -1, -1) * 2 - 1)]
 
     def sheet(
-        self, image: int = 0, *, per_level: bool = False, per_step: bool = False, every: int = 1
+        self,
+        image: int = 0,
+        *,
+        per_level: bool = False,
+        per_layer: bool = False,
+        per_step: bool = False,
+        every: int = 1,
     ) -> Image:
         """The picture, then a column for every word: its map over the picture, the word under it.
 
         Args:
             image: Which picture.
             per_level: A row for every level of layers, the finest first.
+            per_layer: A row for every layer, in the order in which they run.
             per_step: A row for every step, or for the mean of `every` steps.
             every: How many steps share a row.
         """
         if every < 1 or not 0 <= image < len(self.images):
             raise InputError(f"every {every}, picture {image}: every is 1 or more, pictures count from 0")
+        if per_level and per_layer:
+            raise InputError("a row is of a level of layers, or of one layer: drop per_level or per_layer")
         runs = [range(i, min(i + every, self.steps)) for i in range(0, self.steps, every)]
-        rows = [(levels, run) for run in (runs if per_step else [range(0)])
-                for levels in ([[level] for level in self.levels] if per_level else [[]])]  # fmt: skip
+        of: dict[int, list[str]] = {level: [] for level in self.levels}
+        for layer, level in self.watched.levels.items():
+            of[level].append(layer)
+        parts = [*of.values()] if per_level else [[layer] for layer in self.layers] if per_layer else [[]]
+        rows = [(layers, run) for run in (runs if per_step else [range(0)]) for layers in parts]
         cells: list[Image] = []
         labels: list[str] = []
-        for levels, run in rows:
-            maps = self.mean(image, levels=levels, steps=run)
+        for layers, run in rows:
+            maps = self.mean(image, layers=layers, steps=run)
             cells.append(self.images[image])
-            labels.append(_named(levels, run, maps))
+            labels.append(_named(layers if per_layer else [], bool(layers), run, maps))
             cells += [_over(self.images[image], mask) for mask in self.grey(maps)]
             labels += [f"{word} {100 * float(one.mean()):.2g} %"
                        for word, one in zip(self.words[image], maps, strict=True)]  # fmt: skip
@@ -154,10 +184,11 @@ class Attended:
         return grid(cells, columns=1 + len(self.words[image]), labels=labels, title=note, cell=CELL)
 
 
-def _named(levels: Sequence[int], run: range, maps: Tensor) -> str:
-    """What a row shows: "8x8, steps 1 to 5"."""
+def _named(layers: Sequence[str], part: bool, run: range, maps: Tensor) -> str:
+    """What a row shows: "8x8, steps 1 to 5", "down 0.1.0, 16x16"."""
     h, w = maps.shape[-2:]
-    parts = [f"{w}x{h}"] if levels else []
+    parts = [f"{layer.split('_')[0]} {'.'.join(re.findall(r'[.]([0-9]+)', layer))}" for layer in layers]
+    parts += [f"{w}x{h}"] if part else []
     if run:
         parts.append(f"step {run[0] + 1}" if len(run) == 1 else f"steps {run[0] + 1} to {run[-1] + 1}")
     return ", ".join(parts) or "mean of all"

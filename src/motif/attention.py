@@ -59,9 +59,9 @@ class Row:
 class Call:
     """What one pass of the denoiser tells every site.
 
-    `size` is the latent's (h, w). `memory` keeps the text's keys and values from step to step of one run (None while
-    gradients are wanted); `looked` collects the controls that were shown a map, so that one which no layer saw is an
-    error and not a silent no-op. `latents` are the lanes' before the step.
+    `size` is the latent's (h, w). `memory` keeps the texts' keys and values from step to step of one run (None while
+    gradients are wanted): of each layer, of the rows of the last step. `looked` collects the controls that were shown a
+    map, so that one which no layer saw is an error and not a silent no-op. `latents` are the lanes' before the step.
     """
 
     rows: tuple[Row, ...]
@@ -70,7 +70,7 @@ class Call:
     t: float
     size: tuple[int, int]
     controls: tuple[Control, ...] = ()
-    memory: dict[str, tuple[Tensor, Tensor]] | None = None
+    memory: Memory | None = None
     looked: set[int] = field(default_factory=set[int])
     latents: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
@@ -100,6 +100,9 @@ class Call:
         return level
 
 
+Memory = dict[str, tuple[tuple[Row, ...], Tensor, Tensor]]
+
+
 class Control:
     """One intervention. Override the moments you need; each one is the identity.
 
@@ -107,6 +110,11 @@ class Control:
     `[image, head, pixel, word]`, outputs `[image, head, pixel, channel]`, latents `{lane: [image, c, h, w]}`.
     `call.row(lane).span` says which images of the batch belong to a lane. Never edit in place: return new tensors.
     """
+
+    def reads(self, lane: str, side: Side, step: int, steps: int) -> bool:
+        """Whether it needs that row of a step. Of a lane whose way is known, rows that nobody needs are left out."""
+        moments = ("keyvalue", "maps", "output", "predicted")
+        return any(getattr(type(self), name) is not getattr(Control, name) for name in moments)
 
     def looks(self, site: Site, call: Call) -> bool:
         """Whether this site must compute its map; where nobody looks, attention stays fused."""
@@ -180,18 +188,39 @@ class Seam:
         memory = call.memory if self.site.kind == "cross" else None
         if memory is not None and any(type(c).context is not Control.context for c in call.controls):
             memory = None
-        if memory is not None and self.site.name in memory:
-            k, v = memory[self.site.name]
+        if memory is not None:
+            k, v = self._remembered(attn, context, call.rows, memory)
         else:
             keys = values = context
             for control in call.controls:
                 keys, values = control.context(self.site, call, keys, values)
             k, v = attn.to_k(keys), attn.to_v(values)
-            if memory is not None:
-                memory[self.site.name] = k, v
         for control in call.controls:
             k, v = control.keyvalue(self.site, call, k, v)
         return k, v
+
+    def _remembered(
+        self, attn: Any, context: Tensor, rows: tuple[Row, ...], memory: Memory
+    ) -> tuple[Tensor, Tensor]:
+        """Only rows with a text that the last step had not are projected; in the first step, all as one."""
+        before, k, v = memory.get(self.site.name, ((), context, context))
+        if before and before is rows:
+            return k, v
+        kept = {_said(row): (k[row.span], v[row.span]) for row in before}
+        if not any(_said(row) in kept for row in rows):
+            k, v = attn.to_k(context), attn.to_v(context)
+        else:
+            for row in rows:
+                if _said(row) not in kept:
+                    kept[_said(row)] = attn.to_k(context[row.span]), attn.to_v(context[row.span])
+            k, v = (torch.cat(parts) for parts in zip(*(kept[_said(row)] for row in rows), strict=True))
+        memory[self.site.name] = rows, k, v
+        return k, v
+
+
+def _said(row: Row) -> tuple[int, int]:
+    """What a row reads: its text, which lives as long as the row does, for so many images."""
+    return id(row.text), row.span.stop - row.span.start
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:

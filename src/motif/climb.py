@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from motif.attention import Call, Control, Row
+from motif.attention import Call, Control, Memory, Row
 from motif.base import Base
 from motif.errors import InputError
 from motif.schedule import CLEAN
@@ -26,10 +26,11 @@ def climb(
     text: Text,
     *,
     steps: int,
+    start: int = 0,
     controls: Sequence[Control] = (),
     change: Callable[[int, Tensor, Tensor], Tensor] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield (level, z_level) from level 1 to `steps`, for x0 [image, c, h, w].
+    """Yield (level, z_level) up to level `steps`, for x0 [image, c, h, w], the latents of level `start`.
 
     `change(t, z, output)` may replace the network's output before the step. The call's row is lane "source", its
     step is the one that comes down again from that level.
@@ -45,11 +46,11 @@ def climb(
     pooled = None if text.pooled is None else text.pooled.expand(len(x0), -1)
     row, x = Row("source", "cond", slice(0, len(x0)), text), x0
     h, w = x0.shape[-2:]
-    memory: dict[str, tuple[Tensor, Tensor]] = {}
-    for k in range(1, steps + 1):
+    rows, memory = (row,), Memory()
+    for k in range(start + 1, steps + 1):
         with torch.no_grad():
             call = Call(
-                (row,), steps - k, steps, times[k], (h, w), tuple(controls), memory, latents={"source": x}
+                rows, steps - k, steps, times[k], (h, w), tuple(controls), memory, latents={"source": x}
             )
             out = base.predict(x.to(base.dtype), times[k], states, pooled, call).to(x.dtype)
             out = out if change is None else change(times[k], x, out)

@@ -26,7 +26,7 @@ from motif.concept import Origin
 from motif.errors import InputError, WrongBase
 from motif.files import written
 from motif.images import to_images
-from motif.lanes import Lane, denoise, finish
+from motif.lanes import Lane, denoise
 from motif.replay import KINDS
 from motif.text import Text
 
@@ -45,7 +45,7 @@ class Made:
     concepts: Mapping[str, str] = field(default_factory=dict[str, str])  # fingerprint -> its tokens
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
-    scores: Mapping[str, float] = field(default_factory=dict[str, float])  # psnr, ssim, vae_psnr, latent_psnr
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])  # psnr, ssim, vae_psnr, latent_mse
     cost: Mapping[str, float] = field(default_factory=dict[str, float])  # forwards, backwards, seconds
 
 
@@ -64,6 +64,7 @@ class Inversion:
     against: tuple[str, ...] = ("",)  # the prompts of the unconditional side (pooled vector, tokens)
     replays: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     values: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])  # what the replays read
+    way: Tensor | None = None  # [level, image, c, h, w]: how the source's lane came back, at `guidance`
 
     @property
     def steps(self) -> int:
@@ -92,14 +93,18 @@ class Inversion:
     def lanes(self, base: Base, prompts: Sequence[str] = (), *, guidance: float | None = None) -> list[Lane]:
         """The source's lane, then one per target prompt ("target", "target-2", ...), all from the same noise.
 
-        Raises WrongBase where the inversion does not fit the base or what it wears.
+        The source goes the way that it came back by, where that is known at this guidance. Raises WrongBase where the
+        inversion does not fit the base or what it wears.
         """
         self.check(base)
         with torch.no_grad():
             uncond, texts = self._uncond(base), [base.read(_shortest(self.prompts)), *map(base.read, prompts)]
         names = ["source", "target", *(f"target-{i}" for i in range(2, len(prompts) + 1))]
         start, scale = self.start.to(base.device), self.guidance if guidance is None else guidance
-        return [Lane(name, start, text, uncond, scale) for name, text in zip(names, texts, strict=False)]
+        known = scale == self.guidance or self.replays.get("pinned", {}).get("every") == 1
+        ways = [self.way.to(base.device) if known and self.way is not None else None, *[None] * len(prompts)]
+        told = zip(names, texts, ways, strict=False)
+        return [Lane(name, start, text, uncond, scale, way=way) for name, text, way in told]
 
     def controls(self, base: Base) -> list[Control]:
         """What reconstruction needs beside the lanes. An edit puts its own controls behind these."""
@@ -109,9 +114,17 @@ class Inversion:
         self, base: Base, *, guidance: float | None = None, controls: Sequence[Control] = ()
     ) -> Tensor:
         """The latents that the source's lane alone comes back to: [image, c, h, w]."""
+        return self.walked(base, guidance=guidance, controls=controls)[0]
+
+    def walked(
+        self, base: Base, *, guidance: float | None = None, controls: Sequence[Control] = ()
+    ) -> Tensor:
+        """The way back of the source's lane, walked anew: [level, image, c, h, w]."""
         with torch.no_grad():
-            lanes, mine = self.lanes(base, guidance=guidance), self.controls(base)
-            return finish(denoise(base, lanes, steps=self.steps, controls=[*mine, *controls]))["source"]
+            (lane,), mine = self.lanes(base, guidance=guidance), self.controls(base)
+            lane = dataclasses.replace(lane, way=None)
+            run = denoise(base, [lane], steps=self.steps, controls=[*mine, *controls])
+            return torch.stack([lane.latents, *(step.latents["source"] for step in run)]).flip(0)
 
     def retuned(self, kind: str, **settings: Any) -> Inversion:
         """The same inversion with other settings of one of its replays: `retuned("values", until=0.5)`."""
@@ -121,7 +134,8 @@ class Inversion:
             )
         if unknown := settings.keys() - self.replays[kind].keys():
             raise InputError(f"{kind} has no setting {min(unknown)}: {', '.join(self.replays[kind])}")
-        return dataclasses.replace(self, replays={**self.replays, kind: {**self.replays[kind], **settings}})
+        replays = {**self.replays, kind: {**self.replays[kind], **settings}}
+        return dataclasses.replace(self, replays=replays, way=None)
 
     def only(self, image: int) -> Inversion:
         """The inversion of one of its photos alone."""
@@ -137,6 +151,7 @@ class Inversion:
             uncond=None if self.uncond is None else mine(self.uncond),
             against=self.against[one] if len(self.against) == len(self) else self.against,
             values={name: mine(value) for name, value in self.values.items()},
+            way=None if self.way is None else self.way[:, one],
         )  # fmt: skip
 
     def pictures(self) -> list[Image]:
@@ -201,7 +216,8 @@ class Inversion:
 
         path = inversion_path(path)
         tensors = {"latents": self.latents, "photos": self.photos}
-        tensors |= {} if self.uncond is None else {"uncond": self.uncond}
+        more = {"uncond": self.uncond, "way": self.way}
+        tensors |= {name: tensor for name, tensor in more.items() if tensor is not None}
         tensors |= {f"values/{name}": value for name, value in self.values.items()}
         told = {
             "method": self.method, "prompts": self.prompts, "times": self.times, "guidance": self.guidance,
@@ -253,12 +269,13 @@ def _assemble(told: dict[str, Any], tensors: dict[str, Tensor]) -> Inversion:
     origin: dict[str, Any] = {name: _frozen(value) for name, value in told["made"]["base"].items()}
     made: dict[str, Any] = {**told["made"], "base": Origin(**origin)}
     read: dict[str, Any] = {name: _frozen(value) for name, value in told.items()} | {"made": Made(**made)}
-    read |= {name: tensors[name] for name in ("latents", "photos", "uncond") if name in tensors}
+    read |= {name: tensors[name] for name in ("latents", "photos", "uncond", "way") if name in tensors}
     values = {key.removeprefix("values/"): t for key, t in tensors.items() if key.startswith("values/")}
     inversion = Inversion(**read, values=values)
     if (
         inversion.latents.dim() != 5
         or inversion.steps != len(inversion.times)
+        or (inversion.way is not None and inversion.way.shape != inversion.latents.shape)
         or inversion.replays.keys() - KINDS
     ):
         raise ValueError("its tensors do not fit its record")

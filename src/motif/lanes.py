@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from motif.attention import Call, Control, Row, Side
+from motif.attention import Call, Control, Memory, Row, Side
 from motif.base import Base
 from motif.errors import InputError
 from motif.images import to_images
@@ -38,7 +38,8 @@ class Lane:
     """One denoising trajectory.
 
     `uncond` is one text, one per step, or None (no guidance). `borrows` names the lane whose unconditional prediction
-    this one is guided with. `until` is the fraction of the run that the lane lives.
+    this one is guided with. `until` is the fraction of the run that the lane lives. `way` is where it goes, for a lane
+    that was walked before: it is put there, and only those of its rows are predicted that somebody reads.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Lane:
     guidance: float = 1.0
     borrows: str | None = None
     until: float = 1.0
+    way: Tensor | None = None  # [level, image, c, h, w], level 0 its end
 
     def sides(self, step: int) -> list[tuple[Side, Text]]:
         """The rows that this lane needs at a step."""
@@ -96,32 +98,32 @@ def denoise(
         raise InputError(f"eta is {eta:g}: it lies between 0 (DDIM) and 1 (DDPM)")
     if eta and set(lengths.values()) != {len(draws)}:
         raise InputError("eta > 0 needs one generator for each image of every lane")
-    _check_guidance(lanes, steps)
+    _check_lanes(lanes, steps, eta)
     times = base.schedule.timesteps(steps)
     latents = {lane.name: lane.latents.to(_wide(base)) for lane in lanes}
-    looked: set[int] = set()
+    looked, memory = set[int](), Memory()
     batch: _Batch | None = None
     for step in range(start, steps):
         alive = [lane for lane in lanes if step < lane.last(steps)]
         if not alive:
             break
-        rows: list[tuple[Lane, Side, Text]] = [(lane, *row) for lane in alive for row in lane.sides(step)]
+        rows = [(lane, *row) for lane in alive for row in _read(lane, lanes, controls, step, steps)]
         if batch is None or not batch.holds(rows):
             batch = _Batch.stack(rows, lengths)
         t, s = times[step], times[step + 1] if step + 1 < steps else CLEAN
         h, w = next(iter(latents.values())).shape[-2:]
-        memory = None if torch.is_grad_enabled() else batch.memory
         here = {lane.name: latents[lane.name] for lane in alive}
-        call = Call(batch.rows, step, steps, t, (h, w), tuple(controls), memory, looked, here)
+        kept = None if torch.is_grad_enabled() else memory
+        call = Call(batch.rows, step, steps, t, (h, w), tuple(controls), kept, looked, here)
         outputs = _predict(base, batch, here, t, call)
         for control in controls:
             outputs = control.predicted(call, outputs)
         first = next(iter(latents.values()))
         noise = draw_noise(tuple(first.shape[1:]), draws, first) if eta else None
         latents = {
-            lane.name: base.schedule.move(
-                latents[lane.name], _guided(lane, outputs), t, s, eta=eta, noise=noise
-            )
+            lane.name: lane.way[steps - 1 - step].to(latents[lane.name])
+            if lane.way is not None and any((lane.name, side) not in outputs for side, _ in lane.sides(step))
+            else base.schedule.move(latents[lane.name], _guided(lane, outputs), t, s, eta=eta, noise=noise)
             for lane in alive
         }
         for control in controls:
@@ -134,10 +136,30 @@ def denoise(
         )
 
 
-def _check_guidance(lanes: Sequence[Lane], steps: int) -> None:
-    """InputError where a lane would go unguided without a word."""
+def _read(
+    lane: Lane, lanes: Sequence[Lane], controls: Sequence[Control], step: int, steps: int
+) -> list[tuple[Side, Text]]:
+    """A lane's rows of a step; where its way is known, those that another lane borrows or a control reads."""
+    rows = lane.sides(step)
+    if lane.way is None:
+        return rows
+    lent = any(other.borrows == lane.name for other in lanes)
+    return [
+        (side, text)
+        for side, text in rows
+        if (lent and side == "uncond") or any(c.reads(lane.name, side, step, steps) for c in controls)
+    ]
+
+
+def _check_lanes(lanes: Sequence[Lane], steps: int, eta: float) -> None:
+    """InputError where a lane would go unguided without a word, or not the way that is known."""
     by_name = {lane.name: lane for lane in lanes}
     for lane in lanes:
+        if lane.way is not None and (eta or len(lane.way) != steps + 1):
+            raise InputError(
+                f"lane {lane.name} has a known way of {len(lane.way) - 1} steps without noise, and the run {steps} "
+                f"with eta {eta:g}"
+            )
         lender = by_name.get(lane.borrows or lane.name)
         if lender is None:
             raise InputError(f"lane {lane.name} borrows from {lane.borrows}, which is no lane of this run")
@@ -157,12 +179,11 @@ def _check_guidance(lanes: Sequence[Lane], steps: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """The stacked rows of one or more steps, and the memory of their text's keys and values."""
+    """The stacked rows of one or more steps."""
 
     rows: tuple[Row, ...]
     states: Tensor  # [row x image, word, channel]
     pooled: Tensor | None
-    memory: dict[str, tuple[Tensor, Tensor]]
 
     @staticmethod
     def stack(rows: Sequence[tuple[Lane, Side, Text]], lengths: Mapping[str, int]) -> _Batch:
@@ -171,13 +192,14 @@ class _Batch:
             first = named[-1].span.stop if named else 0
             named.append(Row(lane.name, side, slice(first, first + lengths[lane.name]), text))
         counts = [row.span.stop - row.span.start for row in named]
-        states = torch.cat([_each(row.text.states, n) for row, n in zip(named, counts, strict=True)])
+        states = [_each(row.text.states, n) for row, n in zip(named, counts, strict=True)]
         pooled = [
             _each(row.text.pooled, n)
             for row, n in zip(named, counts, strict=True)
             if row.text.pooled is not None
         ]
-        return _Batch(tuple(named), states, torch.cat(pooled) if pooled else None, {})
+        stacked = torch.cat(states) if states else torch.empty(0)
+        return _Batch(tuple(named), stacked, torch.cat(pooled) if pooled else None)
 
     def holds(self, rows: Sequence[tuple[Lane, Side, Text]]) -> bool:
         """Whether these are the rows it was stacked from."""
@@ -195,6 +217,8 @@ def _predict(
     base: Base, batch: _Batch, latents: Mapping[str, Tensor], t: int, call: Call
 ) -> Mapping[tuple[str, Side], Tensor]:
     """The raw output of every row: {(lane, side): [image, c, h, w]}."""
+    if not batch.rows:
+        return {}
     x = torch.cat([latents[row.lane] for row in batch.rows])
     out = base.predict(x.to(base.dtype), t, batch.states, batch.pooled, call).to(x.dtype)
     return {(row.lane, row.side): out[row.span] for row in batch.rows}

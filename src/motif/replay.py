@@ -51,6 +51,9 @@ class Pinned(Control):
     def of(inversion: Inversion, base: Base, **settings: Any) -> Pinned:
         return Pinned(inversion.latents.to(base.device), **settings)
 
+    def reads(self, lane: str, side: Side, step: int, steps: int) -> bool:
+        return self.to == "all"  # the others move by the source's own offset
+
     def after(self, call: Call, latents: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         if SOURCE not in latents or call.step % self.every:
             return latents
@@ -124,7 +127,7 @@ class Proximal(Control):
         return torch.full_like(gaps[:, 0, 0, 0], self.fixed / gain[self.schedule.prediction])
 
     def after(self, call: Call, latents: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        near = call.t < self.until if self.until > 0 else call.t > -self.until
+        near = call.t < self.until if self.until > 0 else 0 < -self.until < call.t
         if not near or self.guide == "none":
             return latents
         level = call.steps - 1 - call.step

@@ -39,6 +39,7 @@ class Picture:
     image: Image.Image | str | Path
     caption: str = ""
     width: int | None = None  # on the page, px; None: at least 128, at most 256
+    alt: str = ""  # what it shows, for those who do not see it; the default is what stands under it
 
     @cached_property
     def small(self) -> Image.Image:

@@ -108,6 +108,14 @@ def test_a_row_that_fails_is_named_and_the_rest_goes_on(told: Any, caplog: pytes
         bench(only=["encode"])
 
 
+def test_what_is_wrong_with_every_row_is_told_after_two(told: Any) -> None:
+    """No such device: the other rows' processes would say the same."""
+    asked = told(lambda spec: {"error": "no GPU"})
+    with pytest.raises(InputError, match=r"nothing was measured; learn [a-z-]+: no GPU"):
+        bench()
+    assert len(asked) == 2
+
+
 def test_columns_are_of_speed_or_memory(told: Any) -> None:
     told(lambda spec: turn(spec))
     report = bench(only=["merge"], turns=1)
@@ -161,3 +169,99 @@ def test_a_process_that_dies_is_an_error_in_words(monkeypatch: pytest.MonkeyPatc
 def test_the_table_is_made_without_torch() -> None:
     code = "import sys, motif.bench, motif.cli.bench; assert not {'torch', 'numpy'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from motif.bench import run
+from motif.bench.run import bench
+
+count = Path(sys.argv[2])
+
+def process(spec):
+    made = int(count.read_text() or 0) + 1
+    count.write_text(str(made))
+    if made == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    on = {"device": "cpu", "threads": 1, "precision": "float32", "size": 64}
+    return {"seconds": float(made), "rate": None, "evaluations": 8, "peak": 3 * 10**8, "bytes": None, "on": on}
+
+run.process = process
+report = bench(only=["merge", "encode"], turns=2, kept=sys.argv[1])
+print(json.dumps([row.data() for row in report.rows]))
+"""
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 4, 6])
+def test_killed_at_any_turn_it_goes_on_with_the_next(tmp_path: Path, last: int) -> None:
+    """kill -9 before turn `last`'s process ends: what was whole is not measured again, half a turn is."""
+    kept, count = tmp_path / "sub" / "t.rows.jsonl", tmp_path / "count"
+    count.write_text("")
+    command = [sys.executable, "-c", KILLED, str(kept), str(count)]
+    assert subprocess.run([*command, str(last)]).returncode == -9
+    if kept.exists():
+        kept.write_bytes(kept.read_bytes() + b'{"for": "half a li')
+    done = subprocess.run([*command, "0"], capture_output=True, text=True, check=True)
+    merge, encode = json.loads(done.stdout)
+    seconds = [
+        [turn["seconds"] for turn in side] for side in (merge["motif"], merge["plain"], encode["motif"])
+    ]
+    wanted = {1: [[2, 4], [3, 5], [6, 7]], 2: [[3, 5], [4, 6], [7, 8]], 3: [[1, 4], [2, 5], [6, 7]],
+              4: [[1, 5], [2, 6], [7, 8]], 6: [[1, 3], [2, 4], [5, 7]]}  # fmt: skip
+    assert seconds == wanted[last]
+    again = subprocess.run([*command, "0"], capture_output=True, text=True, check=True)
+    assert again.stdout == done.stdout, "a whole one is not measured again"
+
+
+def test_what_is_kept_is_of_these_options_this_machine_and_this_code(
+    told: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, kept = told(lambda spec: turn(spec)), tmp_path / "t.rows.jsonl"
+    from motif.bench import kept as module
+
+    def measured(**how: Any) -> int:
+        before = len(asked)
+        bench(only=["encode"], kept=kept, **how)
+        return len(asked) - before
+
+    assert [measured(turns=2), measured(turns=2), measured(turns=3)] == [2, 0, 1]
+    assert [measured(turns=1, threads=2), measured(turns=1, device="cpu"), measured(turns=1, fresh=True)] == [
+        1,
+        1,
+        1,
+    ]
+    assert measured(turns=1) == 0
+    monkeypatch.setattr(module, "here", lambda: ["another machine"])
+    assert measured(turns=1) == 1
+    kept.write_text("my notes\nof last week\n")
+    with pytest.raises(InputError, match="somebody else's"):
+        measured()
+    assert kept.read_text().startswith("my notes")
+
+
+def test_a_failed_row_is_tried_again_and_a_whole_table_leaves_nothing(
+    told: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["bench", "--only", "encode", "--only", "merge", "--quick", "-o", str(tmp_path / "t.md")]
+    told(lambda spec: {"error": "no room"} if spec["row"]["verb"] == "merge" else turn(spec))
+    assert main(words) == 0
+    assert (tmp_path / "t.rows.jsonl").is_file() and "Not measured: merge: no room" in capsys.readouterr().out
+    asked = told(lambda spec: turn(spec))
+    assert main(words) == 0
+    assert [spec["side"] for spec in asked] == [
+        "motif",
+        "plain",
+    ] and "2 of 2: merge" not in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.json", "t.md"]
+    monkeypatch.setenv("MOTIF_CACHE", str(tmp_path / "cache"))
+
+    def stopped(spec: dict[str, Any]) -> dict[str, Any]:
+        if spec["row"]["verb"] == "merge":
+            return turn(spec)
+        raise KeyboardInterrupt
+
+    told(stopped)
+    assert main(words[:-2]) == 130
+    assert "1 of 2 rows are measured and kept in" in (told_so := capsys.readouterr().err)
+    assert "goes on" in told_so and (tmp_path / "cache" / "bench" / "rows.jsonl").is_file()

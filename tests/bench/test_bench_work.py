@@ -19,6 +19,7 @@ from motif.bench.plain_editing import Plain
 from motif.bench.plan import Row, rows
 from motif.bench.run import process
 from motif.bench.subject import subject
+from motif.images import open_picture
 
 
 def test_a_meter_counts_rows_and_steps_and_leaves_nothing_behind() -> None:
@@ -59,12 +60,32 @@ def test_the_plain_procedures_do_what_ours_do(pocket: Any, tmp_path: Path) -> No
         assert float((mine - plain).abs().max()) < 1e-3 * float(plain.abs().max())
 
 
-@pytest.mark.parametrize(
-    "row",
-    [row for row in rows(quick=True) if row.name in ("sample plain", "edit prompt-to-prompt")],
-    ids=lambda row: row.name,
-)
-def test_both_sides_of_a_row_do_as_many_evaluations(row: Row, pocket: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("augment", [False, True])
+def test_the_plain_training_moves_the_word_and_no_other(tmp_path: Path, augment: bool) -> None:
+    """All rows' gradients but the word's are zeroed; weight decay, as published, moves the others by lr x 1 % alone."""
+    from motif.bench.plain_learning import pipeline, train
+    from motif.loading import pocket_weights
+
+    pipe, about = pipeline(str(pocket_weights() / "pipeline"), torch.device("cpu")), subject(tmp_path, 64)
+    table = pipe.text_encoder.get_input_embeddings().weight
+    token = pipe.tokenizer.convert_tokens_to_ids("<new1>")
+    before, photos = table.detach().clone(), [open_picture(path).image for path in about.one.references[:2]]
+    before[token] = before[5]
+    words = {"prompt": "photo of a <new1> boat", "noun": "boat"}
+    run = train(pipe, photos, photos, batch_size=1, lr=1e-3, augment=augment, **words)
+    assert 0 < next(run) < 10
+    moved = (table.detach() - before * (1 - 1e-3 * 1e-2)).norm(dim=1)
+    assert int(moved.argmax()) == token and float(moved[token]) > 1e-3
+    moved[token] = 0
+    assert float(moved.max()) < 1e-5
+
+
+@pytest.mark.parametrize(("name", "share"), [("sample plain", 1), ("edit prompt-to-prompt", 3 / 4)])
+def test_both_sides_of_a_row_do_the_same_evaluations(
+    name: str, share: float, pocket: Any, tmp_path: Path
+) -> None:
+    """But for the source without its caption, of four rows of an edit: its way is known, and nobody reads it."""
+    row = next(row for row in rows(quick=True) if row.name == name)
     about, counts = subject(tmp_path, pocket.size), []
     for side in (ours, peers):
         job = side.ready(row.verb, row.method, row.settings, pocket, about)
@@ -72,7 +93,7 @@ def test_both_sides_of_a_row_do_as_many_evaluations(row: Row, pocket: Any, tmp_p
         with meter.watching(job.unet):
             job.work(meter)
         counts.append(meter.evaluations)
-    assert counts[0] == counts[1]
+    assert counts[0] == share * counts[1]
 
 
 def test_a_row_in_its_own_process() -> None:

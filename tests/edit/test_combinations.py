@@ -135,6 +135,16 @@ def test_concepts_inversions_and_edits_go_together(pocket: Any, worn: str, name:
     holds(pocket, worn, name, edit)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", INVERT)
+@pytest.mark.parametrize("worn", WORN)
+def test_every_combination(pocket: Any, worn: str, name: str) -> None:
+    """All 392; a quick run takes the 56 of `some`."""
+    for edit in EDIT:
+        holds(pocket, worn, name, edit)
+
+
 def test_every_edit_has_its_settings_and_every_refusal_its_names() -> None:
     assert SETTINGS.keys() == EDIT.keys()
     assert {edit for edit, _ in REFUSED} <= EDIT.keys() and {name for _, name in REFUSED} <= INVERT.keys()

@@ -188,7 +188,8 @@ def test_guidance_1_needs_no_unconditional_side(sd1):
     inversion = inverted(sd1.base)
     found = edit.prompt_to_prompt(sd1.base, inversion, TARGET, guidance=1.0)
     assert found.evaluations == 2 * STEPS
-    assert edit.prompt_to_prompt(sd1.base, inversion, TARGET).evaluations == 4 * STEPS
+    guided = edit.prompt_to_prompt(sd1.base, dataclasses.replace(inversion, way=None), TARGET)
+    assert guided.evaluations == 4 * STEPS
     with pytest.raises(InputError, match="unconditional"):
         edit.p2plus(sd1.base, inversion, TARGET, guidance=1.0)
 
@@ -225,6 +226,10 @@ def test_a_learned_token_is_edited_in(small):
         ({"self_until": 0.1}, "shorter"),
         ({"cross_until": 1.5}, "window"),
         ({"blend": ["cat"], "blend_start": 1.0}, "start"),
+        ({"blend_threshold": 0.5}, "blend_threshold would change nothing"),
+        ({"blend_from": "source"}, "blend_from would change nothing"),
+        ({"self_until": 0, "self_up_to": "quarter"}, "self_up_to would change nothing"),
+        ({"tail": "official", "mode": "refine"}, "tail would change nothing"),
         ({"mode": "replace"}, "as many"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -121,6 +122,12 @@ def test_custom_edit_says_what_is_missing(sd1):
         edit.custom_edit(base, inversion, CONCEPT, auto=True)
     with pytest.raises(InputError, match="numbers"):
         edit.custom_edit(base, inversion, CONCEPT, strengths="a,b")
+    for settings, said in (
+        ({"strength": 0.4, "strengths": [0.2]}, "strength is of one"),
+        ({"whole": True, "blend_threshold": 0.5}, "blend_threshold would change nothing"),
+    ):
+        with pytest.raises(InputError, match=said):
+            edit.custom_edit(base, inversion, CONCEPT, **settings)
     tea = inverted(base, prompt="tea")
     with pytest.raises(InputError, match="concept goes"):
         edit.custom_edit(base, tea, "tea <new1>")
@@ -154,6 +161,26 @@ def test_auto_keeps_one_strength_and_says_why(pocket):
     assert all(float(line.split("both ")[1].split()[0]) <= best for line in found.why.splitlines()[:-1])
 
 
+def test_auto_keeps_one_strength_for_photos_that_were_inverted_together(pocket, monkeypatch):
+    """The one that is best in the mean over them, with a picture of each."""
+    base = pocket.wear(concept_of(pocket, size=0.0))
+    cat = next(each for each in held_out() if each.name == "cat")
+    both = inverted(base, "direct", cat.references[:2], "a photo of a cat in a studio", steps=2)
+    values = {(0, 0): 0.9, (0, 1): 0.1, (1, 0): 0.6, (1, 1): 0.7}  # (strength, photo)
+    asked = iter(values)
+
+    def likeness(encoder: Any, image: Any, sources: Any, refs: Any) -> tuple[float, float, float]:
+        at = next(asked)
+        assert sources[0].tobytes() == both.pictures()[at[1]].tobytes()
+        return 0.0, 0.0, values[at]
+
+    monkeypatch.setattr(import_module("motif.edit.custom_edit"), "likeness", likeness)
+    told: dict[str, Any] = {"auto": True, "strengths": [0, 0.5], "references": cat.folder}
+    found = edit.custom_edit(base, both, "a photo of a <new1> cat in a studio", **told)
+    assert found.labels == ("strength 0.5",) and len(found.images) == 2 and found.masks.shape[:2] == (1, 2)
+    assert found.sheet().height > 1.6 * found.strip().height
+
+
 # -- pix2pix-zero ----------------------------------------------------------------------------------------------
 
 
@@ -175,7 +202,7 @@ def test_a_direction_moves_and_the_guidance_holds_back(sd1):
 
 
 def test_photos_of_a_batch_are_edited_each_alone(small):
-    both = inverted(small.base, photos=[photo(1), photo(2)])
+    both = inverted(small.base, photos=[photo(1), photo(2)], prompt=[SOURCE, "tea on sea"])
     settings: dict[str, Any] = {"regularise": 0, "guidance": 3.0}
     found = edit.pix2pix_zero(small.base, both, TARGET, **settings)
     for i in range(2):

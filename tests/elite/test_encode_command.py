@@ -86,3 +86,26 @@ def test_words_and_patches_by_choice(pocket, dataset, tmp_path, capsys):
         assert len(concept.tokens["<S>"][0]) == count and bool(concept.local) == local
     code, told = run(capsys, "encode", out, dataset / "0.png", "-o", tmp_path / "d.safetensors")
     assert code == 2 and "not an ELITE encoder" in told
+
+
+def test_the_encoder_that_a_base_ships_is_found_by_its_name(pocket, dataset, tmp_path, capsys, monkeypatch):
+    """Where none is shipped the message says so, and what to do; a file of that name is ./pocket."""
+    import shutil
+
+    from motif.loading import pocket_weights
+
+    weights, out = tmp_path / "weights", tmp_path / "c.safetensors"
+    (weights / "pipeline").mkdir(parents=True)
+    shutil.copy(pocket_weights() / "pipeline" / "model_index.json", weights / "pipeline")
+    (weights / "condition-clip").symlink_to(pocket_weights() / "condition-clip")
+    monkeypatch.setenv("MOTIF_POCKET_WEIGHTS", str(weights))
+    monkeypatch.chdir(tmp_path)
+    code, told = run(capsys, "encode", "pocket", dataset / "0.png", "-o", out)
+    assert code == 3 and "ships no ELITE encoder" in told and "motif learn elite" in told and not out.exists()
+    made = fresh(pocket)
+    made.save(tmp_path / "pocket")
+    assert run(capsys, "encode", "./pocket", dataset / "0.png", "-o", out)[0] == 0
+    made.save(weights / "elite" / "encoder.safetensors", half=True)
+    assert Encoder.load("pocket").layers == made.layers
+    assert run(capsys, "encode", "pocket", dataset / "0.png", "-o", out)[0] == 0
+    assert Concept.load(out).record.settings["encoder"] == Encoder.load("pocket").fingerprint

@@ -178,3 +178,29 @@ def test_a_stopped_inversion_goes_on(
     ran = motif(*asked, "--resume")
     assert ran.code == 0, ran.err
     assert calls == [0, 1, 1, 2] and not (tmp_path / "a.run").exists()
+
+
+def test_several_photos_go_together_with_one_caption_or_their_own(
+    motif: Any, base: Path, tmp_path: Path, photos: list[Image.Image]
+) -> None:
+    """Each is what it is alone, and the strip has a row for each."""
+    places = [tmp_path / f"{i}.png" for i in range(2)]
+    for photo, place in zip(photos, places, strict=True):
+        photo.save(place)
+    own, few = "photo of a cat | photo of tea", words(base, "--inner-steps", 1, "--json")
+    ran = motif("invert", "null-text", *places, own, "-o", tmp_path / "both", *few)
+    assert ran.code == 0, ran.err
+    both = Inversion.load(tmp_path / "both.inversion")
+    assert len(both) == 2 and both.prompts == ("photo of a cat", "photo of tea")
+    assert motif("invert", "null-text", places[1], "photo of tea", "-o", tmp_path / "one", *few).code == 0
+    one = Inversion.load(tmp_path / "one.inversion")
+    assert one.uncond is not None and both.uncond is not None
+    assert (both.only(1).latents - one.latents).abs().max() < 1e-4
+    with Image.open(tmp_path / "both.png") as two, Image.open(tmp_path / "one.png") as alone:
+        assert two.height > 1.6 * alone.height and two.width == alone.width
+    assert motif("invert", "direct", *places, CAPTION, "-o", tmp_path / "same", *words(base)).code == 0
+    assert Inversion.load(tmp_path / "same.inversion").prompts == (CAPTION, CAPTION)
+    ran = motif("invert", "direct", *places, "a | b | c", "-o", tmp_path / "x", *words(base))
+    assert ran.code == 2 and "3 prompts for 2 photos" in ran.err
+    ran = motif("invert", "ddim", *places, CAPTION, "-o", tmp_path / "1", *words(base))
+    assert ran.code == 2 and "--strip" in ran.err  # 1.png is one of the photos

@@ -262,18 +262,21 @@ def test_a_caller_without_gradients_gets_the_same(sd1: Model, photo: Image.Image
     assert torch.equal(quiet.reconstruct(sd1.base), inverted(name, sd1.base, photo).reconstruct(sd1.base))
 
 
+@pytest.mark.parametrize("last", [2, 6])
 @pytest.mark.parametrize("name", sorted(QUICK))
 def test_a_stopped_run_goes_on_to_the_same_result(
-    sd1: Model, photo: Image.Image, tmp_path: Any, name: str
+    sd1: Model, photo: Image.Image, tmp_path: Any, name: str, last: int
 ) -> None:
+    if last == 2 and name == "value-embedding":
+        pytest.skip("the maps of its way up are not kept: it starts anew")
     whole = inverted(name, sd1.base, photo)
 
     def stop(progress: Any) -> None:
-        if progress.step == 6:
+        if progress.step == last:
             raise KeyboardInterrupt
 
     folder = tmp_path / "run"
-    with pytest.raises(Interrupted, match="step 2: go on with --resume"):
+    with pytest.raises(Interrupted, match=f"step {last} of 8: go on with --resume"):
         inverted(name, sd1.base, photo, folder=folder, on_progress=stop)
     with pytest.raises(InputError, match="--resume"):
         inverted(name, sd1.base, photo, folder=folder)
@@ -288,12 +291,15 @@ def test_a_stopped_run_goes_on_to_the_same_result(
     assert again.made.cost["backwards"] == whole.made.cost["backwards"]
     for mine, theirs in zip(parts(again), parts(whole), strict=True):
         assert torch.equal(mine, theirs)
+    if name not in ("null-text-plus", "value-embedding"):  # which climb again
+        assert again.made.cost["forwards"] == whole.made.cost["forwards"] and len(steps) == 8 - last
     with pytest.raises(InputError, match="no state to resume"):
         inverted(name, sd1.base, photo, folder=folder, resume=True)
 
 
 def parts(found: Inversion) -> list[Tensor]:
-    return [*found.values.values(), *([] if found.uncond is None else [found.uncond])]
+    assert found.way is not None
+    return [found.way, *found.values.values(), *([] if found.uncond is None else [found.uncond])]
 
 
 # -- value embedding -------------------------------------------------------------------------------------------
@@ -465,6 +471,23 @@ def test_the_cache_knows_content_and_no_paths(
     assert not ask(photo) and ask(photo)
 
 
+def test_the_cache_knows_an_encoder_by_what_lies_in_its_folder(
+    sd1: Model, photo: Image.Image, tmp_path: Any
+) -> None:
+    from motif.invert import cache
+
+    def key(encoder: str) -> str:
+        return cache.key(invert.value_embedding, sd1.base, photo, CAPTION, encoder=encoder, **SMALL)
+
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(b"weights")
+    before = key(str(tmp_path / "one"))
+    assert before == key(str(tmp_path / "two")) != key("pocket")
+    (tmp_path / "one" / "model.safetensors").write_bytes(b"other weights")
+    assert key(str(tmp_path / "one")) != before
+
+
 def test_what_cannot_be_asked_for_is_refused_before_the_work(sd1: Model, photo: Image.Image) -> None:
     refused: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
         (invert.ddim, {"steps": 0}, "steps is 0"),
@@ -474,6 +497,10 @@ def test_what_cannot_be_asked_for_is_refused_before_the_work(sd1: Model, photo: 
         (invert.null_text, {"inner_steps": -1}, "inner_steps"),
         (invert.value_embedding, {"inner_steps": 0}, "inner_steps"),
         (invert.value_embedding, {"until": 2.0}, "until"),
+        (invert.value_embedding, {"lr": 0.0}, "lr"),
+        (invert.proximal, {"until": 0}, "until"),
+        (invert.proximal, {"guide": "none", "pull": 0.5}, "pull"),
+        (invert.proximal, {"fixed": 0.1, "quantile": 0.5}, "quantile"),
         (invert.null_text, {"resume": True}, "folder"),
     ]
     for function, settings, words in refused:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import tiny
 from motif import methods
 from motif.cli import main
+from motif.cli.command import spelled
 from motif.cli.learn import sizes, takes_several
 from motif.concept import Concept
+from motif.errors import InputError
 from motif.learn import Examples
 from pieces import Model
 
 PROMPT = "photo of a <new1> cat"
-SEVERAL = {"custom-diffusion", "fine-tune-all"}
+SEVERAL = {"custom-diffusion", "dreambooth", "fine-tune-all"}
 EVERY = sorted(methods.LEARN)
 
 
@@ -139,3 +143,82 @@ def test_learning_goes_on_from_what_is_worn(place: Path, photos: Path, tmp_path:
         list(both.tokens) == ["<new1>", "<new2>"]
         and both.changes.keys() == Concept.load(first).changes.keys()
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--prior-count", 3], "--prior-count would change nothing"),
+        (["--trained", "crossattn", "--lr", 0, "--token-lr", 0.1], "lr is 0"),
+        (["--optimiser", "prodigy", "--token-lr", 0.1], "leave --token-lr out"),
+        (["--accumulate", 3], "--batch-size is 2"),
+        (["--seed", 2**63], "seed"),
+        (["--lr-warmup", 2], "--lr-warmup 2 of 2 steps"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_the_base_is_loaded(
+    place: Path, photos: Path, tmp_path: Path, words: list[object], said: str,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """In the words of the command line."""
+    monkeypatch.setattr("motif.cli.learn.load_base", lambda *_: pytest.fail("the base was loaded"))
+    assert run(place, "custom-diffusion", tmp_path / "c", photos, PROMPT, *words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_idle_settings_are_refused_where_the_base_is_not_here_yet(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["custom-diffusion", photos, PROMPT, "--prior", "none", "--prior-steps", 3, "-o", tmp_path / "c"]
+    assert main([str(word) for word in ["learn", *words, "--base", "some/where"]]) == 2
+    assert "--prior-steps would change nothing" in capsys.readouterr().err
+
+
+def test_a_worn_token_to_start_from_is_known_before_the_base_is_loaded(
+    place: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    assert run(place, "textual-inversion", first, photos, "photo of a <seen> cat") == 0
+    words = [
+        "photo of a <new1> cat",
+        "--wear",
+        first,
+        "--rare-tokens",
+        "<seen>",
+        "--lr",
+        0,
+        "--token-lr",
+        1e-9,
+    ]
+    assert run(place, "custom-diffusion", second, photos, *words) == 0, capsys.readouterr().err
+    start, end = (Concept.load(path).tokens for path in (first, second))
+    assert (start["<seen>"][0] - end["<new1>"][0]).abs().max() < 1e-6
+
+
+def test_one_photo_is_one_photo_and_is_refused_once(
+    place: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(place, "custom-diffusion", tmp_path / "c", photos / "0.png", PROMPT) == 0
+    assert "1 photo of <new1> cat" in capsys.readouterr().err
+    (tmp_path / "cut.png").write_bytes((photos / "0.png").read_bytes()[:60])
+    assert run(place, "custom-diffusion", tmp_path / "d", tmp_path / "cut.png", PROMPT) == 2
+    assert capsys.readouterr().err.count("cut.png") == 2  # the place and the file, of one message
+
+
+def test_a_caption_with_a_strange_word_is_told_of_that_word(photos: Path, tmp_path: Path) -> None:
+    shutil.copy(photos / "0.png", tmp_path / "0.png")
+    (tmp_path / "0.txt").write_text("photo of a <new2> cat")
+    with pytest.raises(InputError, match=r"0\.png.*names <new2>, which the prompt"):
+        Examples(tmp_path, PROMPT)
+
+
+def test_a_message_has_the_command_lines_words() -> None:
+    options = [click.Option(["prior_count", "--prior-count"]), click.Option(["steps", "--steps"])]
+    for told, said in (
+        ("prior_count is 0: ask for more", "--prior-count is 0: ask for more"),
+        ("steps 0, prior_count 2.", "steps 0, --prior-count 2."),
+        ("/tmp/prior_count/a.png: no", "/tmp/prior_count/a.png: no"),
+        ("prior_count.txt and --prior-count", "prior_count.txt and --prior-count"),
+        ('"prior_count" in the prompt', '"prior_count" in the prompt'),
+    ):
+        assert spelled(told, options) == said

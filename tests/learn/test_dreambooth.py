@@ -112,6 +112,19 @@ def test_what_cannot_work(
         dreambooth(sd1.base, Examples(photos, prompt, token=None), **QUICK | settings)
 
 
+def test_two_concepts_share_every_step_and_each_has_its_class(sd1: Model, photos: Path) -> None:
+    both = [Examples(photos, PROMPT), Examples(photos, "photo of a <new2> tea pot")]
+    assert dreambooth.settle(sd1.base, both)["steps"] == 2 * 800
+    concept = dreambooth(sd1.base, both, **QUICK | {"batch_size": 2, "prior": "base"})
+    assert list(concept.tokens) == ["<new1>", "<new2>"]
+    assert concept.record.settings["class_prompt"] == ["photo of a cat", "photo of a tea pot"]
+    assert not torch.equal(
+        *(parts[0] for parts in concept.tokens.values())
+    )  # a rare token of its own for each
+    with pytest.raises(InputError, match=r'each has a <token>, and "a sks cat" names none'):
+        dreambooth(sd1.base, [both[0], rare(photos)], **QUICK | {"batch_size": 2})
+
+
 def test_a_rare_word_beside_a_token_is_refused_and_another_one_is_heard(sd1: Model, photos: Path) -> None:
     with pytest.raises(InputError, match="leave the rare word zwx out"):
         dreambooth(sd1.base, Examples(photos, PROMPT), **QUICK, rare_word="zwx")

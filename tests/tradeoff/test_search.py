@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def test_what_cannot_be_searched_is_refused(
     with pytest.raises(InputError, match="guidance is a range"):
         tradeoff(spec(methods=WAYS), tmp_path / "out", base=tiny_base)
     monkeypatch.undo()
-    monkeypatch.setitem(sys.modules, "optuna", object())
+    monkeypatch.setitem(sys.modules, "optuna", SimpleNamespace(__spec__=object()))
     with pytest.raises(InputError, match="two metrics"):
         tradeoff(spec(metrics=["clip-i"]), tmp_path / "out", base=tiny_base, optimise=2)
     with pytest.raises(InputError, match="nothing to search"):

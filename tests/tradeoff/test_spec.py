@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ methods = [{learn = "ico", settings = {steps = [1, 2]}}]
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"seeds": 0}, "seeds 0: how many there are, from 1 up"),
+        ({"metrics": ["clip-t", "kid"]}, "of kid less is better: name the worst corner"),
         ({"seed": 3}, "no setting seed here; did you mean seeds?"),
         ({"methods": [{"lern": "ico"}]}, "no setting lern here in methods.0; did you mean learn?"),
         ({"concepts": [{"name": "cat", "photo": "x"}]}, "did you mean photos?"),
@@ -155,3 +158,42 @@ def test_a_path_is_known_by_what_is_in_it(tmp_path: Path) -> None:
     assert found.defaults({}) == {"where": "none", "size": [1, 2]}
     assert grid(found.read({"size": [3, 4]})) == [{"size": (3, 4)}]
     assert plain("x" * 5000) == "x" * 5000
+
+
+def test_a_benchmarks_own_file_is_its_concepts(tmp_path: Path) -> None:
+    """CustomConcept101's and DreamBench's: every concept with its photos and its own prompts."""
+    one = {"instance_prompt": "photo of a <new1> cat", "class_prompt": "cat", "prompt_filename": "prompts/cat.txt",
+           "instance_data_dir": "./photos/pet_cat1", "class_data_dir": "./reg/cat"}  # fmt: skip
+    for folder in ("photos/pet_cat1", "prompts", "dog2"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "dataset.json").write_text(json.dumps([one]))
+    (tmp_path / "prompts" / "cat.txt").write_text("Photo of a {}.\n{} in times square.\n")
+    (tmp_path / "classes.txt").write_text("subject_name,class\ndog2,dog\n")
+    spec = tmp_path / "spec.toml"
+    spec.write_text('concepts = "dataset.json"\nmethods = [{learn = "ico"}]')
+    (cat,) = read_spec(spec).concepts
+    assert (cat.name, cat.photos, cat.prompt, cat.noun) == (
+        "pet_cat1", str(tmp_path / "photos" / "pet_cat1"), "photo of a <new1> cat", "cat",
+    )  # fmt: skip
+    assert cat.prompts == ("Photo of a {concept}.", "{concept} in times square.")
+    spec.write_text('concepts = "classes.txt"\nmethods = [{learn = "ico"}]')
+    (dog,) = read_spec(spec).concepts
+    assert (
+        dog.photos == str(tmp_path / "dog2")
+        and dog.prompt == "photo of a <new1> dog"
+        and len(dog.prompts) == 25
+    )
+    assert "a {concept} wearing a red hat" in dog.prompts
+    (tmp_path / "dog2").rmdir()
+    wrong = {"classes.txt": "it is not there", "no.json": "cannot be read", "cat": "a list"}
+    for told, words in wrong.items():
+        spec.write_text(f'concepts = "{told}"\nmethods = [{{learn = "ico"}}]')
+        with pytest.raises(InputError, match=words):
+            read_spec(spec)
+
+
+def test_a_word_in_braces_that_stands_for_nothing_is_refused(raw: Raw) -> None:
+    """It would be drawn as it stands."""
+    spec = made(raw(prompts=["a {concept} {plaice}"]))
+    with pytest.raises(InputError, match=r"nothing stands for \{plaice\}"):
+        look_at(spec.concepts[0], spec)

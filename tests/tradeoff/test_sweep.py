@@ -311,3 +311,15 @@ def test_the_scatter_does_all_that_can_be_done(tmp_path: Path) -> None:
         assert "".join(sorted(found)) == lost and seen == sorted(seen)
         assert all(store.has(each.address) for each in jobs if each.address not in found)
         assert {each.label for each in found.values()} <= {fails}
+
+
+def test_a_library_that_is_missing_is_told_before_the_base_is_loaded(
+    tmp_path: Path, spec: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motif.tradeoff.sweep.find_spec", lambda name: None)
+    monkeypatch.setattr(Base, "load", lambda *args, **named: pytest.fail("the base was loaded"))
+    with pytest.raises(InputError, match="Ray is not installed"):
+        tradeoff(spec(), tmp_path / "out", on="ray")
+    with pytest.raises(InputError, match="optuna is not installed"):
+        tradeoff(spec(), tmp_path / "out", optimise=3)
+    assert not (tmp_path / "out").exists()

@@ -3,7 +3,7 @@
 What the published scripts do: the token is added to the tokenizer and the embedding resized, AdamW holds the whole
 embedding beside every cross-attention K and V (all other rows' gradients are zeroed), every picture goes
 through the VAE and every caption through the text encoder at every step, start-token keys and values are
-detached in a processor of its own. Same loss and same batch as ours; photos and prior pictures whole.
+detached in a processor of its own. Same loss, same batch and same augmentation as ours.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL.Image import Image
 from torch import Tensor
 
-from motif.images import square
+from motif.learn.augment import Placement, Resizing, fitted, place, valid
 
 
 class DetachedStart:
@@ -70,9 +70,10 @@ def train(
     batch_size: int,
     lr: float,
     dtype: torch.dtype = torch.float32,
+    augment: bool = False,
     seed: int = 0,
 ) -> Iterator[float]:
-    """Yield the loss of every step, forever."""
+    """Yield the loss of every step, forever; photos are resized at random where `augment` says so."""
     from diffusers import DDPMScheduler
 
     device = pipe.unet.device
@@ -87,12 +88,17 @@ def train(
         if "attn2.to_k" in n or "attn2.to_v" in n
     ]
     optimiser = torch.optim.AdamW([*trained, table.requires_grad_(True)], lr=lr, weight_decay=1e-2)
-    side, rng = pipe.unet.config.sample_size * pipe.vae_scale_factor, np.random.default_rng(seed)
-    captions = [prompt] * batch_size + [f"photo of a {noun}"] * batch_size
+    factor = pipe.vae_scale_factor
+    side, rng = pipe.unet.config.sample_size * factor, np.random.default_rng(seed)
     while True:
         chosen = [photos[i] for i in rng.integers(0, len(photos), batch_size)]
         chosen += [prior[i] for i in rng.integers(0, len(prior), batch_size)]
-        pixels = np.stack([np.asarray(square(one, side), dtype=np.float32) / 127.5 - 1 for one in chosen])
+        where = [Resizing().draw(side, rng) if augment else Placement(side) for _ in range(batch_size)]
+        where += [Placement(side)] * batch_size
+        captions = [each.prefix + prompt for each in where[:batch_size]] + [f"photo of a {noun}"] * batch_size
+        pairs = zip(chosen, where, strict=True)
+        pixels = np.stack([place(fitted(one, side, crop=True), each, side) for one, each in pairs])
+        counts = torch.from_numpy(np.stack([valid(each, side, factor) for each in where]))[:, None].to(device)
         x = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(device)
         ids = pipe.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
@@ -100,7 +106,8 @@ def train(
             eps, t = torch.randn_like(x0), torch.randint(0, 1000, (len(x0),), device=device)
             states = pipe.text_encoder(ids.to(device)).last_hidden_state
             out = pipe.unet(noise_schedule.add_noise(x0, eps, t), t, encoder_hidden_states=states).sample
-        error = (out.float() - eps).square().mean((1, 2, 3))
+        gap = (out.float() - eps).square() * counts
+        error = gap.sum((1, 2, 3)) / counts.sum((1, 2, 3)) / x0.shape[1]
         loss = error[:batch_size].mean() + error[batch_size:].mean()
         loss.backward()
         assert table.grad is not None

@@ -1,4 +1,7 @@
-"""`bench`: every row in a process of its own; a row and its plain implementation take turns."""
+"""`bench`: every row in a process of its own; a row and its plain implementation take turns.
+
+Every turn is kept when it is done (`kept`), so that a table that was stopped goes on.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from motif.bench.kept import Kept, Pair
 from motif.bench.plan import Row, rows
 from motif.bench.table import Measured, Report
-from motif.errors import InputError
+from motif.errors import InputError, Interrupted
 
 log = logging.getLogger("motif")
 
@@ -28,6 +33,8 @@ def bench(
     threads: int = 0,
     device: str | None = None,
     precision: str | None = None,
+    kept: str | Path | None = None,
+    fresh: bool = False,
     on_row: Callable[[str, int, int], None] | None = None,
 ) -> Report:
     """Measure what this machine does in how much time and memory, beside plain implementations in the same run.
@@ -40,43 +47,70 @@ def bench(
         threads: CPU threads of every process; 0 is torch's own choice.
         device: cpu, cuda, cuda:1...; the default is a GPU where there is one.
         precision: fp32, fp16, bf16; the default is fp32 on a CPU and bf16 on a GPU.
+        kept: A file for every turn that is measured: after a stop the same call goes on.
+        fresh: Measure anew what a stopped run has kept.
         on_row: Told of every row: its name, how many are done, of how many.
 
     Raises:
         InputError: a word that names no rows, no turns, or not one row that could be measured.
+        Interrupted: stopped; what is measured is kept, where there is a file for it.
     """
     turns = (1 if quick else 3) if turns is None else turns
-    if turns < 1 or threads < 0:
-        raise InputError(
-            f"{turns} turns with {threads} threads: one turn or more, and no threads is torch's choice"
-        )
+    if turns < 1:
+        raise InputError(f"{turns} turns: one or more is needed")
+    if threads < 0:
+        raise InputError(f"{threads} threads: one or more, or 0 for torch's choice")
     planned, found = rows(quick=quick, only=only), list[Measured]()
-    how = {"base": base, "threads": threads, "device": device, "precision": precision}
-    for number, row in enumerate(planned):
-        if on_row:
-            on_row(row.name, number, len(planned))
-        found.append(_row(row, how, turns))
-        if found[-1].error:
-            log.warning("%s was not measured: %s", row.name, found[-1].error)
+    store = Kept(
+        Path(kept) if kept else None,
+        {"base": base, "threads": threads, "device": device, "precision": precision},
+    )
+    if fresh:
+        store.forget()
+    try:
+        for number, row in enumerate(planned):
+            if on_row and not _whole(row, turns, store):
+                on_row(row.name, number, len(planned))
+            found.append(_row(row, turns, store))
+            if found[-1].error:
+                log.warning("%s was not measured: %s", row.name, found[-1].error)
+            if len(found) > 1 and found[0].error and len({one.error for one in found}) == 1:
+                break  # no base, no such device: it is not the row's fault
+    except KeyboardInterrupt:
+        told = f"{len(found)} of {len(planned)} rows are measured"
+        kept_in = f" and kept in {store.path}, and the same command goes on" if store.path else ""
+        raise Interrupted(f"stopped: {told}{kept_in}") from None
     if not any(one.ours for one in found):
         raise InputError(f"nothing was measured; {found[0].row.name}: {found[0].error}")
     return Report(tuple(found), base, turns, quick)
 
 
-def _row(row: Row, how: dict[str, Any], turns: int) -> Measured:
+def _whole(row: Row, turns: int, store: Kept) -> bool:
+    """Whether every turn of a row is there."""
+    return all(store.get(row, turn) for turn in range(turns))
+
+
+def _row(row: Row, turns: int, store: Kept) -> Measured:
     """All turns of a row. A plain side that fails leaves ours as it is."""
-    sides: dict[str, list[Turn]] = {"motif": []} | ({"plain": []} if row.peer else {})
-    for _ in range(turns):
-        for side in list(sides):
-            turn = process({**how, "row": row.data(), "side": side})
-            if "error" not in turn:
-                sides[side].append(turn)
-            elif side == "motif":
-                return Measured(row, error=turn["error"])
-            else:
-                sides.pop(side)
-                log.warning("the plain side of %s was not measured: %s", row.name, turn["error"])
-    return Measured(row, tuple(sides["motif"]), tuple(sides.get("plain", ())))
+    sides, pairs = ["motif", "plain"] if row.peer else ["motif"], list[Pair]()
+    for number in range(turns):
+        pair = store.get(row, number)
+        if pair is None:
+            pair = Pair()
+            for side in list(sides):
+                turn = process({**store.how, "row": row.data(), "side": side})
+                if "error" not in turn:
+                    pair[side] = turn
+                elif side == "motif":
+                    return Measured(row, error=turn["error"])
+                else:
+                    sides.remove(side)
+                    log.warning("the plain side of %s was not measured: %s", row.name, turn["error"])
+            store.add(row, number, pair)
+        pairs.append(pair)
+    compared = bool(row.peer) and all("plain" in pair for pair in pairs)
+    plain = tuple(pair["plain"] for pair in pairs) if compared else ()
+    return Measured(row, tuple(pair["motif"] for pair in pairs), plain)
 
 
 def process(spec: dict[str, Any]) -> Turn:

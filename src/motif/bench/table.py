@@ -7,10 +7,10 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
+from motif.bench.machine import memory, processor
 from motif.bench.plan import Row
 from motif.versions import versions
 
@@ -59,7 +59,16 @@ class Report:
         """The machine and the versions."""
         first = next(one.ours[0]["on"] for one in self.rows if one.ours)
         return {"processor": processor(), "cores": os.cpu_count(), "memory": memory(), "system": platform.platform(),
-                **first, "versions": versions(), "date": str(date.today())}  # fmt: skip
+                **first, "versions": versions(), "date": self.dates}  # fmt: skip
+
+    @property
+    def dates(self) -> str:
+        """When it was measured: a day, or from one to another where it was stopped between."""
+        days = sorted(
+            {turn["at"][:10] for one in self.rows for turn in (*one.ours, *one.plain) if "at" in turn}
+        )
+        days = days or [str(date.today())]
+        return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
 
     def data(self) -> dict[str, Any]:
         """As JSON."""
@@ -141,20 +150,3 @@ def _spread(ratios: Sequence[float]) -> str:
     return f"{median(ratios):.2f}x" + (
         f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""
     )
-
-
-def processor() -> str:
-    """The processor's name, as Linux tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next(
-        (line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine()
-    )
-
-
-def memory() -> int:
-    """Bytes of the machine's memory; 0 where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0

@@ -33,6 +33,10 @@ def _attend(voice: Voice, start: str, output: Path, **values: Any) -> None:
     from motif.inversion import ENDING, Inversion
 
     every = values["every"]
+    if values["per_level"] and values["per_layer"]:
+        raise InputError(
+            "--per-level and --per-layer: a row is of a level of layers, or of one layer; drop one"
+        )
     if every and not values["per_step"]:
         raise InputError(f"--every {every} is of the rows of --per-step: give that too")
     output = prepare_folder(output)
@@ -49,7 +53,7 @@ def _attend(voice: Voice, start: str, output: Path, **values: Any) -> None:
         found = attend(
             base, source, word=values["word"], guidance=values["guidance"], on_progress=on_progress
         )
-    rows = {"per_level": values["per_level"], "per_step": values["per_step"], "every": every or 1}
+    rows = {key: values[key] for key in ("per_level", "per_layer", "per_step")} | {"every": every or 1}
     files = [str(path) for image in range(len(found.images)) for path in _written(found, image, output, rows)]
     shares = [{word: round(float(one.mean()), 6) for word, one in zip(words, found.mean(i), strict=True)}
               for i, words in enumerate(found.words)]  # fmt: skip
@@ -85,6 +89,7 @@ _OPTIONS: list[click.Parameter] = [
     click.Option(["--word"], multiple=True, help="A word or phrase of the prompt to look at; the default is every "
                  "word, learned tokens too. May be given several times."),
     click.Option(["--per-level"], is_flag=True, help="A row of the sheet for every size of layers."),
+    click.Option(["--per-layer"], is_flag=True, help="A row of the sheet for every layer, as they run."),
     click.Option(["--per-step"], is_flag=True, help="A row of the sheet for every step."),
     click.Option(["--every"], type=click.IntRange(min=1), help="A row for the mean of so many steps, with --per-step."),
     click.Option(["--guidance"], type=click.FLOAT, help="The default is the inversion's, or the base's."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -36,7 +37,11 @@ class Command(click.Command):
         voice = ctx.params["voice"] = Voice(**flags)
         ctx.meta[DEBUG] = voice.debug
         with voice.logging():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except InputError as error:
+                error.args = (spelled(str(error), self.params),)
+                raise
 
 
 def _common() -> list[click.Option]:
@@ -61,16 +66,20 @@ def _read(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     known = {
         parameter.name or "": parameter for parameter in ctx.command.params if parameter.name != "config"
     }
-    spelled = {name.replace("_", "-"): name for name in known}
+    flags = {name.replace("_", "-"): name for name in known}
     found: dict[str, Any] = {}
     for key, value in values.items():
-        if key not in known and key not in spelled:
-            raise InputError(f"{path}: no setting {key} here{suggestion(key, [*spelled])}")
-        name = key if key in known else spelled[key]
+        if key not in known and key not in flags:
+            raise InputError(f"{path}: no setting {key} here{suggestion(key, [*flags])}")
+        name = key if key in known else flags[key]
         if isinstance(value, dict):
             raise InputError(f"{path}: {key} is a table: write settings as name = value, without [sections]")
         several = known[name].multiple or known[name].nargs != 1
         found[name] = _words([value] if several and not isinstance(value, list) else value)
+        try:
+            known[name].type_cast_value(ctx, found[name])
+        except click.BadParameter as error:
+            raise InputError(f"{path}: {key}: {error.message}") from None
     ctx.default_map = found
 
 
@@ -79,6 +88,15 @@ def _words(value: Any) -> Any:
     if isinstance(value, list):
         return [_words(part) for part in value]  # pyright: ignore[reportUnknownVariableType]
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def spelled(message: str, parameters: Iterable[click.Parameter]) -> str:
+    """A message with the settings' names as this command line has them: "--prior-count" where it says "prior_count"."""
+    for parameter in parameters:
+        flag = next((option for option in parameter.opts if option.startswith("--")), "")
+        if flag and "_" in (name := parameter.name or ""):
+            message = re.sub(rf"(?<![\w./<\"'=-]){name}(?![\w/>\"'=-]|\.\w)", flag, message)
+    return message
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

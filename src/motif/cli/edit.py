@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,10 @@ from motif.methods import Method
 if TYPE_CHECKING:
     from motif.base import Base
     from motif.edit.edited import Edited
+    from motif.inversion import Inversion
+    from motif.progress import Progress
+
+Tell = Callable[[Any], None] | None
 
 SEED = re.compile(r"seed:(\d+)")
 
@@ -33,6 +38,7 @@ BEST = {"custom-edit": "null-text", "word-swap": "ddim", "pix2pix-zero": "ddim"}
 START = """START is an inversion that `motif invert` wrote; or a picture, which is inverted first (--invert, --source);
     or seed:N, the picture that --source draws from seed N."""
 PHOTO = "START is a picture, or an inversion, whose photo is taken."
+TARGET = " PROMPT is the target's: what the picture shall show."
 
 
 def editor(name: str, method: Method) -> Command:
@@ -41,7 +47,8 @@ def editor(name: str, method: Method) -> Command:
     settings = options(function)
     names = [option.name or "" for option in settings]
     plain = positionals(function)[1] == "photo"
-    one = name in ("custom-edit", "pix2pix-zero", "style-transfer")
+    parameters = inspect.signature(function).parameters
+    one = parameters[positionals(function)[2]].annotation in (str, "str")
 
     def run(voice: Voice, start: str, output: Path, prompt: tuple[str, ...] = (), **values: Any) -> None:
         prompts = [*prompt, *([values["target"]] if values.get("target") else [])]
@@ -53,12 +60,20 @@ def editor(name: str, method: Method) -> Command:
                 values[key] = _captions(values[key])
         base = load_base(voice, values["base"], values["device"], values["precision"])
         base = dressed(base, values["wear"], other_base=values["other_base"])
-        begun = _photo(start) if plain else _begun(voice, base, start, {**values, "output": output}, names)
-        for text in prompts:
-            require_tokens(base, " ".join([text, *getattr(begun, "prompts", ())]))
-        with voice.progress("editing") as on_progress:
+
+        def edited(begun: Any, on_progress: Tell) -> Edited:
+            for text in prompts:
+                require_tokens(base, " ".join([text, *getattr(begun, "prompts", ())]))
             told = accepted(function, on_progress=on_progress)
-            found = function(base, begun, prompts[0] if one else prompts, **given(values, names), **told)
+            return function(base, begun, prompts[0] if one else prompts, **given(values, names), **told)
+
+        if plain:
+            begun = _photo(start)
+        else:
+            told = {**values, "output": output, "strip": strip}
+            begun = _begun(voice, base, start, told, names, edited if "on_progress" in parameters else None)
+        with voice.progress("editing") as on_progress:
+            found = edited(begun, on_progress)
         files = _written(found, output, strip)
         data = {"method": name, "prompts": list(found.prompts), "files": files, "evaluations": found.evaluations,
                 "seconds": round(found.seconds, 3), "why": found.why}  # fmt: skip
@@ -66,12 +81,12 @@ def editor(name: str, method: Method) -> Command:
 
     text = f"""{summary(function)}
 
-    {PHOTO if plain else START} PROMPT is the target's: what the picture shall show.
+    {PHOTO if plain else START}{"" if name == "custom-edit" else TARGET}
 
     {method.paper}"""
-    parameters = [*_arguments(name, one), *([] if plain else _beginning(name, names)), *wear_options(), *settings,
-                  *base_options()]  # fmt: skip
-    return Command(name, callback=run, params=parameters, help=text, short_help=method.summary)
+    params = [*_arguments(name, one), *([] if plain else _beginning(name, names)), *wear_options(), *settings,
+              *base_options()]  # fmt: skip
+    return Command(name, callback=run, params=params, help=text, short_help=method.summary)
 
 
 def _arguments(name: str, one: bool) -> list[click.Parameter]:
@@ -112,23 +127,51 @@ def _beginning(name: str, taken: Sequence[str]) -> list[click.Parameter]:
                      help="Keep the inversion that is made, for more edits."),
         click.Option(["--resume"], is_flag=True,
                      help="Go on with a long inversion that was stopped (Ctrl-C keeps its steps, beside the output)."),
+        click.Option(["--preview-every"], type=click.IntRange(min=1), metavar="N",
+                     help="Draw the photo and the way back so far after every N steps of a long inversion, into the "
+                     "strip's file, or the output's, until the edit is done."),
         click.Option(["--cache/--no-cache"], default=True, show_default=True,
                      help="Take the inversion from the cache where the same was made before, and keep it there."),
     ]  # fmt: skip
     return [option for option in found if option.name not in taken]
 
 
-def _begun(voice: Voice, base: Base, start: str, values: Mapping[str, Any], taken: Sequence[str]) -> Any:
+class _FirstStep(Exception):
+    """An edit has begun."""
+
+
+def _tried(edited: Callable[[Any, Tell], Edited], begun: Inversion) -> None:
+    """Begin an edit, so that what is wrong with its words and windows is said before a long inversion."""
+
+    def leave(_: Progress) -> None:
+        raise _FirstStep
+
+    try:
+        edited(begun, leave)
+    except _FirstStep:
+        pass
+
+
+def _begun(
+    voice: Voice,
+    base: Base,
+    start: str,
+    values: Mapping[str, Any],
+    taken: Sequence[str],
+    edited: Callable[[Any, Tell], Edited] | None,
+) -> Any:
     """What the edit starts from: an inversion read, a picture inverted, or a seed."""
     from motif.edit import seeded
     from motif.inversion import ENDING, Inversion, inversion_path
+    from motif.invert.stand_in import stand_in
 
-    asked = given(values, ["invert", "source", "steps", "height", "width", "keep"])
+    asked = given(values, ["invert", "source", "steps", "height", "width", "keep", "preview_every"])
     asked |= {"resume": True} if values["resume"] else {}
     if start.endswith(ENDING):
         if asked:
             raise InputError(
-                f"--{min(asked)} is for a picture or a seed; {start} is an inversion and says it itself"
+                f"--{min(asked).replace('_', '-')} is for a picture or a seed; {start} is an inversion and says it "
+                "itself"
             )
         return Inversion.load(Path(start).expanduser())
     if "source" not in asked:
@@ -139,17 +182,27 @@ def _begun(voice: Voice, base: Base, start: str, values: Mapping[str, Any], take
     if "guidance" in taken and values.get("guidance") is not None:
         sizes["guidance"] = values["guidance"]
     if found := SEED.fullmatch(start):
-        if asked.keys() & {"invert", "keep", "resume"}:
-            raise InputError("a seed's picture is drawn, not inverted: drop --invert, --keep and --resume")
+        if wrong := asked.keys() & {"invert", "keep", "resume", "preview_every"}:
+            raise InputError(
+                f"a seed's picture is drawn, not inverted: drop --{min(wrong).replace('_', '-')}"
+            )
         return seeded(base, asked["source"], seed=int(found[1]), **sizes)
     keep = prepare(inversion_path(asked["keep"])) if "keep" in asked else None
     name = asked.get("invert") or BEST.get(click.get_current_context().info_name or "", "direct")
     function = methods.load("invert", name)
-    kept = watched(function, {}, values["output"])
-    if "resume" in asked and not kept:
-        raise InputError(f"--resume is of long inversions, and {name} takes no longer than the edit: drop it")
+    kept = watched(function, asked, values["output"], values["strip"] or values["output"])
+    for option in ("resume", "preview_every"):
+        if option in asked and not kept:
+            flag = option.replace("_", "-")
+            raise InputError(
+                f"--{flag} is of long inversions, and {name} takes no longer than the edit: drop it"
+            )
+    path = Path(start).expanduser()
+    if edited:
+        _tried(edited, stand_in(function, name, base, path, asked["source"], **sizes))
+    sizes |= {key: asked[key] for key in ("preview_every",) if key in asked}
     voice.note(f"inverting {start} by {name}")
-    path, told = Path(start).expanduser(), {**sizes, **kept, **accepted(function, resume=values["resume"])}
+    told = {**sizes, **kept, **accepted(function, resume=values["resume"])}
     inversion, known = inverted(voice, function, base, path, asked["source"], told, values["cache"])
     voice.note(f"{inversion}{', from the cache' if known else ''}")
     if keep:
@@ -200,11 +253,11 @@ def _written(found: Edited, output: Path, strip: Path | None) -> list[str]:
     if len(found.images) == 1:
         files.append(save_image(found.image, output))
     else:
-        files.append(save_image(found.strip(), output))
+        files.append(save_image(found.sheet(), output))
         for number, image in enumerate(found.images, 1):
             files.append(save_image(image, output.with_stem(f"{output.stem}-{number}")))
     if strip:
-        files.append(save_image(found.strip(), strip))
+        files.append(save_image(found.sheet(), strip))
     return [str(path) for path in files]
 
 

@@ -23,7 +23,7 @@ PATH = click.Path(path_type=Path)
 
 
 @click.command(cls=Command, short_help="A concept from one photo, by a trained ELITE encoder.")
-@click.argument("encoder", metavar="ENCODER", type=PATH)
+@click.argument("encoder", metavar="ENCODER")
 @click.argument("photos", metavar="PHOTO...", nargs=-1, required=True, type=PATH)
 @click.option(
     "-o", "--output", required=True, type=PATH, metavar="CONCEPT", help="The concept's file (.safetensors)."
@@ -69,12 +69,12 @@ PATH = click.Path(path_type=Path)
     help="Where the encoder's CLIP is now; the default is the name that the encoder gives.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1...")
-def encode(voice: Voice, encoder: Path, photos: tuple[Path, ...], output: Path, mask: tuple[Path, ...], token: str,
+def encode(voice: Voice, encoder: str, photos: tuple[Path, ...], output: Path, mask: tuple[Path, ...], token: str,
            noun: str, words: str, local: bool | None, crop: bool, segment: str, image: str,
            device: str) -> None:  # fmt: skip
     """Make a concept from one photo in one pass, or from several of the same object.
 
-    ENCODER is what `motif learn elite` wrote.
+    ENCODER is what `motif learn elite` wrote, or the name of a base that ships one (pocket).
 
     Wei et al. 2023, arXiv:2302.13848
     """
@@ -84,7 +84,7 @@ def encode(voice: Voice, encoder: Path, photos: tuple[Path, ...], output: Path, 
     from motif.loading import device_of
 
     output = prepare(concept_path(output))
-    if any(path.expanduser().resolve() == output.resolve() for path in (encoder, *photos)):
+    if any(path.expanduser().resolve() == output.resolve() for path in (Path(encoder), *photos)):
         raise InputError(f"{output}: is what is read: choose another name for the concept")
     loaded = Encoder.load(encoder)
     loaded = dataclasses.replace(loaded, image=image) if image else loaded
@@ -158,7 +158,8 @@ def trainer(name: str, method: Method) -> Command:
     ]  # fmt: skip
     text = f"""{summary(function)}
 
-    DATASET is a folder of pictures with masks (NAME-mask.png, or alpha) or boxes (metadata.jsonl), or of pocket's
+    DATASET is a folder of pictures with masks (NAME-mask.png, or alpha) or boxes (metadata.jsonl), webdataset's tar
+    files (a folder of them, one, or "data-{{000..012}}.tar": NAME.jpg, NAME.mask.png, NAME.txt, NAME.json), or pocket's
     rendered shards (`motif pocket render`). Captions that name a <token> are used; else templates are.
 
     {method.paper}"""

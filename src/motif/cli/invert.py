@@ -1,7 +1,8 @@
-"""`motif invert METHOD IMAGE PROMPT [--wear C] -o X.inversion`."""
+"""`motif invert METHOD IMAGE... PROMPT [--wear C] -o X.inversion`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,18 +28,20 @@ def inverter(name: str, method: Method) -> Command:
     settings = options(function)
     names = [option.name or "" for option in settings]
 
-    def run(voice: Voice, image: str, prompt: str, output: Path, **values: Any) -> None:
+    def run(voice: Voice, images: tuple[str, ...], prompt: str, output: Path, **values: Any) -> None:
         from motif.images import save_image
         from motif.inversion import inversion_path
 
         output = prepare(inversion_path(output))
-        strip = strip_place(values["strip"] or output.with_suffix(".png"), Path(image).expanduser())
+        photos = [Path(image).expanduser() for image in images]
+        strip = strip_place(values["strip"] or output.with_suffix(".png"), photos)
         base = load_base(voice, values["base"], values["device"], values["precision"])
         base = dressed(base, values["wear"], other_base=values["other_base"])
         chosen = given(values, names)
-        prepare(output, needs=max(LEAST, inversion_bytes(base, chosen)))
+        captions = captions_of(prompt, len(photos))
+        prepare(output, needs=max(LEAST, len(photos) * inversion_bytes(base, chosen)))
         told = {**chosen, **watched(function, chosen, output, strip)}
-        inversion, known = inverted(voice, function, base, image, prompt, told, values["cache"])
+        inversion, known = inverted(voice, function, base, photos, captions, told, values["cache"])
         inversion.save(output)
         save_image(shown(base, inversion), strip)
         made = inversion.made
@@ -49,7 +52,7 @@ def inverter(name: str, method: Method) -> Command:
         voice.result(data, "\n".join([str(output), str(strip), aligned(rows), *known_text]))
 
     arguments: list[click.Parameter] = [
-        click.Argument(["image"], metavar="IMAGE"),
+        click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True),
         click.Argument(["prompt"], metavar="PROMPT"),
         click.Option(["-o", "--output"], required=True, type=click.Path(path_type=Path), metavar="FILE",
                      help="The inversion's file (.inversion)."),
@@ -62,7 +65,8 @@ def inverter(name: str, method: Method) -> Command:
     text = f"""{summary(function)}
 
     IMAGE is a picture and PROMPT its caption: name all that is to be kept. The centre of a picture of another shape is
-    cut out.
+    cut out. Several pictures are inverted together, into one file; PROMPT is the caption of all, or their captions in
+    order with | between them.
 
     {method.paper}"""
     parameters = [*arguments, *wear_options(), *settings, *base_options()]
@@ -70,7 +74,7 @@ def inverter(name: str, method: Method) -> Command:
 
 
 def inverted(
-    voice: Voice, function: Any, base: Base, image: Any, prompt: str, settings: dict[str, Any], cache: bool
+    voice: Voice, function: Any, base: Base, photos: Any, prompt: Any, settings: dict[str, Any], cache: bool
 ) -> tuple[Inversion, bool]:
     """(an inversion, whether it came from the cache), with progress; used by `motif edit` too."""
     from motif.invert.cache import cached
@@ -78,8 +82,14 @@ def inverted(
     with voice.progress("inverting") as on_progress:
         told = {**settings, **accepted(function, on_progress=on_progress)}
         if cache:
-            return cached(function, base, image, prompt, **told)
-        return function(base, image, prompt, **told), False
+            return cached(function, base, photos, prompt, **told)
+        return function(base, photos, prompt, **told), False
+
+
+def captions_of(prompt: str, photos: int) -> str | list[str]:
+    """Everyone's caption, or one for each photo: "a cat | a dog"."""
+    parts = [part.strip() for part in prompt.split("|")]
+    return prompt if photos == 1 or len(parts) == 1 else parts
 
 
 def watched(function: Any, chosen: dict[str, Any], output: Path, strip: Path | None = None) -> dict[str, Any]:
@@ -91,33 +101,33 @@ def watched(function: Any, chosen: dict[str, Any], output: Path, strip: Path | N
     return accepted(function, folder=output.with_suffix(".run"))
 
 
-def strip_place(path: Path, image: Path) -> Path:
-    """The strip's file, checked before the work: a picture, and not the photo itself."""
+def strip_place(path: Path, photos: Sequence[Path]) -> Path:
+    """The strip's file, checked before the work: a picture, and no photo itself."""
     if not is_picture(path):
         raise InputError(f"--strip {path}: a strip is a picture: name it .png, .jpg or .webp")
     path = prepare(path)
-    if path.resolve() == image.resolve():
+    if path.resolve() in [photo.resolve() for photo in photos]:
         raise InputError(f"{path}: the strip would take the photo's place: name another with --strip")
     return path
 
 
 def inversion_bytes(base: Base, chosen: dict[str, Any]) -> int:
-    """About how large the file will be: latents of every level, and as much text for every step."""
+    """About how large a photo's part of the file will be: latents of both ways, and text of every step."""
     c, h, w = base.latent_shape((int(chosen.get("height", base.size)), int(chosen.get("width", base.size))))
     words = max(reader.length for reader in base.models.readers)
     text = 2 * words * int(base.models.unet.config.cross_attention_dim)
-    return 4 * (int(chosen.get("steps", 50)) + 1) * (c * h * w + text)
+    return 4 * (int(chosen.get("steps", 50)) + 1) * (2 * c * h * w + text)
 
 
 def shown(base: Base, inversion: Inversion) -> Any:
     """Photo and reconstruction, side by side."""
     from motif.images import grid, to_images
 
-    again = to_images(base.decode(inversion.reconstruct(base)))
+    latents = inversion.reconstruct(base) if inversion.way is None else inversion.way[0].to(base.device)
+    again = to_images(base.decode(latents))
     pairs = [picture for both in zip(inversion.pictures(), again, strict=True) for picture in both]
-    return grid(
-        pairs, columns=2, labels=["photo", "reconstruction"] * len(inversion), title=inversion.prompts[0]
-    )
+    title = " | ".join(dict.fromkeys(inversion.prompts))
+    return grid(pairs, columns=2, labels=["photo", "reconstruction"] * len(inversion), title=title)
 
 
 invert = Methods("invert", inverter, help="Invert a photo: find the noise that a prompt brings back to it.")

@@ -14,7 +14,7 @@ import click
 
 from motif.cli.command import Command, Methods
 from motif.cli.encode import TRAINED
-from motif.cli.model import base_options, dressed, load_base, wear_options
+from motif.cli.model import base_options, load_base, read_concepts, wear_options
 from motif.cli.options import accepted, annotation, given, options, summary
 from motif.cli.outputs import LEAST, concept_path, prepare, prepare_folder
 from motif.cli.voice import Voice
@@ -23,6 +23,7 @@ from motif.methods import Method
 
 if TYPE_CHECKING:
     from motif.base import Base
+    from motif.concept import Concept
     from motif.learn.examples import Examples
     from motif.learn.ranks import Ranks
 
@@ -50,24 +51,23 @@ def learner(name: str, method: Method) -> Command:
     ) -> None:
         output, resumed = prepare(concept_path(output)), bool(values.get("resume"))
         folder = prepare_folder(values["run_folder"] or output.with_suffix(".run"))
-        taught = _taught(function, photos, prompt, values)
-        _tell_memory(
-            voice, function, taught if several else taught[0], given(values, names), values, ranks.count
-        )
-        base = load_base(voice, values["base"], values["device"], values["precision"])
-        base = dressed(base, values["wear"], other_base=values["other_base"])
+        taught, worn = _taught(function, photos, prompt, values), read_concepts(values["wear"])
+        examples: Examples | list[Examples] = taught if len(taught) > 1 else taught[0]
         chosen = given(values, names)
-        concept, run = sizes(
-            function, base, taught if several else taught[0], chosen, base.advice.get(name, {})
-        )
+        asked = _asked(chosen)
+        _look_ahead(voice, function, examples, chosen, asked, worn, folder, ranks, values)
+        base = load_base(voice, values["base"], values["device"], values["precision"])
+        base = base.wear(*worn, other_base=values["other_base"])
+        concept, run = sizes(function, base, examples, chosen, base.advice.get(name, {}))
         prepare(output, needs=max(LEAST, concept))
         prepare_folder(folder, needs=max(LEAST, run))
-        told = "; ".join(f"{len(one)} photos of {one.phrase or one.prompt}" for one in taught)
+        told = "; ".join(
+            f"{len(one)} photo{'s' * (len(one) > 1)} of {one.phrase or one.prompt}" for one in taught
+        )
         voice.note(f"{told}; {'resuming' if resumed else 'working'} in {folder}")
         with voice.progress("learning") as on_progress:
             calls = accepted(function, on_progress=on_progress, on_picture=voice.counting("prior picture"))
-            examples = taught if several and len(taught) > 1 else taught[0]
-            learned = function(base, examples, folder=folder, **_asked(chosen), **calls)
+            learned = function(base, examples, folder=folder, **asked, **calls)
         if ranks.leads:
             learned.save(output)
         voice.note(f"draw it: {drawing(taught, output, values['base'])}")
@@ -150,33 +150,37 @@ def _asked(chosen: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in chosen.items() if source(name) is not default}
 
 
-def _tell_memory(
+def _look_ahead(
     voice: Voice,
     function: Any,
-    examples: Any,
+    examples: Examples | list[Examples],
     chosen: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    worn: Sequence[Concept],
+    folder: Path,
+    ranks: Ranks,
     values: Mapping[str, Any],
-    processes: int,
 ) -> None:
-    """What the run will take of memory, before anything is loaded; a warning where less is free."""
+    """Before anything is loaded: settings that cannot work are refused, and the memory that they take is told, with a
+    warning where less is free."""
     import torch
 
-    from motif.learn.memory import estimate, switches
+    from motif.learn.beforehand import look_ahead
     from motif.learn.outline import outline
     from motif.loading import device_of, dtype_of
 
     device = device_of(values["device"])
     shape = outline(values["base"], dtype_of(values["precision"], device))
-    if shape is None or not hasattr(function, "plan"):
+    found = look_ahead(
+        function, shape, examples, chosen,
+        asked=asked, worn=worn, device=torch.device(device), ranks=ranks, folder=folder,
+    )  # fmt: skip
+    if found is None:
         return
-    settings = function.settle(shape, examples, **chosen)
-    known = {k: v for k, v in settings.items() if k in inspect.signature(function).parameters}
-    lesson = function.plan(shape, examples, **known)
-    found = estimate(shape, lesson, settings, torch.device(device), processes)
-    voice.note(str(found))
-    if found.free is not None and found.total > found.free:
-        ways = ", ".join(switches(settings, lesson.size(shape) // 4))
-        log.warning("more than is free: should it fail, cheapest first: %s", ways)
+    memory, ways = found
+    voice.note(str(memory))
+    if memory.free is not None and memory.total > memory.free:
+        log.warning("more than is free: should it fail, cheapest first: %s", ", ".join(ways))
 
 
 def sizes(

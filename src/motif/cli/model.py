@@ -50,7 +50,12 @@ def load_base(voice: Voice, name: str, device: str | None, precision: str | None
 
 def dressed(base: Base, wear: Sequence[str], *, other_base: bool) -> Base:
     """The base with the concepts of these files on, each FILE or FILE=<token>."""
-    return base.wear(*[_concept(text) for text in wear], other_base=other_base) if wear else base
+    return base.wear(*read_concepts(wear), other_base=other_base) if wear else base
+
+
+def read_concepts(wear: Sequence[str]) -> list[Concept]:
+    """The concepts of these files, each FILE or FILE=<token>."""
+    return [_concept(text) for text in wear]
 
 
 def _concept(text: str) -> Concept:

@@ -20,7 +20,10 @@ ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 """Pictures that are written; of other kinds there is no telling what was meant."""
 
 OTHERS = (SUFFIXES | {".heic", ".heif"}) - ENDINGS
-MODELS = frozenset({".bin", ".ckpt", ".pt", ".pth"})
+ALIENS = SUFFIXES | frozenset(
+    ".bin .ckpt .pt .pth .txt .md .json .jsonl .toml .yaml .yml .csv .html .zip .npz .gif .heic .heif".split()
+)
+"""Endings that are no part of a name: a concept is not `cat.txt.safetensors`."""
 
 
 def prepare(path: str | Path, *, needs: int = LEAST) -> Path:
@@ -56,7 +59,7 @@ def concept_path(path: str | Path) -> Path:
     """The name of a concept's file: `.safetensors` is added where there is no ending."""
     path = Path(path).expanduser()
     if path.suffix not in {"", ".safetensors"}:
-        name = path.stem if path.suffix in MODELS else path.name
+        name = path.stem if path.suffix.lower() in ALIENS else path.name
         raise InputError(f"{path}: a concept is one .safetensors file: name it {name}.safetensors")
     return path.with_suffix(".safetensors")
 

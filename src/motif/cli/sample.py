@@ -169,6 +169,7 @@ def needed(base: Base, chosen: Mapping[str, Any]) -> int:
 
 def require_tokens(base: Base, prompt: str) -> None:
     """InputError where the prompt names no concept that is worn; a warning for each that it leaves out."""
+    base.tokenise([prompt])  # names what nobody has learned
     unnamed = [token for token in base.vectors if token not in prompt]
     if unnamed and len(unnamed) == len(base.vectors):
         phrase = f"{unnamed[0]} {base.nouns.get(unnamed[0], '')}".strip()

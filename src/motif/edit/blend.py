@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from motif.attention import Call, Control, Site
+from motif.attention import Call, Control, Side, Site
 
 PART = 4
 """Masks come from maps with so small a part of the latent's side: 16 x 16 of 64 x 64."""
@@ -53,6 +53,9 @@ class LocalBlend(Control):
         self.threshold, self.start = threshold, start
         self.sums: dict[tuple[str, str], Tensor] = {}  # (lane, "words" or "spare") -> [image, h, w]
         self.masks: dict[str, Tensor] = {}  # of the last step: [image, 1, h, w]
+
+    def reads(self, lane: str, side: Side, step: int, steps: int) -> bool:
+        return side == "cond" and any((*self.words.get(lane, ()), *self.spare.get(lane, ())))
 
     def looks(self, site: Site, call: Call) -> bool:
         return site.kind == "cross" and site.level == call.level(PART)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from motif.base import Base
@@ -22,7 +23,7 @@ from motif.edit.alignment import dropped, holds
 from motif.edit.edited import Edited
 from motif.edit.planned import Blend, Settings, planned
 from motif.edit.prompt_to_prompt import listed
-from motif.edit.run import Source, carried_out, targets_of, told
+from motif.edit.run import Source, carried_out, require_heard, targets_of, told
 from motif.edit.windows import Window, words_with_numbers
 from motif.errors import InputError
 from motif.progress import Progress
@@ -36,7 +37,7 @@ def custom_edit(
     inversion: Source,
     prompt: str,
     *,
-    strength: float = 0.4,
+    strength: float | None = None,
     strengths: str | Sequence[float] = "",
     cross_until: float = 0.6,
     blend: Sequence[str] = (),
@@ -53,8 +54,8 @@ def custom_edit(
     """Put a learned concept into a photo: the base wears it, and the target prompt names it where the source did not.
 
     Args:
-        strength: The part of the run in which self maps are injected: more keeps more of the photo (paper: .4 to .6).
-            SDEdit's strength runs the opposite way.
+        strength: The part of the run in which self maps are injected: more keeps more of the photo (paper: .4 to .6;
+            the default is .4). SDEdit's strength runs the opposite way.
         strengths: Several at once, as .2,.4,.6,.8: one picture each, of one run.
         cross_until: Until which part of the run the cross maps of common words are injected (paper: .2 or .6).
         blend: A word of the source in whose place the concept goes; the default is the concept's noun where the source
@@ -79,9 +80,11 @@ def custom_edit(
     judge = _judge(base, references, encoder) if auto else None
     if not auto and (references or encoder):
         raise InputError("references and encoder are of auto: add it, or drop them")
+    if whole:
+        require_heard(
+            custom_edit, settings, ["blend", "blend_threshold", "blend_start"], "whole is without a mask"
+        )
     words = () if whole else listed(blend) or _default_words(base, inversion, target)
-    if whole and blend:
-        raise InputError("whole is without a mask, and blend names its words: drop one")
     use = Settings(
         cross=Window(0.0, cross_until),
         own=[Window(0.0, value) for value in values],
@@ -105,13 +108,15 @@ def _named(base: Base, target: str) -> None:
         raise InputError(f'the target "{target}" does not name {token}: write it where the concept goes')
 
 
-def _strengths(one: float, several: str | Sequence[float], auto: bool) -> list[float]:
+def _strengths(one: float | None, several: str | Sequence[float], auto: bool) -> list[float]:
     try:
         parts = [part for part in several.split(",") if part.strip()] if isinstance(several, str) else several
         found = [float(part) for part in parts]
     except ValueError:
         raise InputError(f"strengths {several!r}: numbers with commas between them, as .2,.4,.6,.8") from None
-    found = found or ([0.2, 0.4, 0.6, 0.8] if auto else [one])
+    if one is not None and (found or auto):
+        raise InputError("strength is of one picture: leave it out, or strengths and auto")
+    found = found or ([0.2, 0.4, 0.6, 0.8] if auto else [0.4 if one is None else one])
     for value in found:
         if not 0 <= value <= 1:
             raise InputError(
@@ -154,7 +159,11 @@ def _judge(base: Base, references: str | Path | Sequence[Path], encoder: str) ->
 def _picked(found: Edited, values: Sequence[float], judge: tuple[Any, Any]) -> Edited:
     """The edit with one strength alone, and the reason."""
     encoder, refs = judge
-    rows = [likeness(encoder, image, found.sources or found.reconstructions, refs) for image in found.images]
+    sources, n = found.sources or found.reconstructions, len(found.images) // len(values)
+    each = [likeness(encoder, image, [sources[i % n]], refs) for i, image in enumerate(found.images)]
+    rows = [
+        [fmean(column) for column in zip(*each[i * n : (i + 1) * n], strict=True)] for i in range(len(values))
+    ]
     best = max(range(len(values)), key=lambda i: rows[i][2])
     lines = [
         f"strength {value:g}: source {s:.2f}, reference {r:.2f}, both {both:.2f}{'  <- picked' * (i == best)}"
@@ -163,7 +172,7 @@ def _picked(found: Edited, values: Sequence[float], judge: tuple[Any, Any]) -> E
     why = "0 is as alike as photo and references are to one another, 1 is one of them; both is the harmonic mean"
     return dataclasses.replace(
         found,
-        images=(found.images[best],),
+        images=found.images[best * n : (best + 1) * n],
         prompts=(found.prompts[best],),
         latents=found.latents[best : best + 1],
         masks=None if found.masks is None else found.masks[best : best + 1],

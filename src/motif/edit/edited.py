@@ -57,6 +57,16 @@ class Edited:
             cells.append((picture, name))
         return grid([c[0] for c in cells], labels=[c[1] for c in cells], columns=min(len(cells), 8))
 
+    def sheet(self) -> Image:
+        """The strips of all photos, one below the other."""
+        strips = [self.strip(photo) for photo in range(self._photos)]
+        sheet = Pillow.new("RGB", (max(s.width for s in strips), sum(s.height for s in strips)), "white")
+        top = 0
+        for strip in strips:
+            sheet.paste(strip, (0, top))
+            top += strip.height
+        return sheet
+
     @property
     def _photos(self) -> int:
         return len(self.images) // len(self.prompts)

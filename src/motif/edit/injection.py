@@ -52,6 +52,9 @@ class CrossInjection(Control):
     def __init__(self, edits: Mapping[str, CrossEdit], *, source: str = "source") -> None:
         self.edits, self.source = edits, source
 
+    def reads(self, lane: str, side: Side, step: int, steps: int) -> bool:
+        return (lane, side) == (self.source, "cond") and any(edit.act(step) for edit in self.edits.values())
+
     def looks(self, site: Site, call: Call) -> bool:
         return site.kind == "cross" and any(edit.act(call.step) for edit in self.edits.values())
 
@@ -82,6 +85,10 @@ class SelfInjection(Control):
     ) -> None:
         self.windows, self.part, self.source = windows, part, source
         self.side: Side = side
+
+    def reads(self, lane: str, side: Side, step: int, steps: int) -> bool:
+        inside = any(window.holds(step, steps) for window in self.windows.values())
+        return (lane, side) == (self.source, self.side) and inside
 
     def looks(self, site: Site, call: Call) -> bool:
         if site.kind != "self" or site.level < call.level(self.part):

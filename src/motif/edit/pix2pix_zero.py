@@ -24,7 +24,7 @@ from motif.base import Base
 from motif.climb import climb
 from motif.edit.edited import Edited
 from motif.edit.noise_statistics import output_of, regularised
-from motif.edit.run import photos_of, targets_of, told
+from motif.edit.run import photos_of, require_heard, targets_of, told
 from motif.errors import InputError
 from motif.images import to_images
 from motif.inversion import Inversion
@@ -70,11 +70,13 @@ def pix2pix_zero(
     settings = told(locals())
     (target,) = targets_of(base, inversion, prompt)
     rounds = (5 if inversion.method == "ddim" else 0) if regularise is None else regularise
+    if not rounds:
+        require_heard(pix2pix_zero, settings, ["ac_weight", "kl_weight", "seed"], "no noise is regularised")
     _check(inversion, source_captions, target_captions, amount, rounds)
     lanes = inversion.lanes(base, guidance=guidance)
     caption = lanes[0].text
     with torch.no_grad():
-        shift = _direction(base, source_captions or inversion.prompts, target_captions or (target,))
+        shift = _direction(base, caption, target, source_captions, target_captions)
     edited = _moved(caption, shift)
     ticker = Ticker(on_progress, inversion.steps * (2 if rounds else 1))
     with torch.no_grad():
@@ -112,9 +114,12 @@ def _check(
         raise InputError(f"amount {amount:g}, regularise {rounds}: none may be negative")
 
 
-def _direction(base: Base, before: Sequence[str], after: Sequence[str]) -> tuple[Tensor, Tensor | None]:
-    """(e [1, word, channel], the pooled vectors' difference or None)."""
-    (s0, p0), (s1, p1) = (_mean(base, captions) for captions in (before, after))
+def _direction(
+    base: Base, caption: Text, target: str, before: Sequence[str], after: Sequence[str]
+) -> tuple[Tensor, Tensor | None]:
+    """(e [image or 1, word, channel], the pooled vectors' difference or None)."""
+    s0, p0 = _mean(base, before) if before else (caption.states, caption.pooled)
+    s1, p1 = _mean(base, after or (target,))
     return s1 - s0, None if p0 is None or p1 is None else p1 - p0
 
 

@@ -23,6 +23,8 @@ BlendFrom = Literal["union", "source"]
 
 NEVER = Window(0.0, 0.0)
 
+BLENDING = ("blend_from", "blend_threshold", "blend_start", "spare")
+
 PARTS: Mapping[str, int] = {"half": 2, "quarter": 4}
 
 
@@ -69,6 +71,10 @@ def planned(
     if use.unguided.acts(source.steps):
         both = dict.fromkeys(targets, use.unguided)
         controls.append(SelfInjection(both, part=PARTS[use.up_to], side="uncond"))
+    shifted = any(_mode(before, after.tokens[0], use) == "replace" for before in first.tokens
+                  for after in targets.values())  # fmt: skip
+    if use.tail == "official" and not shifted:
+        raise InputError("tail would change nothing: it is of replaced words, and these prompts are refined")
     same = [] if use.louder else same_as_source(source, lanes)
     return Plan(lanes, controls, _blend(use.blend, first, targets), same)
 
@@ -91,8 +97,6 @@ def _check(use: Settings, lanes: Sequence[Lane], steps: int) -> None:
                 f'the blend word "{missing}" is not in the source\'s prompt "{first[0].prompt}", and the mask comes '
                 "from the source alone: name one of its words"
             )
-    if use.blend.spare and not use.blend.words:
-        raise InputError("words to spare are cut out of a blend's mask: name blend words too")
     if not 0 <= use.blend.threshold < 1 or not 0 <= use.blend.start < 1:
         raise InputError(
             f"blend threshold {use.blend.threshold:g}, start {use.blend.start:g}: both lie from 0 to below 1"
@@ -126,8 +130,12 @@ def _cross(source: Text, target: Text, use: Settings, steps: int) -> CrossEdit:
 
 
 def _mapped(before: Tokens, after: Tokens, use: Settings) -> TokenMap:
-    mode = chosen(before, after) if use.mode == "auto" else use.mode
-    return refined(before, after) if mode == "refine" else replaced(before, after, tail=use.tail)
+    refine = _mode(before, after, use) == "refine"
+    return refined(before, after) if refine else replaced(before, after, tail=use.tail)
+
+
+def _mode(before: Tokens, after: Tokens, use: Settings) -> Mode:
+    return chosen(before, after) if use.mode == "auto" else use.mode
 
 
 def _blend(blend: Blend, source: Text, targets: Mapping[str, Text]) -> LocalBlend | None:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from motif.base import Base
 from motif.edit.alignment import Tail
 from motif.edit.edited import Edited
-from motif.edit.planned import Blend, BlendFrom, Mode, Settings, UpTo, planned
-from motif.edit.run import Source, carried_out, targets_of, told
+from motif.edit.planned import BLENDING, Blend, BlendFrom, Mode, Settings, UpTo, planned
+from motif.edit.run import Source, carried_out, require_heard, targets_of, told
 from motif.edit.windows import Window, WordWindow, words_with_numbers, words_with_windows
 from motif.progress import Progress
 
@@ -70,6 +70,10 @@ def prompt_to_prompt(
     """
     settings = told(locals())
     prompts = targets_of(base, inversion, prompt)
+    if not blend:
+        require_heard(prompt_to_prompt, settings, BLENDING, "it is of a blend, name blend words")
+    if self_until == self_from:
+        require_heard(prompt_to_prompt, settings, ["self_up_to"], "no self maps are injected")
     use = Settings(
         cross=Window(cross_from, cross_until),
         own=[Window(self_from, self_until)],

@@ -5,6 +5,7 @@ A target whose prompt is the source's, and that nothing else sets apart, is the 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,15 @@ def told(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in UNSAID}
 
 
+def require_heard(
+    method: Callable[..., Any], settings: Mapping[str, Any], names: Sequence[str], why: str
+) -> None:
+    """InputError where one of these settings is not its default, though nothing would hear it."""
+    defaults = inspect.signature(method).parameters
+    if given := [name for name in names if settings[name] != defaults[name].default]:
+        raise InputError(f"{given[0]} would change nothing: {why}")
+
+
 class Follows(Control):
     """Lanes that are the source, step for step."""
 
@@ -64,6 +74,9 @@ class Counted(Control):
 
     def __init__(self, tell: Tell | None, steps: int) -> None:
         self.ticker, self.evaluations = Ticker(tell, steps), 0
+
+    def reads(self, lane: str, side: Side, step: int, steps: int) -> bool:
+        return False
 
     def predicted(
         self, call: Call, outputs: Mapping[tuple[str, Side], Tensor]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from motif.attention import Call, Control, Site
+from motif.attention import Call, Control, Side, Site
 from motif.base import Base
 from motif.edit.edited import Edited
 from motif.edit.run import Plan, carried_out, targets_of, told
@@ -111,6 +111,9 @@ class DecoderMaps(Control):
     def __init__(self, window: Window, *, lane: str = "target", source: str = "source") -> None:
         self.window, self.lane, self.source = window, lane, source
 
+    def reads(self, lane: str, side: Side, step: int, steps: int) -> bool:
+        return lane == self.source and self.window.holds(step, steps)
+
     def looks(self, site: Site, call: Call) -> bool:
         return decodes(site) and self.window.holds(call.step, call.steps)
 
@@ -123,6 +126,9 @@ class DecoderFeatures(Control):
 
     def __init__(self, window: Window, level: int, *, lane: str = "target", source: str = "source") -> None:
         self.window, self.level, self.lane, self.source = window, level, lane, source
+
+    def reads(self, lane: str, side: Side, step: int, steps: int) -> bool:
+        return lane == self.source and self.window.holds(step, steps)
 
     def output(self, site: Site, call: Call, q: Tensor, maps: Tensor | None, out: Tensor) -> Tensor:
         here = decodes(site) and site.level == self.level and self.window.holds(call.step, call.steps)

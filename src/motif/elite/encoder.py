@@ -25,13 +25,16 @@ from motif.concept import Concept, Origin, Record
 from motif.elite.mapper import Mapper
 from motif.elite.photos import Photo, looked_at
 from motif.elite.tower import Tower, cut_out, marked, whole
-from motif.errors import InputError
+from motif.errors import InputError, MissingModel
 from motif.files import written
 from motif.tokens import TOKEN
 from motif.versions import versions
 from motif.weights import Change, not_finite
 
 FORMAT = "motif.elite/1"
+
+SHIPPED = Path("elite") / "encoder.safetensors"
+"""Where a base's own encoder lies among its weights."""
 
 UP, DOWN = "/up", "/down"
 """A change of a weight is one tensor, or the product of two."""
@@ -184,10 +187,14 @@ class Encoder:
 
     @staticmethod
     def load(path: str | Path) -> Encoder:
-        """Read a file that `save` wrote. InputError for anything else."""
+        """Read a file that `save` wrote, or the encoder that the base of a name ships ("pocket").
+
+        Raises:
+            MissingModel: that base ships none. InputError: anything but an encoder's file.
+        """
         from safetensors import SafetensorError, safe_open
 
-        path = Path(path).expanduser()
+        path = shipped() if path == "pocket" else Path(path).expanduser()
         if not path.is_file():
             raise InputError(f"{path}: no such encoder file: `motif learn elite` makes one")
         try:
@@ -211,6 +218,19 @@ class Encoder:
             "local": self.patches.weights if self.patches else {}, "projection": self.projections,
         }  # fmt: skip
         return {f"{part}/{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
+
+
+def shipped() -> Path:
+    """pocket's own encoder. MissingModel where none is shipped."""
+    from motif.loading import pocket_weights
+
+    path = pocket_weights() / SHIPPED
+    if not path.is_file():
+        raise MissingModel(
+            f"pocket ships no ELITE encoder ({path} is not there): train one, `motif pocket render` and then "
+            "`motif learn elite SHARDS -o encoder`, and give its file (a file of that name is ./pocket)"
+        )
+    return path
 
 
 def _assembled(told: dict[str, Any], tensors: Mapping[str, Tensor]) -> Encoder:

@@ -1,7 +1,8 @@
-"""What ELITE trains on: pictures with an object in each, from a folder or from pocket's rendered shards.
+"""What ELITE trains on: pictures with an object in each, from a folder, tar files, or pocket's rendered shards.
 
     folder    pictures; masks NAME-mask.png or alpha; or boxes: {"file_name": ..., "text": null, "box": [l, t, r, b]} in
               metadata.jsonl, in pixels; captions that name a <token> stand for a template, others are not read
+    tars      webdataset's shards: NAME.jpg with NAME.mask.png, NAME.txt or NAME.json ({"box": ...}), to the same effect
     shards    train-0000.avif and its companions (`motif pocket render`), each picture with a caption of its scene
 
 Card 2.7 and 3.7: boxes of 2 to 80 % of the picture train the global network; masks of 100 px (of 512) and more both
@@ -14,15 +15,17 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from motif.elite.tars import MASKS, PICTURES, samples, shards
 from motif.errors import InputError
 from motif.files import read_text
-from motif.images import mask_path, open_picture
+from motif.images import Picture, mask_path, open_picture
 from motif.learn.survey import survey
 from motif.tokens import TOKEN
 
@@ -70,16 +73,40 @@ def fits_local(image: Image.Image, box: Box) -> bool:
 
 
 def read_subjects(place: str | Path, *, limit: int = 0) -> tuple[Subject, ...]:
-    """The objects of a folder, in order; the first `limit` of them where it is not 0.
+    """The objects of a folder or of tar files, in order; the first `limit` of them where it is not 0.
 
     Raises:
-        InputError: nothing there, a broken metadata.jsonl, or a box outside of its picture.
+        InputError: nothing there, a broken metadata.jsonl or tar file, or a box that is none.
     """
     folder = Path(place).expanduser()
-    if not folder.is_dir():
-        raise InputError(f"{place}: no such folder of pictures")
-    found = _shards(folder, limit) if any(folder.glob("train-*.avif")) else _folder(folder)
+    if tars := shards(folder):
+        if folder.is_dir() and (
+            beside := [p for p in folder.iterdir() if p.suffix.lower().lstrip(".") in PICTURES]
+        ):
+            raise InputError(
+                f"{min(beside)}: lies beside tar files, and would not be seen: put one of them elsewhere"
+            )
+        found = _tars(tars, limit)
+    elif not folder.is_dir():
+        raise InputError(f"{place}: no such folder of pictures, and no tar file")
+    else:
+        found = _shards(folder, limit) if any(folder.glob("train-*.avif")) else _folder(folder)
     return tuple(found[:limit] if limit else found)
+
+
+def _tars(paths: list[Path], limit: int) -> list[Subject]:
+    found = list[Subject]()
+    for sample in (sample for path in paths for sample in samples(path)):
+        masked = bool(sample.ending(MASKS)) or sample.ending(PICTURES) in ("png", "webp")
+        opener, caption = _opener(sample.picture), _to_fill(sample.caption())
+        found += [
+            Subject(sample.name, opener, box, caption, masked=masked) for box in sample.boxes() or [None]
+        ]
+        if limit and len(found) >= limit:
+            break
+    if not found:
+        raise InputError(f"{paths[0]}: no pictures in there (NAME.jpg, .png or .webp)")
+    return found
 
 
 def _shards(folder: Path, limit: int) -> list[Subject]:
@@ -126,17 +153,22 @@ def _article(found: re.Match[str]) -> str:
 def _folder(folder: Path) -> list[Subject]:
     boxes, found = _boxes(folder), list[Subject]()
     for file in survey(folder, opened=False).require_used():
-        caption = TOKEN.sub("{}", file.caption or "", count=1) if TOKEN.search(file.caption or "") else ""
+        caption = _to_fill(file.caption or "")
         masked = mask_path(file.path).is_file() or file.path.suffix.lower() in {".png", ".webp"}
-        opener = _opener(file.path)
+        opener = _opener(partial(open_picture, file.path))
         for box in boxes.get(file.path.name) or [None]:
             found.append(Subject(file.path.name, opener, box, caption, masked=masked))
     return found
 
 
-def _opener(path: Path) -> Callable[[], Opened]:
+def _to_fill(caption: str) -> str:
+    """A caption that names a <token>, with {} in its place; "" of any other."""
+    return TOKEN.sub("{}", caption, count=1) if TOKEN.search(caption) else ""
+
+
+def _opener(read: Callable[[], Picture]) -> Callable[[], Opened]:
     def opened() -> Opened:
-        picture = open_picture(path)
+        picture = read()
         return picture.image, picture.mask
 
     return opened

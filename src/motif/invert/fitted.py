@@ -70,35 +70,37 @@ class Fit:
 
 
 def descend(task: Task, fit: Fit, kept: Kept) -> tuple[Tensor, Tensor, Tensor]:
-    """(Z*, the states of every step, the latents it comes back to)."""
+    """(Z*, the states of every step, the way back: level by level, as Z* is)."""
     task.ticker.steps = 2 * task.steps
     old = {name: value.to(task.base.device) for name, value in kept.tensors.items()}
     seen = Maps.of(task) if fit.weight else None
-    latents = old.get("latents")
-    if latents is None or seen:  # the maps are not kept: they are seen again
-        latents = trajectory(task, controls=[seen] if seen else [], quiet=bool(old))
-    with torch.no_grad():
-        text = task.base.read_uncond() if fit.side == "uncond" else task.text
-    done = list(old.get("states", torch.empty(0)))
-    x = old["x"] if done else latents[-1]
-    states = done[-1] if done else text.states.float().expand(len(x), -1, -1)
-    task.resumed(kept.tensors, task.steps + len(done) - task.ticker.done)
-    search = _Descent(Guided(task, latents), fit, text, seen)
+    levels = [] if seen else list(old.get("latents", ()))  # maps are not kept: they are seen again
+    done, way = list(old.get("states", ())), list(old.get("way", ()))
+    task.resumed(kept.tensors, max(len(levels) - 1, 0) + len(done))
 
     def state() -> dict[str, Tensor]:
-        found = {"latents": latents, "x": x, "cost": task.spent()}
-        return found | ({"states": torch.stack(done)} if done else {})
+        lists = {"latents": levels, "states": done, "way": way}
+        return {name: torch.stack(each) for name, each in lists.items() if each} | {"cost": task.spent()}
 
-    with kept.guarding(state, lambda: len(done)):
+    def save() -> None:
+        if kept.due():
+            kept.save(state())
+
+    with kept.guarding(state, task.ticker):
+        latents = trajectory(task, controls=[seen] if seen else [], levels=levels, each=save)
+        with torch.no_grad():
+            text = task.base.read_uncond() if fit.side == "uncond" else task.text
+        way = way or [latents[-1]]
+        states = done[-1] if done else text.states.float().expand(len(way[0]), -1, -1)
+        search = _Descent(Guided(task, latents), fit, text, seen)
         for step in range(len(done), task.steps):
-            states, moved, loss = search.step(step, x, states)
-            search.way.show(step, x, moved)
-            x = moved
+            states, moved, loss = search.step(step, way[-1], states)
+            search.way.show(step, way[-1], moved)
+            way.append(moved)
             done.append(states)
             task.ticker.tick(loss=loss)
-            if kept.due():
-                kept.save(state())
-    return latents, torch.stack(done), x
+            save()
+    return latents, torch.stack(done), torch.stack(way).flip(0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from motif.attention import Call, Control, Row, Side
+from motif.attention import Call, Control, Memory, Row, Side
 from motif.images import grid, to_images
 from motif.invert.pivot import Task
 from motif.schedule import CLEAN
@@ -20,7 +20,7 @@ class Guided:
     def __init__(self, task: Task, latents: Tensor) -> None:
         self.task, self.latents = task, latents
         self.times = (*task.base.schedule.timesteps(task.steps), CLEAN)
-        self.memory: dict[str, tuple[Tensor, Tensor]] = {}
+        self.memory = Memory()
 
     def target(self, step: int) -> Tensor:
         """Z* behind a step: [image, c, h, w]."""

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from motif.errors import InputError, Interrupted
 from motif.files import remove, written
+from motif.progress import Ticker
 
-STATE = "state.safetensors"
+STATE, FORMAT = "state.safetensors", "2"
 EVERY = 30.0
 """Seconds between two states."""
 
@@ -28,6 +29,7 @@ class Kept:
         if resume and folder is None:
             raise InputError("to resume, name the run's folder")
         self.path = folder / STATE if folder else None
+        key = f"{FORMAT}-{key}"
         self.key, self.last, self.tensors = key, time.monotonic(), dict[str, Tensor]()
         if self.path and self.path.is_file():
             found, tensors = _read(self.path)
@@ -55,9 +57,7 @@ class Kept:
         self.last = time.monotonic()
 
     @contextmanager
-    def guarding(
-        self, tensors: Callable[[], Mapping[str, Tensor]], done: Callable[[], int]
-    ) -> Iterator[None]:
+    def guarding(self, tensors: Callable[[], Mapping[str, Tensor]], ticker: Ticker) -> Iterator[None]:
         """In the block, Ctrl-C saves `tensors()` and raises Interrupted; at its good end the state goes."""
         try:
             yield
@@ -66,7 +66,7 @@ class Kept:
                 raise
             self.save(tensors())
             raise Interrupted(
-                f"stopped after step {done()}: go on with --resume ({self.path.parent})"
+                f"stopped after step {ticker.done} of {ticker.steps}: go on with --resume ({self.path.parent})"
             ) from None
         self.clear()
 

@@ -83,5 +83,5 @@ def fitted(task: Task, method: str, fit: Fit, folder: Path | None, resume: bool)
         )
     if task.base.dtype == torch.float16:
         raise InputError(f"{method} does not converge in float16: use --precision fp32 or bf16")
-    latents, states, again = descend(task, fit, Kept(folder, run_key(task, method), resume=resume))
-    return finished(task, method, latents, again=again, uncond=states.cpu())
+    latents, states, way = descend(task, fit, Kept(folder, run_key(task, method), resume=resume))
+    return finished(task, method, latents, way=way, uncond=states.cpu())

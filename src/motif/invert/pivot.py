@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -86,10 +88,13 @@ def begin(
 def run_key(task: Task, method: str) -> str:
     """One word for photos, captions, settings, base and what it wears: equal where the same work is asked for."""
     worn = [concept.fingerprint for concept in task.base.concepts]
+    settings = dict(task.settings)
+    if settings.get("encoder"):
+        settings["encoder"] = _content(str(settings["encoder"]))
     told = [
         method,
         task.prompts,
-        dict(task.settings),
+        settings,
         task.base.origin.fingerprint,
         worn,
         str(task.base.dtype),
@@ -99,14 +104,39 @@ def run_key(task: Task, method: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def trajectory(task: Task, *, controls: Sequence[Control] = (), quiet: bool = False) -> Tensor:
-    """Z* [level, image, c, h, w] by DDIM inversion with the source's captions."""
-    levels = [encode(task.base, task.photos)]
-    for _, x in climb(task.base, levels[0], task.text, steps=task.steps, controls=controls):
+def _content(encoder: str) -> Any:
+    """Of a folder with an encoder what lies in there, of another name the name."""
+    folder = Path(encoder).expanduser()
+    if not folder.is_dir():
+        return encoder
+    found: list[list[str]] = []
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        with path.open("rb") as file:
+            found.append([path.name, hashlib.file_digest(file, "sha256").hexdigest()])
+    return found
+
+
+def trajectory(
+    task: Task,
+    *,
+    controls: Sequence[Control] = (),
+    levels: list[Tensor] | None = None,
+    each: Callable[[], None] | None = None,
+) -> Tensor:
+    """Z* [level, image, c, h, w] by DDIM inversion with the source's captions.
+
+    It goes on from `levels`, and leaves its own there; `each` is called after every one.
+    """
+    levels = [] if levels is None else levels
+    if not levels:
+        levels.append(encode(task.base, task.photos))
+    done, told = len(levels) - 1, controls
+    for _, x in climb(task.base, levels[-1], task.text, steps=task.steps, start=done, controls=told):
         levels.append(x)
         task.spend(forwards=len(x))
-        if not quiet:
-            task.ticker.tick()
+        task.ticker.tick()
+        if each:
+            each()
     found = torch.stack(levels)
     if not torch.isfinite(found).all():
         raise InputError(f"the trajectory is not finite: {task.base.name} overflowed; try --precision fp32")
@@ -114,9 +144,9 @@ def trajectory(task: Task, *, controls: Sequence[Control] = (), quiet: bool = Fa
 
 
 def finished(
-    task: Task, method: str, latents: Tensor, *, again: Tensor | None = None, **parts: Any
+    task: Task, method: str, latents: Tensor, *, way: Tensor | None = None, **parts: Any
 ) -> Inversion:
-    """The inversion, with what its reconstruction scores. `again` are its latents where the method has them."""
+    """The inversion, with what its way back [level, image, c, h, w] scores; a method that walked it gives it."""
     base = task.base
     worn = {concept.fingerprint: " ".join(concept.tokens) for concept in base.concepts}
     cost = {**task.cost, "seconds": round(task.ticker.seconds, 3)}
@@ -125,9 +155,9 @@ def finished(
     inversion = Inversion(
         method, task.prompts, latents.float().cpu(), times, task.guidance, made, task.photos, **parts
     )
-    again = inversion.reconstruct(base) if again is None else again
-    made.scores.update(scores(base, task.photos, inversion.latents[0], again))  # pyright: ignore
-    return inversion
+    way = inversion.walked(base) if way is None else way
+    made.scores.update(scores(base, task.photos, inversion.latents[0], way[0]))  # pyright: ignore
+    return dataclasses.replace(inversion, way=way.float().cpu())
 
 
 def scores(base: Base, photos: Tensor, encoded: Tensor, again: Tensor) -> dict[str, float]:

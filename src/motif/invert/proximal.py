@@ -64,6 +64,12 @@ def proximal(
     settings = locals()
     if not 0 <= quantile <= 1 or not 0 <= pull <= 1 or dilate < 0 or (fixed is not None and fixed < 0):
         raise InputError("quantile and pull lie between 0 and 1, dilate and fixed are 0 or more")
+    if until == 0 and guide != "none":
+        raise InputError('until is 0: no timestep lies there; guide "none" is without pulls')
+    if fixed is not None and (quantile, over) != (0.7, "both"):
+        raise InputError("fixed stands in the quantile's place: leave quantile and over out, or fixed")
+    if guide == "none" and (pull, until, dilate) != (1.0, 400, 1):
+        raise InputError("pull, until and dilate are of the pulls, and guide is none: leave them out")
     task = begin(base, photos, prompt, settings)
     replay = {name: settings[name]
               for name in ("threshold", "quantile", "fixed", "over", "guide", "pull", "until", "dilate")}  # fmt: skip

@@ -69,12 +69,12 @@ def text_embedding(
     if base.dtype == torch.float16:
         raise InputError("text-embedding does not converge in float16: use --precision fp32 or bf16")
     kept = Kept(folder, run_key(task, "text-embedding"), resume=resume)
-    latents, states, again = descend(task, fit, kept)
+    latents, states, way = descend(task, fit, kept)
     return finished(
         task,
         "text-embedding",
         latents,
-        again=again,
+        way=way,
         values={"caption": states.cpu()},
         replays={"caption": {}},
     )

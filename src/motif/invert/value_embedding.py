@@ -111,6 +111,8 @@ def value_embedding(
         raise InputError(
             "inner_steps is 1 or more, early_stop and attention_weight 0 or more, until between 0 and 1"
         )
+    if lr is not None and lr <= 0:
+        raise InputError(f"lr is {lr:g}: it lies above 0")
     if base.dtype == torch.float16:
         raise InputError("value embedding does not converge in float16: use --precision fp32 or bf16")
     task = begin(base, photos, prompt, settings)
@@ -126,9 +128,9 @@ def value_embedding(
     task.ticker.steps = 2 * task.steps
     seen = Maps.of(task)
     latents = trajectory(task, controls=[seen])
-    values, again = _descend(task, use, kept, latents, seen, tokens)
+    values, back = _descend(task, use, kept, latents, seen, tokens)
     return finished(
-        task, "value-embedding", latents, again=again, values=values, replays={"values": {"until": until}}
+        task, "value-embedding", latents, way=back, values=values, replays={"values": {"until": until}}
     )
 
 
@@ -145,14 +147,14 @@ class Fed(Control):
 def _descend(
     task: Task, use: Any, kept: Kept, latents: Tensor, seen: Maps, tokens: Tensor
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """(what the networks of all steps give, [step, image, word, channel] each; the latents it comes back to)."""
+    """(what the networks of all steps give, [step, image, word, channel] each; the way back: level by level, as Z*)."""
     way, device = Guided(task, latents), latents.device
     old = {name: value.to(device) for name, value in kept.tensors.items()}
     words = task.text.states.shape[1]
     parts = [old[f"part{i}"] for i in range(8)] if old else fresh(
         len(tokens), tokens.shape[1], words, head=use.head, start=use.variant.start, seed=use.seed, device=device
     )  # fmt: skip
-    x = old.get("x", latents[-1])
+    back = list(old.get("back", latents[-1:]))
     done = {
         name: list(old.get(name, ()))
         for name in (("direct",) if use.head == "direct" else ("scale", "shift"))
@@ -164,21 +166,22 @@ def _descend(
             seen.steps[-1] = _noisiest(way, task)
 
     def state() -> dict[str, Tensor]:
-        found = {f"part{i}": part for i, part in enumerate(parts)} | {"x": x, "cost": task.spent()}
+        found = {f"part{i}": part for i, part in enumerate(parts)}
+        found |= {"back": torch.stack(back), "cost": task.spent()}
         return found | {name: torch.stack(values) for name, values in done.items() if values}
 
-    with kept.guarding(state, lambda: len(next(iter(done.values())))):
+    with kept.guarding(state, task.ticker):
         for step in range(first, task.steps):
             wanted = seen.steps[_behind(step, use.variant.top)]
-            new, values, moved, loss = _fitted(way, use, step, x, parts, tokens, wanted)
-            way.show(step, x, moved)
-            parts, x = new, moved
+            parts, values, moved, loss = _fitted(way, use, step, back[-1], parts, tokens, wanted)
+            way.show(step, back[-1], moved)
+            back.append(moved)
             for name, value in values.items():
                 done[name].append(value)
             task.ticker.tick(loss=loss)
             if kept.due():
                 kept.save(state())
-    return {name: torch.stack(values).cpu() for name, values in done.items()}, x
+    return {name: torch.stack(values).cpu() for name, values in done.items()}, torch.stack(back).flip(0)
 
 
 def _behind(step: int, top: bool) -> int:

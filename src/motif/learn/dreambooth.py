@@ -4,7 +4,8 @@
 
 Ruiz et al. 2023 (arXiv 2208.12242), section 3; card 7. Both terms are errors of the network's prediction, as all train
 it on latents. The word is either a rare one of the vocabulary, "a sks cat", or a token that starts from one. With
-`lora` the attention layers learn W + up down instead (Hu et al. 2021), and nothing else does.
+`lora` the attention layers learn W + up down instead (Hu et al. 2021), and nothing else does. Several concepts share
+every step, as in Custom Diffusion's comparison of pairs (Kumari et al. 2023, appendix).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ LAYERS = re.compile(r"\.(attn[12]\.(to_q|to_k|to_v|to_out\.0)|self_attn\.(q|k|v|
 @method("dreambooth", PAPER, variants={"lora": LORA}, scale_lr=False, checkpoint_every=500)
 def dreambooth(
     base: Base,
-    examples: Examples,
+    examples: Examples | Sequence[Examples],
     *,
     rare_word: str = RARE,
     token_lr: float | None = None,
@@ -53,7 +54,8 @@ def dreambooth(
 ) -> Lesson:
     """Learn a concept from a few photos by DreamBooth.
 
-    The prompt says the rare word, "a sks cat", or a <token>. The default class prompt is the prompt without it.
+    The prompt says the rare word, "a sks cat", or a <token>. The default class prompt is the prompt without it. Several
+    concepts have a <token> each, and take as many steps for each.
 
     Args:
         rare_word: The word that stands for the concept in a prompt without a <token>.
@@ -65,17 +67,28 @@ def dreambooth(
     """
     if lora < 0:
         raise InputError(f"lora {lora}: a rank is positive, or 0 for whole weights")
-    named = _named(examples, rare_word)
+    concepts = [examples] if isinstance(examples, Examples) else [*examples]
+    wordless = [one for one in concepts if one.token is None]
+    if wordless and len(concepts) > 1:
+        raise InputError(
+            f'of several concepts each has a <token>, and "{wordless[0].prompt}" names none: write <new1>, <new2>, ...'
+        )
     text = text_weights(base, _adapted if lora else everything) if train_text_encoder else []
-    bare = re.sub(rf"(?<!\w){re.escape(named)}(?!\w)", " ", without_tokens(examples.prompt)).split()
     return Lesson(
         RECIPE,
         Rates(weights=training.get("lr") or 0.0, words=token_lr or 0.0),
-        [[" ".join(bare)] if bare else []],
+        [_class_prompt(one, rare_word) for one in concepts],
         weights=[*weights(base, _adapted if lora else everything), *text],
         rank=lora,
-        words=rare_rows(base, examples.tokens, rare_tokens),
+        words=rare_rows(base, [token for one in concepts for token in one.tokens], rare_tokens),
     )
+
+
+def _class_prompt(examples: Examples, rare_word: str) -> list[str]:
+    """The prompt without the word that names the concept."""
+    named = _named(examples, rare_word)
+    bare = re.sub(rf"(?<!\w){re.escape(named)}(?!\w)", " ", without_tokens(examples.prompt)).split()
+    return [" ".join(bare)] if bare else []
 
 
 def _adapted(name: str) -> bool:

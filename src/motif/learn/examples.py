@@ -106,8 +106,9 @@ class Examples:
         object.__setattr__(self, "token", token)
         object.__setattr__(self, "noun", self.noun or find_nouns(self.prompt).get(token or "", ""))
         looked = self.place if isinstance(self.place, Survey) else survey(self.place)
-        for line in (*looked.notices, *looked.problems) if looked is not self.place else ():
-            log.warning("%s", line)
+        remarks = (*looked.notices, *looked.problems) if looked is not self.place else ()
+        for line in remarks if looked.used or len(looked.problems) > 1 else looked.notices:
+            log.warning("%s", line)  # the only picture of all is told of by the error, if it is refused
         object.__setattr__(
             self,
             "photos",
@@ -153,11 +154,11 @@ class Examples:
                 )
             return plain(caption)
         if self.token:
-            _require_token(self.token, caption, where)
             if strange := [token for token in find_tokens(caption) if token not in self.tokens]:
                 raise InputError(
                     f'{where}, "{caption}", names {strange[0]}, which the prompt "{self.prompt}" does not'
                 )
+            _require_token(self.token, caption, where)
         return caption
 
 

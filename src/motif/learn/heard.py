@@ -12,19 +12,21 @@ from motif.learn.lesson import Lesson
 from motif.learn.optimisers import finds_rate
 
 
-def require_heard(use: Any, lesson: Lesson, concepts: Sequence[Examples], asked: Mapping[str, Any]) -> None:
+def require_heard(
+    use: Any, lesson: Lesson | None, concepts: Sequence[Examples], asked: Mapping[str, Any]
+) -> None:
     """InputError for a given setting that cannot act.
 
     Args:
         use: All settings, as attributes.
-        lesson: What is learned.
+        lesson: What is learned; None where it is not known yet.
         concepts: The examples; each may have a prior of its own.
         asked: The settings that the caller gave.
     """
     given = {name for name, value in asked.items() if value not in (None, ())}
-    if asked.get("token_lr") and not lesson.words:
+    if lesson and asked.get("token_lr") and not lesson.words:
         raise InputError("token_lr is of a new word, and the prompt names none in angle brackets")
-    if "trained" in given and not lesson.rates.weights:
+    if lesson and "trained" in given and not lesson.rates.weights:
         raise InputError("trained says which weights learn, and lr is 0: give lr, or leave trained out")
     if rates := sorted(given & {"lr", "token_lr"}) if finds_rate(use.optimiser) else []:
         raise InputError(f"the optimiser {use.optimiser} finds its own rate: leave {' and '.join(rates)} out")

@@ -42,6 +42,17 @@ def way(job: Job) -> Way:
 
 def checked(job: Job) -> Trained:
     """The values to train, once everything that can be wrong with the settings has been looked at."""
+    base, use, lesson = job.base, job.use, job.lesson
+    require_possible(job, base.device)
+    nouns = {token: noun for examples in job.concepts for token, noun in examples.nouns.items()}
+    return Trained.start(
+        base, lesson.learned(), lesson.words, nouns,
+        rank=lesson.rank, contexts=lesson.contexts, shifts=lesson.shifts, seed=use.seed,
+    )  # fmt: skip
+
+
+def require_possible(job: Job, device: torch.device) -> None:
+    """InputError for settings that cannot work there. No value of the base is looked at: its outline is enough."""
     base, use, lesson, rates = job.base, job.use, job.lesson, job.lesson.rates
     if min(use.steps, use.batch_size) < 1:
         raise InputError(f"steps {use.steps}, batch_size {use.batch_size}: both must be positive")
@@ -56,7 +67,8 @@ def checked(job: Job) -> Trained:
         raise InputError(f"{told}: none may be negative, and one must be positive for something that learns")
     if use.accumulate < 1 or use.batch_size % use.accumulate:
         raise InputError(
-            f"accumulate {use.accumulate}: a step of {use.batch_size} photos is computed in so many equal parts"
+            f"accumulate {use.accumulate}: a step is computed in so many equal parts, and batch_size is "
+            f"{use.batch_size}"
         )
     if use.accumulate * job.ranks.count > use.batch_size:
         raise InputError(
@@ -65,12 +77,12 @@ def checked(job: Job) -> Trained:
         )
     if use.min_snr < 0:
         raise InputError(f"min_snr {use.min_snr}: a ratio, such as 5; 0 weighs all timesteps alike")
-    way(job).check(base.device)
+    way(job).check(device)
     if use.prior_weight < 0:
         raise InputError(f"prior_weight {use.prior_weight}: 0 or more (--prior none leaves the prior out)")
     if not 0 <= use.seed < 2**63:
         raise InputError(f"seed {use.seed}: a seed is 0 or more, and less than 2^63")
-    if base.dtype == torch.float16 and base.device.type == "cpu":
+    if base.dtype == torch.float16 and device.type == "cpu":
         raise InputError("training in fp16 is for GPUs: use --precision bf16 or fp32")
     base.latent_shape((job.side, job.side))
     tokens = [token for examples in job.concepts for token in examples.tokens]
@@ -80,8 +92,3 @@ def checked(job: Job) -> Trained:
         )
     for token in tokens:
         check_token(base.models.readers[0].tokenizer, token)
-    nouns = {token: noun for examples in job.concepts for token, noun in examples.nouns.items()}
-    return Trained.start(
-        base, lesson.learned(), lesson.words, nouns,
-        rank=lesson.rank, contexts=lesson.contexts, shifts=lesson.shifts, seed=use.seed,
-    )  # fmt: skip

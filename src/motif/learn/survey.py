@@ -132,7 +132,7 @@ def _listed(photos: str | Path | Sequence[str | Path]) -> tuple[str, list[Path],
         paths = [Path(p).expanduser() for p in photos]
         if missing := [path for path in paths if not path.is_file()]:
             raise InputError(f"{missing[0]}: no such picture")
-        return f"the list of {len(paths)} photos", paths, []
+        return f"the list of {len(paths)} photo{'s' * (len(paths) != 1)}", paths, []
     if str(photos).startswith(("http://", "https://")):
         raise InputError(f"{photos}: photos are read from this machine: download them into a folder first")
     place = Path(photos).expanduser()

@@ -2,15 +2,14 @@
 
 A concept's words are its token with its noun, found by name, and the end of the text behind them, in two captions: the
 words alone, and the prompt that it was learned with. Of other captions every word counts, and the end; the start of the
-text counts in neither. Text encoders of Stable Diffusion look back only, so that prompts are cut behind their end:
-the states are the same, and several times quicker to come by.
+text counts in neither. Text encoders of Stable Diffusion look back only, so that prompts are cut behind their end, and
+what several begin with is read once (`packs`): the states are the same, and several times quicker to come by.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,11 +18,9 @@ from torch import Tensor
 from motif.base import Base
 from motif.concept import Concept
 from motif.errors import InputError
+from motif.learn.packs import read_together
 from motif.text import Tokens
 from motif.tokens import TOKEN
-
-BATCH = 32
-"""Prompts read at a time."""
 
 STYLES = frozenset(("art", "painting", "style"))
 """Nouns of styles, as whole words: "cartoon" is none (card 9.1, 15)."""
@@ -92,28 +89,17 @@ def _positions(tokens: Tokens, phrase: str) -> list[int]:
 
 
 def _states(base: Base, prompts: Sequence[str]) -> list[tuple[Tokens, Tensor]]:
-    """(tokens, states [position, channel]) of every prompt in order, read in float32, those of a length together."""
+    """(tokens, states [position, channel]) of every prompt in order, read in float32, the encoders' side by side."""
     cuts = base.tokenise(prompts)  # [encoder][prompt]
-    ends = [max(tokens.end for tokens in prompt) + 1 for prompt in zip(*cuts, strict=True)]
-    order = sorted(range(len(prompts)), key=lambda i: ends[i])
-    found: dict[int, tuple[Tokens, Tensor]] = {}
+    lengths = [max(tokens.end for tokens in prompt) + 1 for prompt in zip(*cuts, strict=True)]
     exact = _in_float32(base)
     with exact.on(), torch.no_grad():
-        for start in range(0, len(order), BATCH):
-            some = order[start : start + BATCH]
-            states = _read(exact, [[cut[i] for i in some] for cut in cuts], ends[some[-1]])
-            found |= {i: (cuts[0][i], state) for i, state in zip(some, states, strict=True)}
-    return [found[i] for i in range(len(prompts))]
-
-
-def _read(base: Base, cuts: Sequence[Sequence[Tokens]], length: int) -> Iterator[Tensor]:
-    """States [position, channel] of each prompt, as far as `length`, the encoders' side by side."""
-    parts: list[Tensor] = []
-    for i, (reader, cut) in enumerate(zip(base.models.readers, cuts, strict=True)):
-        short = [dataclasses.replace(t, ids=t.ids[:length], chars=t.chars[:length]) for t in cut]
-        states, _ = reader.encode(short, {token: v[i] for token, v in base.vectors.items()})
-        parts.append(states.double().cpu())
-    yield from torch.cat(parts, -1)
+        read = [
+            read_together(reader, cut, lengths, {token: v[i] for token, v in exact.vectors.items()})
+            for i, (reader, cut) in enumerate(zip(exact.models.readers, cuts, strict=True))
+        ]
+    states = (torch.cat(parts, -1).double().cpu() for parts in zip(*read, strict=True))
+    return list(zip(cuts[0], states, strict=True))
 
 
 def _in_float32(base: Base) -> Base:

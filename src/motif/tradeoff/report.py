@@ -68,12 +68,14 @@ def _curves(table: Table) -> list[Section]:
     rows = [{"curve": name, "hypervolume": area} for name, area in volumes.items()]
     where = ", ".join(f"{value:g}" for value in table.reference)
     best = ", ".join(row.name for row in table.front())
+    along = ", ".join(dict.fromkeys(row.spot.along for row in table.rows if row.spot.along))
+    told = "Means over concepts; bars are one standard error over pictures"
     return [
         Section(
             f"{up} over {across}",
             f"On the front, from left to right: {best}.",
             [
-                Curve(figure(table), "Means over concepts; bars are one standard error over pictures."),
+                Curve(figure(table), f"{told}{f'; numbers at points are {along}' if along else ''}."),
                 Shown.of(
                     rows, f"The area that a curve's points dominate, from ({where}) on. More is better.", 4
                 ),
@@ -123,14 +125,14 @@ def _sheet(
     concept: str, chosen: Sequence[Row], photos: Sequence[str], store: Store, tiles: list[Tile]
 ) -> list[Block]:
     """The photos of a concept, and its pictures: prompts down, points across. `tiles` takes them too."""
-    shown = [Picture(_small(Path(photo)), "", width=CELL) for photo in photos[:6]]
+    shown = [Picture(_small(Path(photo)), width=CELL, alt=f"a photo of {concept}") for photo in photos[:6]]
     rows: dict[str, list[Picture]] = {}
     for row in chosen:
         cell = next(cell for cell in row.spot.cells if cell.concept == concept)
         for i, (prompt, place) in enumerate(_firsts(cell.draws, store)):
-            rows.setdefault(f"{i + 1}: {without_tokens(prompt)}", []).append(
-                Picture(_small(place), "", width=CELL)
-            )
+            said = without_tokens(prompt)
+            shows = Picture(_small(place), width=CELL, alt=f"{concept}, {row.name}: {said}")
+            rows.setdefault(f"{i + 1}: {said}", []).append(shows)
     whole = {name.partition(": ")[2]: row for name, row in rows.items() if len(row) == len(chosen)}
     for prompt, row in whole.items():
         first = _small(Path(photos[0]))

@@ -1,7 +1,8 @@
 """What a trade-off is asked for: a TOML file, read strictly.
 
     base = "pocket"
-    concepts = ["cat", "boat"]                            # pocket's held-out objects, or [[concepts]] with photos
+    concepts = ["cat", "boat"]                            # pocket's held-out objects, [[concepts]] with photos, or
+                                                          # a benchmark's own file (`benchmarks`)
     prompts = ["a photo of a {concept} {place}"]
     seeds = 4
     [[methods]]
@@ -24,6 +25,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from motif.errors import InputError
 from motif.files import read_text
+from motif.tradeoff.benchmarks import benchmark
+from motif.tradeoff.front import LOWER
 
 
 class _Strict(BaseModel):
@@ -40,7 +43,11 @@ def _listed(value: Any) -> Any:
 
 
 def _counted(value: Any) -> Any:
-    return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else _listed(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError(f"seeds {value}: how many there are, from 1 up, or a list of them")
+        return tuple(range(value))
+    return _listed(value)
 
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
@@ -135,6 +142,11 @@ class Spec(_Strict):
         names = [metric.name for metric in self.metrics]
         if missing := [axis for axis in self.axes or () if axis not in names]:
             raise ValueError(f"the axis {missing[0]} is none of the metrics ({', '.join(names)})")
+        if self.reference is None and (less := [axis for axis in self.shown or () if axis in LOWER]):
+            raise ValueError(
+                f"of {less[0]} less is better: name the worst corner that a hypervolume counts from, as "
+                f"reference = [{', '.join('100.0' if axis in LOWER else '0.0' for axis in self.shown or ())}]"
+            )
         if self.reference and not all(map(math.isfinite, self.reference)):
             raise ValueError("the reference must be two finite numbers")
         return self
@@ -155,8 +167,10 @@ def read_spec(path: str | Path) -> Spec:
         raw = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not TOML: {error}") from None
-    spec = made(raw, str(path))
     home = path.resolve().parent
+    if isinstance(raw.get("concepts"), str):
+        raw["concepts"] = benchmark(home / Path(raw["concepts"]).expanduser())
+    spec = made(raw, str(path))
     concepts = [
         c.model_copy(update={"photos": str(home / Path(c.photos).expanduser())}) if c.photos else c
         for c in spec.concepts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from motif.tradeoff.jobs import Photos
 from motif.tradeoff.spec import nearest
 
 TOKEN = "<new1>"
+WORD = re.compile(r"\{\w*\}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,10 @@ def look_at(concept: asked.Concept, spec: asked.Spec) -> Subject:
         if "{place}" in prompt and not places:
             raise InputError(
                 f'{concept.name}: "{prompt}" wants places, and this concept has none: name `places`'
+            )
+        if strange := [word for word in WORD.findall(prompt) if word not in ("{concept}", "{place}")]:
+            raise InputError(
+                f'"{prompt}": nothing stands for {strange[0]}: there is {{concept}} and {{place}}'
             )
         prompts += [prompt.replace("{place}", p) for p in places] if "{place}" in prompt else [prompt]
     photos = Photos(folder, examples.prompt, examples.noun)

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,6 +101,12 @@ def tradeoff(
         raise InputError(f"optimise {optimise}: how many points, from 1 up; 0 runs the grid")
     for method in asked.methods:  # what can be wrong without the base is told before it is loaded
         read_way(method, asked)
+    for name, library, instead in (
+        ("ray", "Ray", "use --on processes"),
+        ("optuna", "optuna", "run the grid"),
+    ):
+        if (on == "ray" if name == "ray" else optimise) and find_spec(name) is None:
+            raise InputError(f'{library} is not installed: pip install "motif[scale]", or {instead}')
     store, begun = Store(Path(out).expanduser().resolve()), time.monotonic()
     base = base or Base.load(asked.base, device=device, precision=asked.precision or None)
     planner = Planner(asked, base)

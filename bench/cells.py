@@ -1,0 +1,80 @@
+"""Results of a bench by object and row, each made once: OUT/cells/"OBJECT - ROW.json", {metric: a value per picture}.
+
+A cell is known by what it was asked for and by the base's weights: one of other settings, or of a base that was trained
+since, is made again. `bench/reproduction.py` reads the folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+KNOWN = "for"
+"""Where a cell says what it was made for."""
+
+Cell = dict[str, list[float | None]]
+
+
+def cell(folder: Path, subject: str, row: str, known: str, make: Callable[[], Mapping[str, Any]]) -> Cell:
+    """A cell, from its file or made; a stopped bench goes on with what is not there."""
+    from motif.files import written
+
+    path = folder / f"{subject} - {row}.json"
+    if path.is_file():
+        told = json.loads(path.read_text(encoding="utf-8"))
+        if told.pop(KNOWN, None) == known:
+            return told
+    print(f"{subject}: {row}", flush=True)
+    made = {name: [*value] if isinstance(value, list | tuple) else [value] for name, value in make().items()}
+    with written(path) as part:
+        part.write_text(json.dumps({KNOWN: known, **made}), encoding="utf-8")
+    return made
+
+
+def known_by(base: Any, *settings: Any) -> str:
+    """One word for what a cell depends on."""
+    told = json.dumps([base.origin.fingerprint, *settings], sort_keys=True, default=str)
+    return sha256(told.encode()).hexdigest()[:16]
+
+
+def learned(base: Any, subject: Any, method: str, folder: Path, **settings: Any) -> tuple[Any, float]:
+    """(a concept of a held-out object by a method of `motif learn`, seconds), from its file where it was learned on
+    this very base with these settings before."""
+    import time
+
+    from motif import methods
+    from motif.concept import Concept
+    from motif.learn import Examples
+
+    path = folder / f"{subject.name}-{method}-{known_by(base, method, settings)}.safetensors"
+    spent = path.with_suffix(".seconds")
+    if not path.is_file():
+        begun = time.perf_counter()
+        examples = Examples(subject.folder, f"photo of a <new1> {subject.noun}")
+        concept = methods.load("learn", method)(base, examples, preview_every=0, **settings)
+        spent.parent.mkdir(parents=True, exist_ok=True)
+        spent.write_text(f"{time.perf_counter() - begun:.2f}")
+        concept.save(path)
+        print(f"{path.stem}: {spent.read_text()} s", flush=True)
+    return Concept.load(path), float(spent.read_text())
+
+
+def exam(subject: Any, me: Any, words: str, *, prompts: int, seeds: int, steps: int) -> dict[str, list[Any]]:
+    """CLIP-I, DINO-I and CLIP-T (with the class word in the concept's place) of pictures of an object in its places."""
+    from motif.features.extractors import ClipEncoder, DinoEncoder
+    from motif.lanes import draw
+    from motif.measure import clip_i, clip_t, dino_i
+
+    openings = [f"a photo of a {{}} {place}" for place in subject.places][:prompts]
+    texts = [opening.format(words) for opening in openings for _ in range(seeds)]
+    images = list(draw(me, texts, seeds=[*range(seeds)] * len(openings), steps=steps))
+    clip, dino = ClipEncoder.load("pocket"), DinoEncoder.load("pocket")
+    said = [opening.format(subject.noun) for opening in openings for _ in range(seeds)]
+    return {
+        "CLIP-I": [*clip_i(images, subject.references, encoder=clip).per_image],
+        "DINO-I": [*dino_i(images, subject.references, encoder=dino).per_image],
+        "CLIP-T": [*clip_t(images, said, encoder=clip).per_image],
+    }

@@ -1,0 +1,284 @@
+"""The benches' results in one form, {row: {metric: a value}}: read where a bench left them, kept in docs/results.
+
+What lies in docs/results is committed, so that the page (`reproduction.py`) can be written without measuring.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS, MADE = ROOT / "docs" / "results", ROOT / "out" / "bench"
+
+
+@dataclass(frozen=True)
+class Value:
+    """A metric of a row: its mean and error, and its values by object where they are known."""
+
+    mean: float
+    error: float | None = None
+    values: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(values: Mapping[str, Sequence[float | None]]) -> Value:
+        """From the values themselves."""
+        every = [value for some in values.values() for value in some if value is not None]
+        error = statistics.stdev(every) / math.sqrt(len(every)) if len(every) > 1 else None
+        return Value(math.fsum(every) / len(every), error, values)
+
+    def times(self, factor: float) -> Value:
+        """The same in another unit."""
+        values = {n: [None if v is None else factor * v for v in some] for n, some in self.values.items()}
+        return Value(factor * self.mean, None if self.error is None else abs(factor) * self.error, values)
+
+    def plus(self, other: Value) -> Value:
+        """The sum, picture by picture where both know them."""
+        if self.values and self.values.keys() == other.values.keys():
+            pairs = {n: zip(self.values[n], other.values[n], strict=True) for n in self.values}
+            return Value.of(
+                {n: [None if None in (a, b) else a + b for a, b in some] for n, some in pairs.items()}
+            )
+        return Value(self.mean + other.mean, math.hypot(self.error or 0.0, other.error or 0.0))
+
+    def less(self, other: Value) -> tuple[float, float]:
+        """This minus another: paired where both are of the same pictures, else with both errors."""
+        pairs = [
+            (a, b)
+            for name in self.values.keys() & other.values.keys()
+            if len(self.values[name]) == len(other.values[name])
+            for a, b in zip(self.values[name], other.values[name], strict=True)
+            if a is not None and b is not None
+        ]
+        if len(pairs) > 1:
+            gaps = [a - b for a, b in pairs]
+            return math.fsum(gaps) / len(gaps), statistics.stdev(gaps) / math.sqrt(len(gaps))
+        return self.mean - other.mean, math.hypot(self.error or 0.0, other.error or 0.0)
+
+
+Rows = Mapping[str, Mapping[str, Value]]
+"""{row: {metric: value}} of one bench."""
+
+
+def stored(name: str) -> Rows | None:
+    """What docs/results holds of a bench."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        return None
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        row: {metric: Value(v["mean"], v.get("error"), v.get("values", {})) for metric, v in metrics.items()}
+        for row, metrics in told["rows"].items()
+    }
+
+
+def take() -> list[str]:
+    """Put what the benches left under out/bench into docs/results; the names of what was taken."""
+    taken: list[str] = []
+    for name, source in READERS.items():
+        if (MADE / source.place).exists() and (rows := source.read(MADE / source.place)):
+            plain = {
+                row: {metric: plainly(v) for metric, v in metrics.items()} for row, metrics in rows.items()
+            }
+            RESULTS.mkdir(parents=True, exist_ok=True)
+            about = {"from": f"out/bench/{source.place}", "measured": day_of(MADE / source.place)}
+            text = json.dumps({**about, "rows": plain}, indent=1, ensure_ascii=False)
+            (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+            taken.append(name)
+    return taken
+
+
+def day_of(place: Path) -> str:
+    """The day of the newest file that a bench left there."""
+    files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
+    return date.fromtimestamp(max(path.stat().st_mtime for path in files)).isoformat()
+
+
+def measured(name: str) -> str:
+    """The day of a stored result; "" where nothing says it."""
+    path = RESULTS / f"{name}.json"
+    return str(json.loads(path.read_text(encoding="utf-8")).get("measured", "")) if path.is_file() else ""
+
+
+def plainly(value: Value) -> dict[str, Any]:
+    """To five digits: it is a record, not a computation."""
+    found: dict[str, Any] = {"mean": short(value.mean), "error": short(value.error)}
+    if value.values:
+        found["values"] = {name: [short(v) for v in values] for name, values in value.values.items()}
+    return found
+
+
+def short(value: float | None) -> float | None:
+    """Five digits of it."""
+    return None if value is None else float(f"{value:.5g}")
+
+
+MEASURED = ("CLIP-I", "CLIP-I of the first", "DINO-I", "CLIP-T", "drift")
+"""What `bench/methods.py` says of every picture."""
+
+
+def methods(folder: Path) -> dict[str, dict[str, Value]]:
+    """`bench/methods.py`: a file for each row and object, the newest where there are several."""
+    from methods_report import BASE, pictures
+
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.glob("results/*.result"), key=lambda path: path.stat().st_mtime):
+        spec = json.loads(path.with_suffix(".json").read_text())
+        if not spec["quick"]:
+            found.setdefault(spec["row"], {})["+".join(spec["subjects"])] = json.loads(path.read_text())
+    rows: dict[str, dict[str, Value]] = {}
+    for row, objects in found.items():
+        names = [name for name in sorted(objects) if name in found.get(BASE, {})]
+        if not names:
+            continue
+        metrics = [m for m in MEASURED if all(m in objects[n] for n in names)]
+        metrics += ["trade-off"] if {"CLIP-I", "CLIP-T"} <= {*metrics} else []
+        rows[row] = {
+            m: Value.of({n: [float(v) for v in pictures(found, row, m, n)] for n in names}) for m in metrics
+        }
+        costs = {n: objects[n]["cost"] for n in names if objects[n].get("cost")}
+        for key, name, scale in (
+            ("seconds", "seconds", 1.0),
+            ("bytes", "megabytes", 1e-6),
+            ("moved", "moved", 1.0),
+        ):
+            if costs and all(key in cost for cost in costs.values()):
+                rows[row][name] = Value.of({n: [scale * float(cost[key])] for n, cost in costs.items()})
+    return rows
+
+
+def scores(file: Path) -> dict[str, dict[str, Value]]:
+    """`bench/editing.py` and others: {row: {metric: a score}}."""
+    told = json.loads(file.read_text())
+    return {
+        row: {m: Value(s["mean"], s["standard_error"], {"": s["per_image"]}) for m, s in metrics.items()}
+        for row, metrics in told.items()
+    }
+
+
+def cells(folder: Path) -> dict[str, dict[str, Value]]:
+    """`bench/elite.py` and others: a file for each object and row (`bench/cells.py`), those that were made for what the
+    newest was made for; of them the objects that have every row."""
+    found: dict[str, dict[str, Any]] = {}
+    cells = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    known = cells[max(cells, key=lambda path: path.stat().st_mtime_ns)].get("for") if cells else None
+    for path, told in cells.items():
+        subject, _, row = path.stem.partition(" - ")
+        if told.pop("for", None) == known:
+            found.setdefault(row, {})[subject] = {
+                m: v if isinstance(v, list) else [v] for m, v in told.items()
+            }
+    names = sorted(set[str].intersection(*(set(objects) for objects in found.values()))) if found else []
+    return {
+        row: {m: Value.of({n: objects[n][m] for n in names}) for m in objects[names[0]]}
+        for row, objects in found.items()
+        if names
+    }
+
+
+def with_trade_off(folder: Path) -> dict[str, dict[str, Value]]:
+    """Cells, and the sum of both alignments as shares of the base's."""
+    return shares(cells(folder))
+
+
+def shares(rows: Mapping[str, Mapping[str, Value]]) -> dict[str, dict[str, Value]]:
+    """Rows with CLIP-I plus CLIP-T, each as a share of the base's."""
+    told = {row: dict(metrics) for row, metrics in rows.items()}
+    base = next((m for row, m in rows.items() if row.startswith("base")), None)
+    known = base is not None and all(base[m].mean for m in ("CLIP-T", "CLIP-I"))
+    for row, metrics in rows.items() if base and known else ():
+        text, image = (metrics[m].times(1 / base[m].mean) for m in ("CLIP-T", "CLIP-I"))
+        told[row]["trade-off"] = text.plus(image)
+    return told
+
+
+def dci(folder: Path) -> dict[str, dict[str, Value]]:
+    """`bench/dci.py`: cells, and what its figure tells of them."""
+    return dci_rows(cells(folder))
+
+
+def dci_rows(rows: Mapping[str, Mapping[str, Value]]) -> dict[str, dict[str, Value]]:
+    """The same with how far a point lies above the checkpoints' curves, and both alignments as shares of the base's."""
+    told = shares(rows)
+    point = {row: (m["CLIP-T"].mean, m["CLIP-I"].mean) for row, m in rows.items()}
+    for row, metrics in rows.items():
+        for told_as, name in (("ICO's", "ico"), ("Custom Diffusion's", "custom-diffusion")):
+            curve = [at for other, at in point.items() if other.startswith((f"{name} ", "base"))]
+            if row.startswith(("dci", "without")) and any(other.startswith(f"{name} ") for other in point):
+                told[row][f"above {told_as} checkpoints"] = Value(
+                    above(point[row], curve), metrics["CLIP-I"].error
+                )
+    return told
+
+
+def above(point: tuple[float, float], curve: Sequence[tuple[float, float]]) -> float:
+    """How much more image alignment a (text, image) point has than a curve's front at its text alignment; beyond the
+    front's ends it is compared with the end."""
+    import numpy as np
+
+    from motif.tradeoff.front import front
+
+    best = [curve[i] for i in front(curve)]
+    return point[1] - float(np.interp(point[0], [x for x, _ in best], [y for _, y in best]))
+
+
+def plain_rows(file: Path) -> dict[str, dict[str, Value]]:
+    """{"rows": {row: {metric: {"mean", "error", "values"}}}}: the form of docs/results, for benches to come."""
+    rows = json.loads(file.read_text())["rows"]
+    return {
+        r: {m: Value(v["mean"], v.get("error"), v.get("values", {})) for m, v in ms.items()}
+        for r, ms in rows.items()
+    }
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a bench leaves its results under out/bench, how they are read, and the command that makes them."""
+
+    read: Callable[[Path], Rows]
+    place: str
+    command: str
+
+
+READERS: Mapping[str, Source] = {
+    "methods": Source(methods, "methods", "python bench/methods.py"),
+    "editing": Source(scores, "editing/editing.json", "python bench/editing.py -o out/bench/editing"),
+    "dci": Source(dci, "dci/cells", "python bench/dci.py"),
+    "custom-edit": Source(plain_rows, "custom-edit/results.json", "python bench/custom_edit.py"),
+    "elite": Source(
+        cells, "elite/cells", "python bench/elite.py --encoder ENCODER --ablation-steps 300 --learned"
+    ),
+    "value-embedding": Source(cells, "value-embedding/cells", "python bench/value_embedding.py"),
+    "short-captions": Source(cells, "short-captions/cells", "python bench/value_embedding.py"),
+    "ico-schemes": Source(with_trade_off, "ico-schemes/cells", "python bench/ico_schemes.py"),
+    "compress": Source(cells, "compress/cells", "python bench/compress.py"),
+    "weights": Source(cells, "weights/cells", "python bench/compress.py"),
+    "merge": Source(plain_rows, "merge/results.json", "python bench/merge.py -o out/bench/merge/merge.md"),
+}
+"""What stored results come from, by their names under docs/results."""
+
+
+NAMES = {"clip-i": "CLIP-I", "clip-t": "CLIP-T", "dino-i": "DINO-I"}
+
+
+def quick(file: Path) -> Callable[[str], Rows | None]:
+    """What `make quick` measured (a trade-off's table), as the benches' results: the last point of each method stands
+    for it in "methods"; ICO's points and DCI's are those of "dci"."""
+    singles: dict[str, dict[str, Value]] = {}
+    points: dict[str, dict[str, Value]] = {}
+    for point in json.loads(file.read_text(encoding="utf-8"))["points"]:
+        found = {NAMES[m]: Value(s["mean"], s["error"]) for m, s in point["scores"].items()}
+        along = point["settings"].get(point["along"])
+        if point["method"] != "ico + dci":
+            singles[point["method"]] = found
+        row = {"the base": "base", "ico": f"ico {along}", "ico + dci": f"dci {along or 0:g}, until 0.3"}
+        if found and point["method"] in row:
+            points[row[point["method"]]] = found
+    both = {"methods": singles, "dci": dci_rows(points)}
+    return both.get
