@@ -12,7 +12,7 @@ OUT    ?= out/demo
 # Nothing here needs the model hub: the base that the tests and the demo use is in the package.
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup demo test check slow docs figures reproduction quick pocket clean
+.PHONY: setup demo test check slow docs figures reproduction results quick pocket clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -55,12 +55,23 @@ figures: $(READY) ## measure everything in docs/figures.md again (half an hour)
 reproduction: $(READY) ## write docs/reproduction.md: the papers' claims and what the benches found
 	$(BIN)/python bench/reproduction.py
 
+results: $(READY) ## run every bench that the reproduction reads (hours; goes on where it stopped)
+	$(BIN)/python bench/methods.py
+	$(BIN)/python bench/dci.py
+	$(BIN)/python bench/editing.py -o out/bench/editing
+	$(BIN)/python bench/custom_edit.py
+	$(BIN)/python bench/compress.py
+	$(BIN)/python bench/ico_schemes.py
+	$(BIN)/python bench/value_embedding.py
+	$(BIN)/python bench/merge.py -o out/bench/merge/merge.md
+	$(BIN)/python bench/reproduction.py
+
 quick: $(READY) ## a part of the reproduction from nothing: out/quick/report.html (20 minutes)
 	$(BIN)/motif tradeoff reproduction/quick.toml -o out/quick --on processes
 	$(BIN)/python bench/reproduction.py --quick out/quick
 
 pocket: $(READY) ## render, train, ship and measure the embedded base anew (hours)
-	$(BIN)/motif pocket render
+	$(BIN)/motif pocket render --seed 1
 	$(BIN)/motif pocket train
 	$(BIN)/motif pocket assemble -o src/motif/pocket/weights
 	$(BIN)/motif pocket card

@@ -1,7 +1,8 @@
 """Does Custom Diffusion learn the object? Four held-out objects of pocket's world, eight prompts, four seeds.
 
 `python bench/identity.py -o out` learns each one with the defaults, draws the prompts with the base's class word and
-with the learned token, and prints CLIP-I, DINO-I and CLIP-T with standard errors (over pictures, and over objects),
+with the learned token, and prints CLIP-I, DINO-I, the judge's likeness and CLIP-T with standard errors (over
+pictures, and over objects),
 between the floor (other objects of the class) and the ceiling (unseen views of the same object); a last row tells how
 much of it the new word does without the changed weights. The prompts name the
 six places where no photo of the object was taken, two of them again with something added. Settings are tuned
@@ -37,6 +38,33 @@ MASKS = (
 )
 
 
+METRICS = ("CLIP-I", "DINO-I", "judge", "CLIP-T")
+
+
+def judged(images: Sequence[Any], references: Sequence[Any]) -> Any:
+    """The judge's likeness: cosines of the identities of what it finds in pictures and references. It shares nothing
+    with what learns, and the place cannot speak for the object.
+    """
+    import torch
+    from PIL import Image
+
+    from motif.loading import pocket_weights
+    from motif.measure import Score
+    from motif.pocket.recipe.judge import load_judge
+    from motif.pocket.recipe.material import normalised
+
+    judge = load_judge(pocket_weights() / "judge")
+
+    def read(some: Sequence[Any]) -> Any:
+        opened = [one if isinstance(one, Image.Image) else Image.open(one) for one in some]
+        pixels = normalised(torch.from_numpy(np.stack([np.asarray(one.convert("RGB")) for one in opened])))
+        return judge.identify(pixels, judge.find(pixels))
+
+    with torch.no_grad():
+        likeness = (read(images) @ read(references).T).mean(1)
+    return Score("judge", tuple(likeness.tolist()))
+
+
 def exam(
     subject: Any, settings: dict[str, Any], folder: Path
 ) -> tuple[dict[str, dict[str, Any]], list[Any], float]:
@@ -69,6 +97,7 @@ def exam(
         scores[row] = {
             "CLIP-I": clip_i(images, subject.references, encoder=clip),
             "DINO-I": dino_i(images, subject.references, encoder=dino),
+            "judge": judged(images, subject.references),
             "CLIP-T": clip_t(images, texts, encoder=clip),
         }
         if row != ROWS[4]:
@@ -77,6 +106,7 @@ def exam(
         scores[row] = {
             "CLIP-I": clip_i(pictures, subject.references, encoder=clip),
             "DINO-I": dino_i(pictures, subject.references, encoder=dino),
+            "judge": judged(pictures, subject.references),
         }
     moved = [float(c.full().norm() / base.weight(name).norm()) for name, c in concept.changes.items()]
     return scores, sheet, float(np.mean(moved)) if moved else 0.0
@@ -94,14 +124,14 @@ def shares(found: Sequence[dict[str, dict[str, Any]]], moved: Sequence[float]) -
     """How far from floor to ceiling the learned token comes, and what it costs in text alignment."""
     mean = {(row, m): np.mean([f[row][m].mean for f in found]) for row in ROWS for m in found[0][row]}
     way = {
-        m: (mean[ROWS[2], m] - mean[ROWS[0], m]) / (mean[ROWS[3], m] - mean[ROWS[0], m])
-        for m in ("CLIP-I", "DINO-I")
+        m: (mean[ROWS[2], m] - mean[ROWS[0], m]) / (mean[ROWS[3], m] - mean[ROWS[0], m]) for m in METRICS[:3]
     }
     kept = mean[ROWS[2], "CLIP-T"] / mean[ROWS[1], "CLIP-T"]
     return (
         f"From floor (0) to ceiling (1) the learned token comes to {way['CLIP-I']:.2f} in CLIP-I and "
-        f"{way['DINO-I']:.2f} in DINO-I; its text alignment is {kept:.2f} of the class word's. The keys and "
-        f"values moved by {100 * np.mean(moved):.2g} % of their norm."
+        f"{way['DINO-I']:.2f} in DINO-I ({way['judge']:.2f} by the judge's identities); "
+        f"its text alignment is {kept:.2f} of the class word's. The keys and values moved by "
+        f"{100 * np.mean(moved):.2g} % of their norm."
     )
 
 
@@ -129,14 +159,11 @@ def main() -> None:
         "mean ± standard error over pictures (over objects), "
         f"30 DDIM steps, {processor()}, {date.today()}, {time.monotonic() - begun:.0f} s.",
         "",
-        "| | CLIP-I | DINO-I | CLIP-T x2.5 |",
-        "|---|---|---|---|",
+        "| | CLIP-I | DINO-I | judge | CLIP-T x2.5 |",
+        "|---|---|---|---|---|",
     ]
     for row in ROWS:
-        cells = [
-            cell([f[row][m] for f in found]) if m in found[0][row] else ""
-            for m in ("CLIP-I", "DINO-I", "CLIP-T")
-        ]
+        cells = [cell([f[row][m] for f in found]) if m in found[0][row] else "" for m in METRICS]
         lines.append(f"| {row} | {' | '.join(cells)} |")
     lines += ["", shares(found, moved), "", MASKS]
     asked.out.mkdir(parents=True, exist_ok=True)

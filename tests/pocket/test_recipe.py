@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,61 +17,24 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from motif.errors import InputError
-from motif.pocket.recipe import assemble, card, train
+from motif.pocket.recipe import assemble, train
 from motif.pocket.recipe import stages as recipe_stages
-from motif.pocket.recipe.dino import nearer_share
 from motif.pocket.recipe.judge import load_judge
+from motif.pocket.recipe.latents import Latents, cached_latents
 from motif.pocket.recipe.losses import Draw, instance_loss, matching_loss
-from motif.pocket.recipe.material import LABELS, Material, is_held_out, material_from, normalised, views
+from motif.pocket.recipe.material import LABELS, Material, is_held_out, normalised, views
 from motif.pocket.recipe.optimiser import orthogonalised
-from motif.pocket.recipe.probes import kernel_distance
 from motif.pocket.recipe.settings import SIZES, STAGES
-from motif.pocket.recipe.shipping import prove, unpack
+from motif.pocket.recipe.shipping import prove, text_tower, unpack
 from motif.pocket.recipe.tokenizer import LENGTH, build_tokenizer
 from motif.pocket.recipe.training import Average, Schedule, Stage, pace, train_stage
-from motif.pocket.recipe.unet import denoising_loss, load_unet, stratified_times
-from motif.pocket.recipe.vae import build_vae, calibrated, encode_all
+from motif.pocket.recipe.unet import denoising_loss, draw_pairs, drawn_from, load_unet, stratified_times
+from motif.pocket.recipe.vae import build_vae, calibrated, encode_all, load_vae
 from motif.pocket.world import grammar, scene
-from motif.pocket.world.shards import Pictures
-
-INSTANCES, VIEWS = 16, 4
-
-
-@pytest.fixture(scope="session")
-def material() -> Material:
-    """64 drawn scenes; a picture is noise on its instance's colour, the mask a square."""
-    rng = np.random.default_rng(0)
-    drawn, names, pixels = [], [], []
-    for number in range(INSTANCES):
-        instance = scene.draw_instance(rng, noun=scene.NOUNS[number % 4])
-        for _ in range(VIEWS):
-            drawn.append(scene.Scene(instance, scene.draw_view(rng)))
-            names.append(f"i{number}")
-            pixels.append(np.clip(np.array(instance.main.rgb) * 255 + rng.normal(0, 30, (64, 64, 3)), 0, 255))
-    mask = np.zeros((len(drawn), 64, 64), np.uint8)
-    mask[:, 16:48, 16:48] = 255
-    return material_from(Pictures(np.stack(pixels).astype(np.uint8), mask, drawn, names))
-
-
-@pytest.fixture(scope="session")
-def tokenizer() -> Any:
-    return build_tokenizer(grammar.all_words())
-
-
-@pytest.fixture(scope="session")
-def trained(material: Material, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole recipe at its smallest: 48 pictures to learn from, 16 held out."""
-    run = tmp_path_factory.mktemp("run")
-    rows = torch.arange(len(material))
-    split = (material.take(rows[:48]), material.take(rows[48:]))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe_stages, "load_material", lambda shards: split)
-        train(run, "nowhere", size="tiny", threads=torch.get_num_threads(), report=lambda line: None)
-    return run
-
 
 # The loop
 
@@ -305,16 +270,6 @@ def test_losses_are_least_where_they_should_be() -> None:
     assert instance_loss(together, instance) < instance_loss(together, instance.roll(1)[torch.randperm(8)])
 
 
-def test_nearer_share_counts_triplets() -> None:
-    features = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
-    instance, noun = torch.tensor([0, 0, 1, 1]), torch.zeros(4, dtype=torch.long)
-    assert nearer_share(features, instance, noun) == (1.0, 8)
-    assert nearer_share(features, torch.tensor([0, 1, 0, 1]), noun) == (
-        0.25,
-        8,
-    )  # 1 and 3 each beat one of two
-
-
 def test_times_are_stratified_and_the_weights_capped() -> None:
     t = stratified_times(50, np.random.default_rng(0))
     assert sorted((t // 20).tolist()) == list(range(50))
@@ -365,9 +320,20 @@ def test_stock_diffusers_loads_and_samples_the_shipped_folder(trained: Path, tmp
     assert [entry.name for entry in tmp_path.iterdir()] == ["shipped"]
 
 
-def test_a_shipped_folder_unpacks_to_what_it_was_assembled_from(trained: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file
+def test_a_shipped_encoder_stays_as_long_as_its_base_does(trained: Path, tmp_path: Path) -> None:
+    out, run = tmp_path / "shipped", tmp_path / "run"
+    assemble(trained, out)
+    (out / "elite").mkdir()
+    (out / "elite" / "encoder.safetensors").write_bytes(b"trained on these weights")
+    assert assemble(trained, out)["elite"] == 24
+    shutil.copytree(trained, run)
+    weights = run / "unet" / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
+    assert "elite" not in assemble(run, out)
+    assert not (out / "elite").exists()
 
+
+def test_a_shipped_folder_unpacks_to_what_it_was_assembled_from(trained: Path, tmp_path: Path) -> None:
     assemble(trained, tmp_path / "shipped")
     laid = unpack(tmp_path / "shipped", tmp_path / "run")
     assert {"tokenizer", "vae", "unet", "condition-clip"} <= set(laid)
@@ -397,6 +363,11 @@ def test_training_starts_from_a_shipped_folder(
     said: list[str] = []
     train(tmp_path / "run", "nowhere", stages=["judge"], start=tmp_path / "shipped", report=said.append, **go)
     assert said[0].startswith(f"{tmp_path / 'run'} has every part already")
+    before = (tmp_path / "run" / "vae" / "vae" / "config.json").stat().st_mtime_ns
+    assert (
+        "kept" in train(tmp_path / "run", "nowhere", stages=["vae"], **go)["vae"]
+    )  # the UNet was made for it
+    assert (tmp_path / "run" / "vae" / "vae" / "config.json").stat().st_mtime_ns == before
     with pytest.raises(InputError, match="another size"):
         train(tmp_path / "run", "nowhere", stages=["dino"], **{**go, "size": "first"})
     with pytest.raises(InputError, match="no shipped folder"):
@@ -425,48 +396,49 @@ def test_transformers_loads_the_readers(trained: Path, tmp_path: Path) -> None:
     assert judge.identify(images, torch.ones(1, 1, 64, 64)).norm().item() == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.slow  # 200 held-out pictures through every reader
-def test_the_card_measures_and_writes(
-    trained: Path, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_picture_with_an_accessory_is_drawn_twice_as_often(material: Material) -> None:
+    rows = torch.arange(10).half()
+    latents = Latents(
+        rows.expand(2, 10)[..., None, None, None], torch.arange(10)[:, None], rows[:, None, None]
+    )
+    made = replace(SIZES["tiny"].unet, caption_drop=0.0)
+    made = replace(made, schedule=replace(made.schedule, batch=4000))
+    pool = drawn_from(10, torch.tensor([3, 7]), made.accessory_draws)
+    x_0, states = draw_pairs(latents, pool, made, np.random.default_rng(0))
+    assert torch.equal(x_0.flatten(), states.flatten())  # each with its own caption
+    share = torch.bincount(x_0.flatten().long(), minlength=10) / 4000
+    assert share[[3, 7]].numpy() == pytest.approx(2 / 12, abs=0.02)
+    assert share[[0, 1, 2, 4, 5, 6, 8, 9]].numpy() == pytest.approx(1 / 12, abs=0.02)
+    wearing = [row for row, one in enumerate(material.scenes) if one.view.accessory]
+    assert wearing and recipe_stages.dressed(material).tolist() == wearing
+
+
+def test_latents_of_other_pictures_are_other_latents(
+    trained: Path, material: Material, tokenizer: Any, tmp_path: Path
 ) -> None:
-    assemble(trained, tmp_path / "shipped")
-    monkeypatch.setattr(card, "load_material", lambda shards: (material, material))
-    figures = card.measure_card(tmp_path / "shipped", "nowhere", samples=4, threads=torch.get_num_threads())
-    names = {one.name for one in figures}
-    assert {
-        "vae psnr dB",
-        "clip caption among 64",
-        "dino instance nearer",
-        "judge noun",
-        "samples noun",
-    } <= names
-    assert all(np.isfinite(one.value) and one.count > 0 for one in figures)
-    text = (tmp_path / "shipped" / "MODEL_CARD.md").read_text()
-    assert all(f"| {one.name} | {one.value:.3f} |" in text for one in figures)
-    assert json.loads((tmp_path / "shipped" / "card.json").read_text())[0]["name"] == figures[0].name
+    tower, _ = text_tower(trained)
+    few = material.take(torch.arange(4))
+    parts = (load_vae(trained / "vae"), tower, tokenizer, tmp_path)
+    first = cached_latents(few, *parts, each=1)
+    (file,) = tmp_path.glob("latents-*.pt")
+    assert torch.equal(cached_latents(few, *parts, each=1).latents, first.latents)
+    assert list(tmp_path.glob("latents-*.pt")) == [file]
+    brighter = replace(few, rgb=few.rgb // 2 + 100)
+    assert not torch.equal(cached_latents(brighter, *parts, each=1).latents, first.latents)
+    (other,) = tmp_path.glob("latents-*.pt")
+    assert other != file  # and the old one is gone
 
 
-def test_kid_is_nought_for_one_distribution_and_agrees_with_its_definition() -> None:
-    draws = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(400, 8, generator=draws, dtype=torch.float64) for _ in range(2))
-    assert abs(kernel_distance(a, b)) < 0.02 and kernel_distance(a, b + 1) > 0.5
-    x, y = a[:3], b[:2]
-    kernel = lambda u, v: (float(u @ v) / 8 + 1) ** 3  # noqa: E731
-    within = sum(kernel(x[i], x[j]) for i in range(3) for j in range(3) if i != j) / 6 + kernel(y[0], y[1])
-    across = sum(kernel(u, v) for u in x for v in y) / 6
-    assert kernel_distance(x, y).item() == pytest.approx(within - 2 * across)
-
-
-def test_a_caption_is_held_to_what_it_says() -> None:
-    caption = "a photo of a red dog wearing a blue hat in the snow"
-    assert card.said("colour", "red", caption) and card.said("noun", "dog", caption)
-    assert card.said("accessory", "hat", caption) and card.said("context", "snow", caption)
-    assert not card.said("accessory", "none", caption) and not card.said("context", "night", caption)
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")
+def test_the_recipe_runs_on_a_gpu(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe_stages, "load_material", lambda shards: (material, material))
+    train(tmp_path, "nowhere", size="tiny", device="cuda", report=lambda line: None)
 
 
 def test_the_scoring_clip_is_not_the_conditioning_one(trained: Path) -> None:
-    from safetensors.torch import load_file
-
     scoring = load_file(trained / "clip" / "clip" / "model.safetensors")
     conditioning = load_file(trained / "condition-clip" / "clip" / "model.safetensors")
     shared = [n for n in scoring if n.endswith(".weight") and n in conditioning and "norm" not in n]

@@ -27,7 +27,7 @@ from motif.pocket.world.scene import (
     draw_instance,
     draw_view,
 )
-from motif.pocket.world.shards import read_shards, scene_at, tiled, untiled, write_shards
+from motif.pocket.world.shards import CROWD, crowd_at, read_shards, scene_at, tiled, untiled, write_shards
 
 SEEDS = st.integers(0, 2**31)
 
@@ -364,8 +364,11 @@ def test_shards_are_resumed_to_the_same_bytes(tmp_path: Path) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in whole.iterdir()}
     write_shards(whole, count=8, **asked)
     assert stamps == {path: path.stat().st_mtime_ns for path in whole.iterdir()}
-    with pytest.raises(InputError, match="another seed"):
-        write_shards(whole, count=8, **{**asked, "seed": 6})
+    for wrong in ({"seed": 6}, {"samples": 5}, {"views_per_instance": 3}):
+        with pytest.raises(InputError, match=f"rendered with {next(iter(wrong))}"):
+            write_shards(whole, count=8, **{**asked, **wrong})
+    with pytest.raises(InputError, match="another seed, views per instance or shard size"):
+        write_shards(whole, count=8, **{**asked, "per_shard": 4})
 
     pictures = read_shards(whole)
     assert pictures.rgb.shape == (8, 64, 64, 3) and pictures.mask.shape == (8, 64, 64)
@@ -378,6 +381,18 @@ def test_shards_are_resumed_to_the_same_bytes(tmp_path: Path) -> None:
     assert (mask == pictures.mask[7]).all()
     assert np.square(picture.astype(float) - pictures.rgb[7]).mean() < 255**2 / 10**3.3  # 33 dB
     assert len(read_shards(whole, limit=4).scenes) == 4
+
+
+def test_the_crowd_shows_each_instance_twice_in_two_places() -> None:
+    drawn = [crowd_at(3, index) for index in range(2 * CROWD * len(NOUNS))]
+    for (name, first), (again, second) in zip(drawn[::2], drawn[1::2], strict=True):
+        assert name == again and first.instance == second.instance
+        assert first.view.context != second.view.context and first.view.style == second.view.style == "photo"
+    nouns = [one.instance.noun for _, one in drawn]
+    assert all(nouns.count(noun) == 2 * CROWD for noun in NOUNS)
+    assert len({name for name, _ in drawn}) == CROWD * len(NOUNS)
+    trained = {repr(scene_at(3, index)[1].instance) for index in range(0, 5000, 5)}
+    assert not trained & {repr(one.instance) for _, one in drawn}
 
 
 def test_shards_that_cannot_be_are_refused(tmp_path: Path) -> None:

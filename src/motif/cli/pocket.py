@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from motif.cli.voice import Voice
 from motif.errors import InputError
 
 PATH = click.Path(path_type=Path)
+STAGES = ("tokenizer", "vae", "condition-clip", "clip", "dino", "judge", "unet", "decoder")
+SIZES = ("tiny", "first", "h200")
 
 
 def cache() -> Path:
@@ -51,33 +54,64 @@ def pocket() -> None:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Which world.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; the default is one per core.")
 @click.option("--samples", default=16, show_default=True, type=click.IntRange(min=1), help="Rays per pixel.")
-def render(voice: Voice, shards: Path, count: int, seed: int, workers: int | None, samples: int) -> None:
-    """Render captioned scenes into shards. Complete shards are kept, so that it goes on where it stopped."""
-    from motif.pocket.world.shards import write_shards
+@click.option(
+    "--held-out",
+    type=PATH,
+    metavar="DIR",
+    help="Render into DIR, instead, what training never sees and the package ships: concepts, pairs, edits.",
+)
+def render(voice: Voice, shards: Path, count: int, seed: int, workers: int | None, samples: int,
+           held_out: Path | None) -> None:  # fmt: skip
+    """Render captioned scenes into shards, and the crowd that the card measures with. Complete shards are kept, so that
+    it goes on where it stopped.
+    """
+    from motif.pocket.world import held_out as apart
+    from motif.pocket.world import shards as tiles
+    from motif.pocket.world.scene import NOUNS
 
+    if held_out is not None:
+        folder = prepare_folder(held_out)
+        _understood(lambda: apart.held_out(folder, samples=samples, done=voice.note))
+        voice.result({"held_out": str(folder)}, str(folder))
+        return
     prepare_folder(shards, needs=count * 2500)
-    done = 0
-    for path in _understood(
-        lambda: write_shards(shards, count=count, seed=seed, workers=workers, samples=samples)
-    ):
-        done += 1
-        voice.note(f"{path} ({done})")
-    voice.result({"shards": str(shards), "files": done}, str(shards))
+    files = 0
+
+    def done(path: Path) -> None:
+        nonlocal files
+        files += 1
+        voice.note(f"{path} ({files})")
+
+    for kind, many in (("train", count), ("crowd", 2 * tiles.CROWD * len(NOUNS))):
+        _understood(
+            lambda kind=kind, many=many: tiles.write_shards(
+                shards, kind=kind, count=many, seed=seed, workers=workers, samples=samples, done=done
+            )
+        )
+    voice.result({"shards": str(shards), "files": files}, str(shards))
 
 
 @pocket.command(cls=Command)
 @RUN
 @SHARDS
 @click.option(
-    "--stages", multiple=True, help="Only these stages; may be given several times. The default is all."
+    "--stages",
+    multiple=True,
+    type=click.Choice(STAGES),
+    help="Only these stages; may be given several times. The default is all.",
 )
 @click.option(
     "--size",
     default="first",
     show_default=True,
-    help="tiny, first or h200: shapes and budgets of every part.",
+    type=click.Choice(SIZES),
+    help="Shapes and budgets of every part.",
 )
-@click.option("--minutes", type=float, help="Every stage's budget in minutes, instead of its own.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Every stage's budget in minutes, instead of its own.",
+)
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1), help="Threads of torch.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda...")
 @click.option(
@@ -91,7 +125,6 @@ def train(voice: Voice, run: Path, shards: Path, stages: Sequence[str], size: st
     """Train every part from rendered shards. Each stage resumes from its checkpoint."""
     from motif.loading import pocket_weights
     from motif.pocket.recipe import train as train_parts
-    from motif.pocket.recipe.settings import STAGES
 
     prepare_folder(run)
     figures = _understood(
@@ -117,7 +150,12 @@ def assemble(voice: Voice, run: Path, output: Path) -> None:
     """Write the folder that is shipped from a training's parts."""
     from motif.pocket.recipe import assemble as write
 
+    had = (output / "elite").exists()
     sizes = _understood(lambda: write(run, prepare_folder(output)))
+    if had and "elite" not in sizes:
+        voice.note(
+            "its ELITE encoder belonged to the weights before and is gone: train it anew (motif learn elite)"
+        )
     voice.result({"folder": str(output), "bytes": sizes}, str(output))
 
 
@@ -138,8 +176,7 @@ def card(voice: Voice, folder: Path | None, shards: Path, threads: int) -> None:
         raise InputError(f"{folder}: {what}")
     prepare_folder(folder)
     figures = _understood(lambda: measure_card(folder, shards, threads=threads))
-    data = [{"name": f.name, "value": f.value, "error": f.error, "count": f.count} for f in figures]
-    voice.result(data, str(folder / "MODEL_CARD.md"))
+    voice.result([asdict(one) for one in figures], str(folder / "MODEL_CARD.md"))
 
 
 def _understood(work: Callable[[], Any]) -> Any:
@@ -147,6 +184,8 @@ def _understood(work: Callable[[], Any]) -> Any:
     try:
         return work()
     except ModuleNotFoundError as error:
+        if error.name not in ("mitsuba", "trimesh"):
+            raise
         raise InputError(f"{error.name} is not installed: pip install 'motif[pocket]'") from error
-    except (FileNotFoundError, ValueError) as error:
+    except FileNotFoundError as error:
         raise InputError(str(error)) from error

@@ -80,19 +80,20 @@ def measure_dino(dino: Dino, held_out: Material, device: str, *, count: int = 76
     """The same instance in another picture nearer than another instance of its class; and the label heads."""
     some = held_out.take(torch.arange(min(count, len(held_out))))
     features = torch.cat([dino.read(normalised(piece).to(device))[0] for piece in some.rgb.split(64)])
-    share, count = nearer_share(features.cpu(), some.instance, some.labels["noun"])
+    share, count = nearer_share(features.cpu(), some)
     labels = {kind: values.to(device) for kind, values in some.labels.items()}
     return {"nearer": round(share, 3), "pairs": count, **dino.heads.accuracy(features, labels)}
 
 
-def nearer_share(features: Tensor, instance: Tensor, noun: Tensor) -> tuple[float, int]:
-    """(share, number) of triplets (picture, another of its instance, one of another instance of its class)
-    with cos(picture, own) > cos(picture, other); features [picture, width].
+def nearer_share(features: Tensor, material: Material) -> tuple[float, int]:
+    """(share, number) of triplets (picture, another of its instance in another place, one of another instance of its
+    class) with cos(picture, own) > cos(picture, other); features [picture, width].
     """
+    instance, noun, place = material.instance, material.labels["noun"], material.labels["context"]
     unit = F.normalize(features.float(), dim=1)
     similarity = unit @ unit.T
     same = instance[:, None] == instance[None]
-    own = same & ~torch.eye(len(unit), dtype=torch.bool)
+    own = same & (place[:, None] != place[None])
     other = (noun[:, None] == noun[None]) & ~same
     won = total = 0
     for row in range(len(unit)):

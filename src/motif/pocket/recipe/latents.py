@@ -5,6 +5,7 @@ its captions.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,10 +89,11 @@ def cached_latents(
     device: str = "cpu",
     seed: int = 0,
 ) -> Latents:
-    """`compute_latents`, kept in `folder` under a name that changes with the VAE, the text tower and the
-    pictures' number.
+    """`compute_latents`, kept in `folder` under a name that changes with the VAE, the text tower, the pictures
+    and whose they are.
     """
-    name = f"latents-{fingerprint(vae, text_encoder)}-{len(material)}-{each}-{seed}.pt"
+    pictures = zlib.crc32(material.rgb.numpy().tobytes(), zlib.crc32(repr(material.scenes).encode()))
+    name = f"latents-{fingerprint(vae, text_encoder)}-{pictures:08x}-{each}-{seed}.pt"
     path = folder / name
     if not path.exists() and rank() == 0:
         made = compute_latents(material, vae, text_encoder, tokenizer, each=each, device=device, seed=seed)

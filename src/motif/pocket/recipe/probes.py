@@ -70,7 +70,7 @@ def come_back(
     seen = WordMaps([text.span(noun, image=i) for i, noun in enumerate(nouns)])
     lane = Lane("main", invert(base, mean, text, steps=steps), text)
     again = finish(denoise(base, [lane], steps=steps, controls=[seen]))["main"]
-    error = (base.decode(again) - base.decode(mean)).clamp(-2, 2).square().mean((1, 2, 3))
+    error = (base.decode(again).clamp(-1, 1) - base.decode(mean).clamp(-1, 1)).square().mean((1, 2, 3))
     assert seen.total is not None
     height, width = seen.total.shape[-2:]
     inside = F.adaptive_avg_pool2d(masks, (height, width))[:, 0]

@@ -4,6 +4,7 @@ and methods need.
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from transformers import (
 from motif.errors import InputError
 from motif.pocket.recipe.clip import image_processor
 from motif.pocket.recipe.dino import vit_processor
+from motif.pocket.recipe.judge import load_judge
 from motif.pocket.recipe.unet import build_scheduler, load_unet
 from motif.pocket.recipe.vae import load_vae
 
@@ -78,8 +80,9 @@ def assemble(run: Path, out: Path) -> dict[str, int]:
     float16.
 
     The folder is built beside `out` and renamed. Parts not trained yet are left out, except the pipeline's,
-    which must be there (InputError). Returns the bytes per part. Raises InputError when all together
-    are larger than `LIMIT`.
+    which must be there (InputError). An `elite/` that `out` has (`motif learn elite` writes it there) stays if the
+    pipeline and the conditioning CLIP's image tower stay what they were. Returns the bytes per part. Raises InputError
+    when all together are larger than `LIMIT`.
     """
     for part in ("vae/vae", "condition-clip/clip", "unet/unet"):
         if not (run / part).exists():
@@ -103,6 +106,8 @@ def assemble(run: Path, out: Path) -> dict[str, int]:
         vit_processor().save_pretrained(beside / "dino")
     if (run / "judge" / "judge").exists():
         shutil.copytree(run / "judge" / "judge", beside / "judge")
+    if (out / "elite").exists() and all(same(beside, out, part) for part in ("pipeline", "condition-clip")):
+        shutil.copytree(out / "elite", beside / "elite")
     sizes = {part.name: folder_size(part) for part in sorted(beside.iterdir())}
     if (total := sum(sizes.values())) > LIMIT:
         raise InputError(
@@ -110,6 +115,14 @@ def assemble(run: Path, out: Path) -> dict[str, int]:
         )
     replace_folder(beside, out)
     return sizes
+
+
+def same(one: Path, other: Path, part: str) -> bool:
+    """Whether two shipped folders have the same weights in a part."""
+    names = sorted(file.relative_to(one) for file in (one / part).rglob("*.safetensors"))
+    return names == sorted(file.relative_to(other) for file in (other / part).rglob("*.safetensors")) and all(
+        filecmp.cmp(one / name, other / name, shallow=False) for name in names
+    )
 
 
 def unpack(shipped: Path, run: Path) -> list[str]:
@@ -129,9 +142,18 @@ def unpack(shipped: Path, run: Path) -> list[str]:
         "condition-clip/clip": lambda folder: _save_condition(pipeline, shipped, folder),
     }
     for part in ("clip", "dino", "judge"):
-        if (shipped / part).exists():
+        if (shipped / part).exists() and (part != "judge" or readable(shipped / part)):
             saves[f"{part}/{part}"] = lambda folder, part=part: shutil.copytree(shipped / part, folder)
     return [name.split("/")[0] for name, save in saves.items() if _lay(run / name, save)]
+
+
+def readable(judge: Path) -> bool:
+    """Whether a shipped judge is one that this version can go on from."""
+    try:
+        load_judge(judge)
+    except InputError:
+        return False
+    return True
 
 
 def _lay(folder: Path, save: Callable[[Path], Any]) -> bool:

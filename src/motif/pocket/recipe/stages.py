@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoTokenizer
 
 from motif.errors import InputError
@@ -18,12 +19,12 @@ from motif.pocket.recipe.clip import train_clip
 from motif.pocket.recipe.dino import train_dino
 from motif.pocket.recipe.judge import train_judge
 from motif.pocket.recipe.latents import cached_latents
-from motif.pocket.recipe.material import Material, load_material
-from motif.pocket.recipe.processes import count, joined, wait
+from motif.pocket.recipe.material import LABELS, NONE, Material, load_material
+from motif.pocket.recipe.processes import count, joined, rank, wait
 from motif.pocket.recipe.settings import SIZES, STAGES, Settings
 from motif.pocket.recipe.shipping import text_tower, unpack
 from motif.pocket.recipe.tokenizer import build_tokenizer
-from motif.pocket.recipe.training import Schedule
+from motif.pocket.recipe.training import CHECKPOINT, Schedule
 from motif.pocket.recipe.unet import train_unet
 from motif.pocket.recipe.vae import load_vae, train_decoder, train_vae
 from motif.pocket.world import grammar
@@ -107,8 +108,14 @@ def train_one(
     folder, seed = out / stage, settings.seed_of(stage)
     if stage == "tokenizer":
         tokenizer = build_tokenizer(grammar.all_words())
-        tokenizer.save_pretrained(folder)
+        if rank() == 0:
+            tokenizer.save_pretrained(folder)
+        wait()
         return {"tokens": len(tokenizer)}
+    if stage == "vae" and taken(folder, "vae"):
+        return {
+            "kept": "the weights are there, taken from a shipped folder: what reads its latents was made for them"
+        }
     if stage == "vae":
         return train_vae(material, held_out, folder, settings.vae, device=device, seed=seed)
     if stage == "decoder":
@@ -138,7 +145,27 @@ def train_unet_on(material: Material, out: Path, settings: Settings, device: str
     latents = cached_latents(
         material, vae, tower, tokenizer, out / "unet", each=settings.unet.captions, device=device, seed=seed
     )
-    return train_unet(latents, vae, tower, tokenizer, out / "unet", settings.unet, device=device, seed=seed)
+    return train_unet(
+        latents,
+        vae,
+        tower,
+        tokenizer,
+        out / "unet",
+        settings.unet,
+        dressed=dressed(material),
+        device=device,
+        seed=seed,
+    )
+
+
+def dressed(material: Material) -> Tensor:
+    """Rows of the pictures with an accessory."""
+    return (material.labels["accessory"] != LABELS["accessory"].index(NONE)).nonzero().flatten()
+
+
+def taken(folder: Path, name: str) -> bool:
+    """Whether a stage's weights were laid there by `unpack`: they are there, and no training of theirs is."""
+    return (folder / name).exists() and not (folder / CHECKPOINT).exists()
 
 
 def needed(folder: Path) -> Path:

@@ -30,7 +30,9 @@ GUIDANCE, STEPS = 5.0, 30
 
 @dataclass(frozen=True)
 class UnetSettings:
-    """Shape and training of the UNet."""
+    """Shape and training of the UNet. A picture with an accessory is drawn `accessory_draws` times as often as
+    one without: small things are learned last.
+    """
 
     schedule: Schedule
     channels: tuple[int, ...] = (64, 128, 192)
@@ -39,6 +41,7 @@ class UnetSettings:
     groups: int = 16
     captions: int = 4
     caption_drop: float = 0.1
+    accessory_draws: int = 2
     snr_cap: float = 5.0
 
 
@@ -153,13 +156,15 @@ def train_unet(
     folder: Path,
     settings: UnetSettings,
     *,
+    dressed: Tensor,
     device: str = "cpu",
     seed: int = 0,
 ) -> dict[str, Any]:
     """Trains (or goes on training) the UNet; `folder/unet` holds the EMA weights, `folder` the sample grids
-    and the log.
+    and the log. `dressed` are the rows of pictures with an accessory.
     """
     torch.manual_seed(seed)
+    pool = drawn_from(latents.latents.shape[1], dressed, settings.accessory_draws)
     unet = build_unet(settings, latent_channels=latents.latents.shape[2], text_width=latents.states.shape[2])
     unet = started(unet, folder / "unet", UNet.from_pretrained).to(device)
     unet = unet.to(memory_format=torch.channels_last)
@@ -170,7 +175,7 @@ def train_unet(
     shown = text_states(text_encoder, tokenizer, prompts, device)
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        x_0, text = draw_pairs(latents, settings, rng)
+        x_0, text = draw_pairs(latents, pool, settings, rng)
         t = stratified_times(len(x_0), rng)
         noise = torch.randn_like(x_0)
         alpha = alpha_bar[t]
@@ -191,13 +196,20 @@ def train_unet(
     return train_stage(Stage("unet", unet, loss, show), settings.schedule, folder, seed=seed)
 
 
-def draw_pairs(latents: Latents, settings: UnetSettings, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A batch of (x_0 [image, c, 16, 16], text states [image, 32, width]), both float32; some captions
-    dropped.
+def drawn_from(pictures: int, dressed: Tensor, draws: int) -> Tensor:
+    """The rows to draw evenly from: every picture once, those of `dressed` so many times."""
+    return torch.cat([torch.arange(pictures), dressed.repeat(draws - 1)])
+
+
+def draw_pairs(
+    latents: Latents, pool: Tensor, settings: UnetSettings, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """A batch of (x_0 [image, c, 16, 16], text states [image, 32, width]), both float32, from the rows `pool`;
+    some captions dropped.
     """
     count = settings.schedule.batch
-    flips, pictures, each = latents.latents.shape[0], latents.latents.shape[1], latents.caption.shape[1]
-    rows = torch.from_numpy(rng.integers(0, pictures, count))
+    flips, each = latents.latents.shape[0], latents.caption.shape[1]
+    rows = pool[torch.from_numpy(rng.integers(0, len(pool), count))]
     x_0 = latents.latents[torch.from_numpy(rng.integers(0, flips, count)), rows].float()
     caption = latents.caption[rows, torch.from_numpy(rng.integers(0, each, count))]
     dropped = torch.from_numpy(rng.random(count) < settings.caption_drop)

@@ -1,9 +1,10 @@
 """Training pictures on disk: contact sheets of 256 tiles, masks and scenes; by many processes, resumable.
 
-Shard k is three files: `train-0000.avif` (16 x 16 tiles of 64 px, row by row), `train-0000-mask.webp` (the same
-layout, 8-bit coverage of the object, lossless), `train-0000.json.gz` (instance id, instance and view of each tile).
+Shard k of a kind is three files: `train-0000.avif` (16 x 16 tiles of 64 px, row by row), `train-0000-mask.webp` (the
+same layout, 8-bit coverage of the object, lossless), `train-0000.json.gz` (id, instance and view of each tile).
 Picture i depends only on (seed, i), so a shard is the same whoever writes it and whenever. 30,000 pictures take
-58 MB, so that they travel.
+58 MB, so that they travel. Beside the training pictures lies the crowd: 64 other instances of every class, twice.
+`world.json` says what all follow from.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,16 @@ from PIL import Image
 
 from motif.errors import InputError
 from motif.files import written
-from motif.pocket.world.scene import Scene, draw_instance, draw_view
+from motif.pocket.world.scene import CONTEXTS, NOUNS, Scene, draw_instance, draw_view
 
 Bytes = NDArray[np.uint8]
 TILE = 64
 COLUMNS = 16
-_INSTANCE, _VIEW = 0, 1  # streams of random numbers
+_INSTANCE, _VIEW, _CROWD = 0, 1, 14  # streams of random numbers
+RENDERER = 2
+"""Counts up when the same scene comes out as another picture."""
+CROWD = 64
+"""Instances of each class in the crowd, which tells whether an instance is known among so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,38 +56,69 @@ def scene_at(seed: int, index: int, *, views_per_instance: int = 5) -> tuple[str
     return f"{seed}-{number:06d}", Scene(instance, view)
 
 
+def crowd_at(seed: int, index: int) -> tuple[str, Scene]:
+    """Instance id and scene of picture `index` of the crowd: two plain views, in two places, of each of `CROWD`
+    instances of each class; none of them is a training instance.
+    """
+    number, view = index // 2, index % 2
+    rng = np.random.default_rng([seed, _CROWD, number])
+    instance = draw_instance(rng, noun=NOUNS[number // CROWD])
+    places = [CONTEXTS[int(place)] for place in rng.permutation(len(CONTEXTS))[:2]]
+    looks = np.random.default_rng([seed, _CROWD, number, view])
+    return f"{seed}-crowd-{number:04d}", Scene(instance, draw_view(looks, context=places[view], plain=True))
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a folder's pictures follow from; kept in its `world.json`."""
+
+    seed: int
+    samples: int = 16
+    views_per_instance: int = 5
+    renderer: int = RENDERER
+
+    def scene(self, kind: str, index: int) -> tuple[str, Scene]:
+        """Instance id and scene of a picture of "train" or "crowd"."""
+        if kind == "crowd":
+            return crowd_at(self.seed, index)
+        return scene_at(self.seed, index, views_per_instance=self.views_per_instance)
+
+
 def write_shards(
     out: str | Path,
     *,
     count: int,
     seed: int,
+    kind: str = "train",
     workers: int | None = None,
     samples: int = 16,
     views_per_instance: int = 5,
     per_shard: int = 256,
     done: Callable[[Path], None] = lambda sheet: None,
 ) -> list[Path]:
-    """Renders `count` pictures into `out`; returns the shards' picture files, in order.
+    """Renders `count` pictures of a kind ("train" or "crowd") into `out`; returns the shards' picture files, in
+    order.
 
     Shards that are already complete are kept. `workers` are processes (all cores by default), `samples` rays
     per pixel; `done` is called with each picture file once it is there. InputError: a setting below 1, or a
-    shard of another world.
+    folder of another world.
     """
     for name, value in (("count", count), ("samples", samples), ("per_shard", per_shard)):
         if value < 1:
             raise InputError(f"{name} is {value}, but must be 1 or more")
-    folder = Path(out)
+    folder, world = Path(out), World(seed, samples, views_per_instance)
     folder.mkdir(parents=True, exist_ok=True)
+    _keep_world(folder, world)
     sheets: list[Path] = []
-    jobs: list[tuple[Path, int, range, int, int]] = []
+    jobs: list[tuple[Path, str, World, range]] = []
     for shard, start in enumerate(range(0, count, per_shard)):
         indices = range(start, min(start + per_shard, count))
-        sheet = folder / f"train-{shard:04d}.avif"
+        sheet = folder / f"{kind}-{shard:04d}.avif"
         sheets.append(sheet)
-        if _complete(sheet, indices, scene_at(seed, start, views_per_instance=views_per_instance)):
+        if _complete(sheet, indices, world.scene(kind, start)):
             done(sheet)
         else:
-            jobs.append((sheet, seed, indices, samples, views_per_instance))
+            jobs.append((sheet, kind, world, indices))
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     if workers <= 1:
         for job in jobs:
@@ -92,6 +128,20 @@ def write_shards(
         for ready in as_completed([pool.submit(_write_shard, *job) for job in jobs]):
             done(ready.result())
     return sheets
+
+
+def _keep_world(folder: Path, world: World) -> None:
+    """Writes `world.json`. InputError where it is there and says something else."""
+    path, said = folder / "world.json", asdict(world)
+    if not path.exists():
+        with written(path) as draft:
+            draft.write_text(json.dumps(said) + "\n")
+    there = json.loads(path.read_text())
+    for name, value in said.items():
+        if there.get(name) != value:
+            raise InputError(
+                f"{folder} was rendered with {name} {there.get(name)}, not {value}: use that, or another folder"
+            )
 
 
 def _complete(sheet: Path, indices: range, first: tuple[str, Scene]) -> bool:
@@ -121,15 +171,15 @@ def _entries(sheet: Path) -> list[dict[str, Any]]:
     return json.loads(gzip.decompress(_scenes_file(sheet).read_bytes()))
 
 
-def _write_shard(sheet: Path, seed: int, indices: range, samples: int, views_per_instance: int) -> Path:
+def _write_shard(sheet: Path, kind: str, world: World, indices: range) -> Path:
     from motif.pocket.world.render import render
 
     pictures: list[Bytes] = []
     masks: list[Bytes] = []
     scenes: list[dict[str, Any]] = []
     for index in indices:
-        name, scene = scene_at(seed, index, views_per_instance=views_per_instance)
-        picture, mask = render(scene, samples=samples)
+        name, scene = world.scene(kind, index)
+        picture, mask = render(scene, samples=world.samples)
         pictures.append(picture)
         masks.append(mask)
         scenes.append({"id": name, **scene.to_json()})
@@ -177,11 +227,11 @@ def untiled(sheet: Bytes, count: int, *, side: int = TILE) -> Bytes:
     return grid.reshape(rows * columns, side, side, *sheet.shape[2:])[:count]
 
 
-def read_shards(folder: str | Path, *, limit: int | None = None) -> Pictures:
-    """All pictures of the complete shards in `folder` (the first `limit`), in order."""
-    sheets = sorted(Path(folder).glob("train-*.avif"))
+def read_shards(folder: str | Path, *, kind: str = "train", limit: int | None = None) -> Pictures:
+    """All pictures of the complete shards of a kind in `folder` (the first `limit`), in order."""
+    sheets = sorted(Path(folder).glob(f"{kind}-*.avif"))
     if not sheets:
-        raise InputError(f"no shards (train-*.avif) in {folder}; render them first: motif pocket render")
+        raise InputError(f"no shards ({kind}-*.avif) in {folder}; render them first: motif pocket render")
     rgb: list[Bytes] = []
     masks: list[Bytes] = []
     scenes: list[Scene] = []

@@ -1,0 +1,61 @@
+"""`motif pocket`: what it refuses, and what a small world comes to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from motif.cli import main, pocket
+from motif.pocket.recipe.settings import SIZES, STAGES
+from motif.pocket.world import held_out, shards
+
+
+def test_the_choices_are_the_recipes() -> None:
+    assert pocket.STAGES == STAGES and set(pocket.SIZES) == set(SIZES)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--minutes", "0"], "minutes"),
+        (["--minutes", "-5"], "minutes"),
+        (["--stages", "vea"], "vea"),
+        (["--size", "huge"], "huge"),
+        (["--shards", "nowhere"], "no shards"),
+    ],
+)
+def test_training_refuses(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["pocket", "train", "--run", "run", *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said and "Traceback" not in said
+
+
+def test_a_small_world_and_its_crowd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("mitsuba")
+    monkeypatch.setattr(shards, "CROWD", 1)
+    words = ["pocket", "render", "--shards", str(tmp_path), "--count", "2", "--workers", "1", "--samples"]
+    assert main([*words, "1"]) == 0
+    assert {"train-0000.avif", "crowd-0000.avif", "world.json"} <= set(os.listdir(tmp_path))
+    assert len(shards.read_shards(tmp_path).scenes) == 2
+    assert main([*words, "8"]) == 2
+    assert "rendered with samples 1, not 8" in capsys.readouterr().err
+
+
+def test_the_held_out_sets_are_rendered_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    made: Callable[..., None] = lambda out, **rest: asked.extend([out, rest["samples"]])  # noqa: E731
+    monkeypatch.setattr(held_out, "held_out", made)
+    assert main(["pocket", "render", "--held-out", str(tmp_path / "h"), "--samples", "9"]) == 0
+    assert asked == [tmp_path / "h", 9]
