@@ -87,7 +87,7 @@ def measure_card(
         *probe_figures(folder, pairs, read_pairs(HELD_OUT)[1]),
         *speed_figures(pipeline),
     ]
-    write_grid(as_bytes(images[:100]), 10, folder / "card.png")
+    write_grid(as_bytes(images[:100]), 10, folder / "card.png", scale=1)
     with written(folder / "card.txt") as path:
         path.write_text("\n".join(captions[:100]) + "\n", encoding="utf-8")
     write_card(folder, figures, fingerprint(pipeline.unet, pipeline.vae, pipeline.text_encoder, judge))
