@@ -378,7 +378,7 @@ def test_transformers_loads_the_readers(trained: Path, tmp_path: Path) -> None:
     from transformers import CLIPModel, CLIPVisionModelWithProjection, ViTModel
 
     assemble(trained, tmp_path / "shipped")
-    whole = CLIPModel.from_pretrained(trained / "condition-clip" / "clip")
+    whole = CLIPModel.from_pretrained(trained / "condition-image" / "clip")
     tower = CLIPVisionModelWithProjection.from_pretrained(
         tmp_path / "shipped" / "condition-clip", dtype=torch.float32
     )

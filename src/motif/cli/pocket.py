@@ -16,7 +16,7 @@ from motif.cli.voice import Voice
 from motif.errors import InputError
 
 PATH = click.Path(path_type=Path)
-STAGES = ("tokenizer", "vae", "condition-clip", "clip", "dino", "judge", "unet", "decoder")
+STAGES = ("tokenizer", "vae", "condition-clip", "clip", "dino", "judge", "unet", "decoder", "condition-image")
 SIZES = ("tiny", "first", "h200")
 
 

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -28,9 +27,6 @@ from motif.files import read_text
 from motif.images import Picture, mask_path, open_picture
 from motif.learn.survey import survey
 from motif.tokens import TOKEN
-
-if TYPE_CHECKING:
-    from motif.pocket.world.scene import Instance
 
 Box = tuple[int, int, int, int]
 LEAST, MOST = 0.02, 0.8  # of the picture's area
@@ -110,7 +106,7 @@ def _tars(paths: list[Path], limit: int) -> list[Subject]:
 
 
 def _shards(folder: Path, limit: int) -> list[Subject]:
-    from motif.pocket.world.grammar import caption
+    from motif.pocket.world.grammar import caption, described
     from motif.pocket.world.shards import read_shards
 
     pictures = read_shards(folder, limit=limit or None)
@@ -138,12 +134,6 @@ def unnamed(caption: str, noun: str) -> str:
 
     looks = "|".join(("shiny", "and", *COLOURS, *PATTERNS))
     return re.sub(rf"\b(an?|the) (?:(?:{looks}) )*{noun}\b", _article, caption, count=1)
-
-
-def described(instance: Instance) -> str:
-    """What words can say of an object of pocket's world, its noun last."""
-    pattern = [] if instance.pattern == "plain" else ["and", instance.contrast.name, instance.pattern]
-    return " ".join(["shiny"] * instance.shiny + [instance.main.name, *pattern, instance.noun])
 
 
 def _article(found: re.Match[str]) -> str:

@@ -158,9 +158,11 @@ def hits(block: Tensor, ids: Tensor) -> float:
 
 
 def clip_loss(
-    clip: Clip, settings: ClipSettings, batch: Batch, texts: Tensor, device: str
+    clip: Clip, settings: ClipSettings, batch: Batch, texts: Tensor, device: str, *, blocks: int = 1
 ) -> tuple[Tensor, dict[str, float]]:
-    """The sum of the contrastive loss and the weighted others, and each of them; texts [image, token] ids."""
+    """The sum of the contrastive loss and the weighted others, and each of them; texts [image, token] ids. Pictures are
+    matched with the captions of their own block, so many equal ones a batch.
+    """
     with autocast(device):
         embedding, patches = clip.read_images(batch.images)
         described = clip.read_texts(texts)
@@ -168,8 +170,12 @@ def clip_loss(
     key = torch.unique(texts, dim=0, return_inverse=True)[1]
     scale = clip.model.logit_scale.exp().clamp(max=settings.largest_scale)
     instance = instance_loss(clip.instance_head(embedding), batch.instance)
+    chunks = (part.chunk(blocks) for part in (embedding, described.float(), key))
+    matched = [
+        matching_loss(images, words, scale, which) for images, words, which in zip(*chunks, strict=True)
+    ]
     parts = {
-        "matching": matching_loss(embedding, described.float(), scale, key),
+        "matching": torch.stack(matched).mean(),
         "labels": settings.label_weight * clip.heads.picture_loss(embedding, batch.labels),
         "patches": settings.patch_weight * clip.heads.patch_loss(patches.float(), batch),
         "instance": settings.instance_weight * instance,

@@ -13,9 +13,9 @@ from motif.pocket.recipe.training import Schedule
 from motif.pocket.recipe.unet import UnetSettings
 from motif.pocket.recipe.vae import VaeSettings
 
-STAGES = ("tokenizer", "vae", "condition-clip", "clip", "dino", "judge", "unet", "decoder")
+STAGES = ("tokenizer", "vae", "condition-clip", "clip", "dino", "judge", "unet", "decoder", "condition-image")
 """In the order in which they need each other: the UNet needs the first three, the decoder's refinement the
-VAE.
+VAE, the image tower's the conditioning CLIP.
 """
 
 
@@ -30,6 +30,7 @@ class Settings:
     judge: JudgeSettings
     unet: UnetSettings
     decoder: Schedule
+    condition_image: Schedule
     seed: int = 0
 
     def seed_of(self, stage: str) -> int:
@@ -49,6 +50,7 @@ def _first() -> Settings:
         judge=JudgeSettings(reader),
         unet=UnetSettings(Schedule(steps=100_000, minutes=60, batch=64, lr=1e-3, muon_lr=0.005, warm_up=100)),
         decoder=replace(autoencoder, minutes=20, lr=6e-4, muon_lr=0.01),
+        condition_image=replace(reader, minutes=15),
     )
 
 
@@ -70,6 +72,7 @@ def _h200() -> Settings:
             captions=8,
         ),
         decoder=replace(autoencoder, steps=10_000, lr=6e-4, muon_lr=0.01),
+        condition_image=reader,
     )
 
 
@@ -95,6 +98,7 @@ def _tiny() -> Settings:
         judge=JudgeSettings(few, widths=(8, 16, 16, 16), identity=16),
         unet=UnetSettings(few, channels=(16, 32, 32), heads=(2, 2, 2), groups=4, captions=2),
         decoder=few,
+        condition_image=few,
     )
 
 

@@ -50,8 +50,11 @@ def text_tower(run: Path) -> tuple[Any, Any]:
 
 
 def image_tower(run: Path) -> Any:
-    """The conditioning CLIP's own image side, with its projection."""
-    whole: Any = CLIPModel.from_pretrained(run / "condition-clip" / "clip")
+    """The conditioning CLIP's own image side, with its projection: as it was trained on, where it was."""
+    trained_on = run / "condition-image" / "clip"
+    whole: Any = CLIPModel.from_pretrained(
+        trained_on if trained_on.exists() else run / "condition-clip" / "clip"
+    )
     tower = CLIPVisionModelWithProjection(whole.config.vision_config)
     mine = tuple(f"{name}." for name in ("vision_model", "visual_projection"))
     tower.load_state_dict(

@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 from motif.errors import InputError
 from motif.pocket.recipe.clip import train_clip
 from motif.pocket.recipe.dino import train_dino
+from motif.pocket.recipe.image_tower import train_image_tower
 from motif.pocket.recipe.judge import train_judge
 from motif.pocket.recipe.latents import cached_latents
 from motif.pocket.recipe.material import LABELS, NONE, Material, load_material
@@ -94,7 +95,7 @@ def _silent(line: str) -> None:
 def rescheduled(settings: Settings, change: Callable[[Schedule], Schedule]) -> Settings:
     """The settings with every stage's schedule changed."""
     names = ("vae", "condition_clip", "clip", "dino", "judge", "unet")
-    parts: dict[str, Any] = {"decoder": change(settings.decoder)}
+    parts: dict[str, Any] = {name: change(getattr(settings, name)) for name in ("decoder", "condition_image")}
     for name in names:
         part = getattr(settings, name)
         parts[name] = replace(part, schedule=change(part.schedule))
@@ -130,6 +131,12 @@ def train_one(
     if stage == "unet":
         return train_unet_on(material, out, settings, device)
     tokenizer = AutoTokenizer.from_pretrained(needed(out / "tokenizer"))
+    if stage == "condition-image":
+        tower = replace(settings.condition_clip, schedule=settings.condition_image)
+        whole = needed(out / "condition-clip" / "clip")
+        return train_image_tower(
+            material, held_out, tokenizer, whole, folder, tower, device=device, seed=seed
+        )
     clip = settings.clip if stage == "clip" else settings.condition_clip
     return train_clip(stage, material, held_out, tokenizer, folder, clip, device=device, seed=seed)
 

@@ -70,6 +70,12 @@ def _joined(*parts: str) -> str:
     return " ".join(part for part in parts if part)
 
 
+def described(instance: Instance) -> str:
+    """What words can say of an object, its noun last: "red and white striped cat"."""
+    pattern = [] if instance.pattern == "plain" else ["and", instance.contrast.name, instance.pattern]
+    return " ".join(["shiny"] * instance.shiny + [instance.main.name, *pattern, instance.noun])
+
+
 def class_caption(noun: str) -> str:
     """The caption that names nothing but the class."""
     return f"a photo of {_with_article(None, noun)}"
