@@ -207,7 +207,7 @@ class Base:
 
     @property
     def device(self) -> torch.device:
-        return self.models.unet.device
+        return self.models.device
 
     @property
     def dtype(self) -> torch.dtype:

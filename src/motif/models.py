@@ -44,6 +44,11 @@ class Models:
         return {"unet": self.unet} | encoders
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are; asked of one of them, since diffusers' own `device` walks through the whole module."""
+        return next(iter(self.own.values())).device
+
+    @property
     def dtype(self) -> torch.dtype:
         """The UNet's own type, also while weights of another type are worn."""
         return next(weight.dtype for name, weight in self.own.items() if name.startswith("unet."))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motif.errors import InputError
-from motif.pocket.world import grammar
+from motif.pocket.world import edit_pairs, grammar
 from motif.pocket.world.scene import (
     ACCESSORIES,
     COLOURS,
@@ -99,7 +99,7 @@ def test_every_word_that_is_said_is_known() -> None:
         assert set(said.split()) <= known, said
         assert said == " ".join(said.split()).lower()
     for _ in range(200):
-        pair = grammar.edit_pair(rng)
+        pair = edit_pairs.edit_pair(rng)
         assert set(f"{pair.before_caption} {pair.after_caption}".split()) <= known
 
 
@@ -176,7 +176,7 @@ def test_a_share_of_captions_names_only_the_class() -> None:
 def test_an_edit_pair_differs_in_one_word_and_one_thing(kind: str) -> None:
     rng = np.random.default_rng(5)
     for _ in range(60):
-        pair = grammar.edit_pair(rng, kind=kind)
+        pair = edit_pairs.edit_pair(rng, kind=kind)
         before, after = pair.before_caption.split(), pair.after_caption.split()
         assert len(before) == len(after)
         assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
@@ -308,7 +308,7 @@ def test_an_edit_changes_the_picture_inside_its_mask() -> None:
     from motif.pocket.world.pairs import render_pair
 
     for seed, kind in enumerate(("colour", "context", "accessory", "noun")):
-        pair = grammar.edit_pair(np.random.default_rng(seed + 20), kind=kind)
+        pair = edit_pairs.edit_pair(np.random.default_rng(seed + 20), kind=kind)
         drawn = render_pair(pair, size=32, samples=8)
         change = np.abs(drawn.before.astype(int) - drawn.after).mean(-1)
         inside, outside = change[drawn.change > 200].mean(), change[drawn.change < 50].mean()

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import Browser, Page, chromium
 from studies import Rater, Server, two_sides
 
+from browser import Browser, Page, chromium
 from motif.study import make, score
 from motif.study.sheet import Study
 

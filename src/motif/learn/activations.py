@@ -79,7 +79,7 @@ def _kept(base: Base, rows: int, side: int, own: set[int]) -> tuple[int, int]:
     hooks = [
         hook for m in watched for hook in (m.register_forward_pre_hook(enter), m.register_forward_hook(leave))
     ]
-    device, dtype = base.models.unet.device, base.dtype
+    device, dtype = base.device, base.dtype
     width = sum(reader.width for reader in base.models.readers)
     x = torch.zeros(rows, *base.latent_shape((side, side)), device=device, dtype=dtype)
     length = base.models.readers[0].length

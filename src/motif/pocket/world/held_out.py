@@ -20,7 +20,8 @@ import numpy as np
 from PIL import Image
 
 from motif.files import written
-from motif.pocket.world.grammar import EditPair, caption, edit_pair, full_caption
+from motif.pocket.world.edit_pairs import EditPair, edit_pair
+from motif.pocket.world.grammar import caption, full_caption
 from motif.pocket.world.scene import CONTEXTS, NOUNS, Instance, Scene, View, draw_instance, draw_view
 from motif.pocket.world.shards import Bytes, Pictures, save_sheet, untiled
 

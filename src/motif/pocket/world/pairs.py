@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motif.pocket.world import contexts
-from motif.pocket.world.grammar import EditPair
+from motif.pocket.world.edit_pairs import EditPair
 from motif.pocket.world.meshes import Mesh
 from motif.pocket.world.render import to_bytes, trace
 from motif.pocket.world.staging import Stage, framing, staged
