@@ -1,13 +1,17 @@
 """Results of a bench by object and row, each made once: OUT/cells/"OBJECT - ROW.json", {metric: a value per picture}.
 
-A cell is known by what it was asked for and by the base's weights: one of other settings, or of a base that was trained
-since, is made again. `bench/reproduction.py` reads the folder.
+A cell is known by what it was asked for, by the base's weights, by the encoders that judge and the held-out pictures
+and photos, and by the bench's own code and motif's version: where one of them is another, it is made again.
+`bench/reproduction.py` reads the folder.
 """
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -35,9 +39,37 @@ def cell(folder: Path, subject: str, row: str, known: str, make: Callable[[], Ma
 
 
 def known_by(base: Any, *settings: Any) -> str:
-    """One word for what a cell depends on."""
-    told = json.dumps([base.origin.fingerprint, *settings], sort_keys=True, default=str)
-    return sha256(told.encode()).hexdigest()[:16]
+    """One word for what a cell depends on; of the script that asks its code too, but for what it only says."""
+    asking = inspect.stack(0)[1].filename
+    told = [base.origin.fingerprint, surroundings(), code_of(Path(asking)), *settings]
+    return sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@cache
+def surroundings() -> str:
+    """One word for motif's version, pocket's encoders, and its held-out pictures, objects and captions."""
+    import motif
+    from motif.loading import pocket_weights
+    from motif.pocket import concepts
+    from motif.tradeoff.digest import address, content
+
+    encoders = {name: content(pocket_weights() / name) for name in ("clip", "dino", "judge")}
+    data = content(Path(concepts.__file__).parent / "data")
+    return address("bench", version=motif.__version__, encoders=encoders, data=data)
+
+
+@cache
+def code_of(script: Path) -> str:
+    """One word for a script without its comments and docstrings: its constants, and what it does with them."""
+    tree = ast.parse(script.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [line for line in node.body if not _says_only(line)]
+    return sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def _says_only(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
 
 
 def learned(base: Any, subject: Any, method: str, folder: Path, **settings: Any) -> tuple[Any, float]:

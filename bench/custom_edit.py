@@ -1,12 +1,14 @@
 """Custom-Edit's trade-off on pocket: `python bench/custom_edit.py`.
 
 Held-out objects are learned by four methods with pocket's advised settings, then put in the place of another object of
-their class in held-out pictures, at several strengths: by `motif edit custom-edit` on a direct inversion (10 steps,
-blend threshold .5; .2 to .8), and by SDEdit (.5 to .8). A point of a curve is how like its source, how like the
-concept's photos and how like the target's words a picture is (cosines of pocket's CLIP); ordering is by likeness to the
-photos, read off each curve at the likeness to the source that both curves reach. A cell for every method and picture is
-kept in OUT/cells: a stopped run goes on. Writes custom-edit.md, results.json (for `make reproduction`) and a sheet.
-About 15 minutes of one core.
+their class in held-out pictures, at strengths 0 to 1: by `motif edit custom-edit` on a direct inversion (cross maps
+until .2 and .6, whose scores are averaged; blend threshold .5), and by SDEdit (three seeds, averaged), both of as many
+steps. A point of a curve is how like its source, how like the concept's photos and how like the target's words a
+picture is (cosines of pocket's CLIP). Curves are joined in the order of the strengths and compared where both reach
+(`curves`): methods by likeness to the photos at equal likeness to the source, Prompt-to-Prompt with SDEdit by likeness
+to the source at equal likeness to the photos. Errors are over objects, which are what was learned. A cell for every
+method and picture is kept in OUT/cells: a stopped run goes on. Writes custom-edit.md, results.json (for `make
+reproduction`) and a sheet. About 25 minutes of one core, most of them learning.
 """
 
 from __future__ import annotations
@@ -16,19 +18,23 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from datetime import date
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from cells import Cell, cell, known_by, learned
+from curves import Curves, over
 
 METHODS = ("custom-edit", "custom-diffusion", "textual-inversion", "dreambooth")
-STRENGTHS = (0.2, 0.4, 0.6, 0.8)
-NOISED = (0.5, 0.6, 0.7, 0.8)
-"""SDEdit's strengths, as the paper has them; they run the other way: more keeps less."""
+OVER = tuple((best, other) for best in METHODS[:2] for other in METHODS if other not in ("custom-edit", best))
+"""What is compared at equal likeness to the source."""
+STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""SDEdit's run the other way: more keeps less."""
+CROSS, SEEDS = (0.2, 0.6), (0, 1, 2)
+"""What is averaged in a point: the paper's two samples of Prompt-to-Prompt, and three noises of SDEdit."""
 SDEDIT = ", SDEdit"
 TOKEN = "<new1>"
 LIKE = ("like source", "like references", "like text")
+AT_SOURCE, AT_REFERENCES = "like references at equal source", "like source at equal references"
 
 
 def sources(noun: str, count: int) -> list[tuple[Any, str]]:
@@ -50,7 +56,8 @@ def sources(noun: str, count: int) -> list[tuple[Any, str]]:
 
 
 def points(me: Any, subject: Any, picture: Any, caption: str, how: str, steps: int) -> tuple[Cell, Any]:
-    """(what each strength's picture is like, all of them side by side)."""
+    """(what each strength's pictures are like on average, all of the last cross window or the first seed side by
+    side)."""
     from motif import measure
     from motif.demo_edit import renamed
     from motif.edit import custom_edit, sdedit
@@ -60,79 +67,103 @@ def points(me: Any, subject: Any, picture: Any, caption: str, how: str, steps: i
 
     target, clip = renamed(caption, subject.noun, TOKEN), ClipEncoder.load("pocket")
     if how:
-        made = [sdedit(me, picture, target, strength=s, steps=5 * steps) for s in NOISED]
-        images = [image for one in made for image in one.images]
-        strip = grid([picture, *images], columns=1 + len(images))
+        made = [
+            [sdedit(me, picture, target, strength=s, seed=seed, steps=steps).image for s in STRENGTHS]
+            for seed in SEEDS
+        ]
+        strip = grid([picture, *made[0]], columns=1 + len(made[0]))
     else:
         inversion = direct(me, picture, caption, steps=steps)
-        found = custom_edit(me, inversion, target, strengths=STRENGTHS, blend_threshold=0.5)
-        images, strip = list(found.images), found.strip()
+        told: Any = {"strengths": STRENGTHS, "blend_threshold": 0.5}
+        found = [custom_edit(me, inversion, target, cross_until=cross, **told) for cross in CROSS]
+        made, strip = [[*each.images] for each in found], found[-1].strip()
+
+    def like(images: Sequence[Any]) -> tuple[Any, ...]:
+        return (
+            measure.source_similarity(images, [picture] * len(images), encoder=clip).per_image,
+            measure.reference_similarity(images, subject.folder, encoder=clip).per_image,
+            measure.text_similarity(images, target, encoder=clip).per_image,
+        )
+
+    scores = zip(*map(like, made), strict=True)  # of each likeness: [sample][strength]
+    means = [[statistics.fmean(column) for column in zip(*samples, strict=True)] for samples in scores]
+    return dict(zip(LIKE, means, strict=True)), strip
+
+
+def object_of(name: str) -> str:
+    """ "cat 0", a picture for the object cat, -> "cat"."""
+    return name.rpartition(" ")[0]
+
+
+def by_object(cells: Mapping[str, Cell]) -> dict[str, Cell]:
+    """Each object's mean over its pictures, strength by strength."""
+    found: dict[str, list[Cell]] = {}
+    for name, one in cells.items():
+        found.setdefault(object_of(name), []).append(one)
     return {
-        "like source": [*measure.source_similarity(images, [picture] * len(images), encoder=clip).per_image],
-        "like references": [*measure.reference_similarity(images, subject.folder, encoder=clip).per_image],
-        "like text": [*measure.text_similarity(images, target, encoder=clip).per_image],
-    }, strip
+        name: {like: [statistics.fmean(c) for c in zip(*(one[like] for one in some), strict=True)] for like in LIKE}
+        for name, some in found.items()
+    }  # fmt: skip
 
 
-def curve(point: Cell) -> list[tuple[float, float]]:
-    """[(like the source, like the photos)] over the strengths."""
-    return [(a, b) for a, b in zip(point["like source"], point["like references"], strict=True) if a and b]
+def curves(objects: Mapping[str, Cell], along: str, across: str) -> Curves:
+    """{object: [(x, y) of every strength]}."""
+    return {name: [*zip(one[along], one[across], strict=True)] for name, one in objects.items()}  # pyright: ignore
 
 
-def at(curve: Sequence[tuple[float, float]], x: float) -> float | None:
-    """A curve's height at x; None where it does not reach."""
-    for (a0, b0), (a1, b1) in pairwise(sorted(curve)):
-        if a0 <= x <= a1:
-            return b0 + (b1 - b0) * (x - a0) / (a1 - a0 or 1)
-    return None
-
-
-def gap(one: Cell, other: Cell) -> list[float]:
-    """How much more like the photos `one` is at equal likeness to the source; nothing where the curves never meet."""
-    mine, theirs = curve(one), curve(other)
-    pairs = [(at(mine, x), at(theirs, x)) for x, _ in (*mine, *theirs)]
-    both = [a - b for a, b in pairs if a is not None and b is not None]
-    return [statistics.fmean(both)] if both else []
+def comparisons(methods: Sequence[str]) -> dict[str, tuple[str, str, str, str]]:
+    """{row: (the row whose curve shall lie above, the other, along, across)}."""
+    found = {
+        f"{best} over {other}{how}": (f"{best}{how}", f"{other}{how}", *LIKE[:2])
+        for how in ("", SDEDIT) for best, other in OVER if {best, other} <= {*methods}
+    }  # fmt: skip
+    return found | {
+        f"{method}, P2P over SDEdit": (method, f"{method}{SDEDIT}", LIKE[1], LIKE[0]) for method in methods
+    }
 
 
 def results(cells: Mapping[str, Mapping[str, Cell]], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """{row: {metric: a value}}: every method's means over strengths and pictures, and the first over each other one."""
+    """{row: {metric: a value}}: every method's means over strengths and pictures, one of each object; and how far a
+    curve lies above another."""
     from results import Value, plainly
 
+    objects = {row: by_object(found) for row, found in cells.items()}
     rows = {
-        row: {like: plainly(Value.of({name: one[like] for name, one in found.items()})) for like in LIKE}
-        for row, found in cells.items()
+        row: {
+            like: plainly(Value.of({name: [statistics.fmean(one[like])] for name, one in found.items()}))  # pyright: ignore
+            for like in LIKE
+        }
+        for row, found in objects.items()
     }
-    for how in ("", SDEDIT):
-        best = cells.get(f"{methods[0]}{how}", {})
-        for other in methods[1:]:
-            gaps = {name: gap(best[name], one) for name, one in cells.get(f"{other}{how}", {}).items()}
-            if any(gaps.values()):
-                told = plainly(Value.of(gaps))
-                rows[f"{methods[0]} over {other}{how}"] = {"like references at equal source": told}
+    for row, (one, other, along, across) in comparisons(methods).items():
+        value = over(*(curves(objects[which], along, across) for which in (one, other)))
+        rows[row] = {AT_SOURCE if along == LIKE[0] else AT_REFERENCES: plainly(value)}
     return rows
 
 
 def table(rows: Mapping[str, Mapping[str, Any]], cells: Mapping[str, Mapping[str, Cell]]) -> list[str]:
     """Every curve's points, and the orderings."""
-    from results import Value
+    from results import told_of
 
     from reproduction import number, word_of
 
-    lines = ["| learned by | " + " | ".join(f"point {i + 1}" for i in range(4)) + " |", "|---" * 5 + "|"]
+    lines = [
+        "| learned by | " + " | ".join(f"{s:g}" for s in STRENGTHS) + " |",
+        "|---" * (1 + len(STRENGTHS)) + "|",
+    ]
     for row, found in cells.items():
+        objects = by_object(found).values()
         means = [
-            [statistics.fmean(one[k][i] or 0.0 for one in found.values()) for k in LIKE] for i in range(4)
-        ]
-        lines.append(
-            f"| {row} | " + " | ".join(", ".join(f"{x:.3f}" for x in point) for point in means) + " |"
-        )
+            [statistics.fmean(one[k][i] for one in objects) for k in LIKE] for i in range(len(STRENGTHS))
+        ]  # pyright: ignore
+        points = (", ".join(f"{x:.3f}" for x in point) for point in means)
+        lines.append(f"| {row} | " + " | ".join(points) + " |")
     lines.append("")
-    for row in (row for row in rows if " over " in row):
-        told = rows[row]["like references at equal source"]
-        value = Value(told["mean"], told["error"])
-        word, met = word_of(value.mean, value.error or float("inf")), sum(map(len, told["values"].values()))
-        lines.append(f"- {row}: {word} ({number(value)}, {met} pictures whose curves meet).")
+    for row in comparisons([row for row in cells if not row.endswith(SDEDIT)]):
+        ((metric, record),) = rows[row].items()
+        value = told_of(record)
+        told = value.note if value.error is None else f"{number(value)}; {value.note}"
+        lines.append(f"- {row}: {metric}: {word_of(value.mean, value.error)} ({told}).")
     return lines
 
 
@@ -142,7 +173,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("-o", "--out", type=Path, default=Path("out/bench/custom-edit"))
-    parser.add_argument("--objects", nargs="+", default=["boat", "cactus", "car", "cat"])
+    parser.add_argument("--objects", nargs="+", default=["boat", "cactus", "car", "cat", "house", "snowman"])
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--pictures", type=int, default=3, help="sources of each object")
     parser.add_argument(
@@ -188,7 +219,7 @@ def main() -> None:
     rows = results(found, asked.methods)
     lines = [f"`python bench/custom_edit.py --objects {' '.join(asked.objects)} --pictures {asked.pictures}`, "
              f"{processor()}, {date.today()}. Like the source, like the concept's photos, like the target's words, at "
-             "strengths .2 to .8 (SDEdit: .5 to .8): means over pictures.\n", *table(rows, found)]  # fmt: skip
+             "strengths 0 to 1 (SDEdit's run the other way): means over objects.\n", *table(rows, found)]  # fmt: skip
     (asked.out / "custom-edit.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     with written(asked.out / "results.json") as part:
         part.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")

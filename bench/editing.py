@@ -1,12 +1,13 @@
-"""Inversions x edits on pocket: `python bench/editing.py -o out/bench/editing` (`--quick`: 4 pictures, fewer steps).
+"""Inversions x edits on pocket: `python bench/editing.py -o out/bench/editing` (`--quick`: 5 pictures, fewer steps).
 
-Pictures are chosen by rule: the first four held-out edit pairs of each kind (class, colour, context, accessory), and as
-style the first four pairs of the kind "pattern", whose source is to become a watercolour or a pencil drawing in turn.
-Masks and true edits are the renderer's (a style's mask is everything: nothing lies outside). All pictures of an
-inversion are inverted in one batch; an edit has its own prompt for every picture, and runs picture by picture. Style
-transfer takes the style of another picture, drawn in the target's style by the renderer.
-Errors are standard errors over pictures; cost is per picture. Writes editing.md, editing.json, a sheet per edit and one
-of all.
+The pictures are `editing_cases`. All pictures of an inversion are inverted in one batch; an edit has its own prompt for
+every picture, and runs picture by picture. StyleDiffusion makes its release's updates (100 at the first step, falling),
+as null-text makes its ten. pix2pix-zero moves along banks of captions, and once more along the two captions alone.
+Style transfer takes the style of another picture, drawn in the target's style by the renderer. The sweep of strengths
+moves Prompt-to-Prompt's self maps alone, at cross maps until .2 and .6, and SDEdit's noise, of three seeds; each
+picture's scores are means over those. Errors are standard errors over pictures; cost is per picture. Parts that are
+done are kept, known by base, encoders, pictures and this script. Writes editing.md, editing.json, a sheet per edit and
+one of all. About 25 minutes of one core, 10 of them StyleDiffusion's (`--processes 2` where there are two).
 """
 
 from __future__ import annotations
@@ -18,22 +19,30 @@ import pickle
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from editing_report import EDITS, INVERSIONS, PHOTO, STRENGTHS, orderings, overview, sheets, tables
+import editing_cases
+from cells import code_of, known_by
+from editing_cases import Case, banks, cases
+from editing_report import EDITS, INVERSIONS, PHOTO, STRENGTHS, by_kind, orderings, overview, sheets, tables
 
-KINDS = dict(noun="class", colour="colour", context="context", accessory="accessory", pattern="style")
 ONLY = {
     "p2p + blend": ("null-text", "direct"),
     "p2plus": ("null-text", "value-embedding"),
     "word-swap": ("ddim", "null-text", "value-embedding"),
     "pix2pix-zero": ("ddim",),
+    "pix2pix-zero, two captions": ("ddim",),
     "style-transfer": ("direct",),
 }
+INNER = 100
+"""StyleDiffusion's updates of the first step, as released."""
+CROSS, SEEDS = (0.2, 0.6), (0, 1, 2)
+"""What a strength's scores are means over: Prompt-to-Prompt's cross windows, SDEdit's noises."""
 BLEND_THRESHOLD = 0.5
 """On pocket the masks come from 8 x 8 maps: at the paper's .3 they take in most of a picture."""
 
@@ -48,20 +57,6 @@ WORK = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Case:
-    """A source picture, what it shall become, and where."""
-
-    kind: str
-    source: str
-    target: str
-    before: Any
-    after: Any
-    mask: Any
-    blend: tuple[str, ...]
-    style: tuple[Any, str] | None = None  # another picture in the target's style, and its caption
-
-
 @dataclass
 class Result:
     """One inversion with one edit; some edits have no meaning for some pictures."""
@@ -71,43 +66,6 @@ class Result:
     seconds: float = 0.0
     evaluations: int = 0
     scores: dict[str, Any] = field(default_factory=dict[str, Any])
-
-
-def cases(count: int) -> list[Case]:
-    """The pictures, by the rule above."""
-    import numpy as np
-    from PIL import Image
-
-    from motif.pocket.world import held_out, styles
-    from motif.pocket.world.phrases import PREFIXES
-
-    def drawn(pixels: Any, style: str, seed: int) -> Any:
-        found = getattr(styles, style)(pixels / 255, np.random.default_rng(seed))
-        return (found * 255).round().astype(np.uint8)
-
-    data = Path(held_out.__file__).parents[1] / "data"
-    found: list[Case] = []
-    examples, kinds = held_out.read_edits(data), [*KINDS]
-    for number in range(count):
-        turn, kind = number // len(kinds), kinds[number % len(kinds)]
-        pair, before, after, change = [e for e in examples if e.pair.kind == kind][turn]
-        source, target = pair.before_caption, pair.after_caption
-        if kind == "pattern":
-            style = ("watercolour", "pencil")[turn % 2]
-            target = source.replace("a photo of", PREFIXES[style][0])
-            after, change = drawn(before, style, turn), np.full_like(change, 255)
-            other, picture, _, _ = [e for e in examples if e.pair.kind == kind][turn + 4]
-            words = other.before_caption.replace("a photo of", PREFIXES[style][0])
-            given = (Image.fromarray(drawn(picture, style, turn + 4)), words)
-        else:
-            given = None
-        nouns = [scene.instance.noun for scene in (pair.before, pair.after)]
-        worn = [s.view.accessory[0] if s.view.accessory else "" for s in (pair.before, pair.after)]
-        blend = {"noun": nouns, "colour": nouns, "accessory": worn}.get(kind, [])
-        three = [Image.fromarray(pixels) for pixels in (before, after, change)]
-        found.append(Case(KINDS[kind], source, target, *three, tuple(dict.fromkeys(blend)), given))
-    found.sort(key=lambda case: [*KINDS.values()].index(case.kind))
-    return found
 
 
 def edited(base: Any, start: Any, case: Case, edit: str, **settings: Any) -> Any:
@@ -120,9 +78,13 @@ def edited(base: Any, start: Any, case: Case, edit: str, **settings: Any) -> Any
         return edits.prompt_to_prompt(base, start, case.target, **told, **settings)
     if edit == "style-transfer":
         assert case.style
-        style = invert.value_embedding(base, *case.style, steps=start.steps, inner_steps=2 * start.steps)
+        style = invert.value_embedding(base, *case.style, steps=start.steps, inner_steps=INNER)
         return edits.style_transfer(base, start, case.target, style=style, **settings)
-    return getattr(edits, edit.replace("-", "_"))(base, start, case.target, **settings)
+    if edit == "pix2pix-zero":
+        before, after = banks(case)
+        settings |= {"source_captions": before, "target_captions": after}
+    name = edit.partition(",")[0].replace("-", "_")
+    return getattr(edits, name)(base, start, case.target, **settings)
 
 
 def run(cases: Sequence[Case], one: Callable[[int, Case], Any], wanted: Callable[[Case], bool]) -> Result:
@@ -167,7 +129,7 @@ def inverted(
 
     settings: dict[str, Any] = {"steps": steps}
     if name == "value-embedding":
-        settings["inner_steps"] = 2 * steps
+        settings["inner_steps"] = INNER
     photos, prompts = [c.before for c in cases], [c.source for c in cases]
     inversion = methods.load("invert", name)(base, photos, prompts, **settings)
     again = to_images(base.decode(inversion.reconstruct(base)))
@@ -194,25 +156,25 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
 
 
 def job(name: str, folder: Path, count: int, steps: int) -> tuple[Any, Any, Any]:
-    """One inversion with all of its edits: (its scores, {(inversion, edit): Result}, {(edit, strength): Result}).
+    """One inversion with all of its edits: (its scores, {(inversion, edit): Result}, {(edit, strength): its scores}).
 
     Each is a file of the folder; the inversion is made where one of its edits is missing.
     """
     import torch
 
     torch.set_num_threads(1)  # one process per core: threads that wait for each other cost more
-    chosen, parts = cases(count), folder / "parts" / f"{name}-{count}-{steps}"
+    from motif.base import Base
+
+    base, chosen = Base.load("pocket", device="cpu"), cases(count)
+    parts = folder / "parts" / f"{name}-{count}-{steps}-{known(base, steps)}"
 
     @cache
-    def tools() -> tuple[Any, dict[str, Any], Any]:
-        from motif.base import Base
-
-        base = Base.load("pocket", device="cpu")
-        return base, encoders(), inverted(base, chosen, name, steps)
+    def tools() -> tuple[dict[str, Any], Any]:
+        return encoders(), inverted(base, chosen, name, steps)
 
     def all_edited(edit: str, **settings: Any) -> Result:
         def make() -> Result:
-            base, models, (inversion, _, _) = tools()
+            models, (inversion, _, _) = tools()
             done = run(
                 chosen,
                 lambda i, case: edited(base, inversion.only(i), case, edit, **settings),
@@ -223,19 +185,37 @@ def job(name: str, folder: Path, count: int, steps: int) -> tuple[Any, Any, Any]
         told = "".join(f" {key} {value:g}" for key, value in settings.items())
         return kept(parts / f"{edit}{told}.pickle".replace(" ", "-"), make)
 
-    again, scores = kept(parts / "reconstruction.pickle", lambda: tools()[2][1:])
+    again, scores = kept(parts / "reconstruction.pickle", lambda: tools()[1][1:])
     print(f"{name}: {scores['PSNR']}", flush=True)
     found = {(name, edit): all_edited(edit) for edit in EDITS[:-1] if name in ONLY.get(edit, INVERSIONS)}
     found = {key: result for key, result in found.items() if result.cases}
     if name in ("direct", "value-embedding"):  # of a photo alone, and with the learned values fed
         found[PHOTO if name == "direct" else name, "sdedit"] = all_edited("sdedit", steps=steps)
-    sweep: dict[tuple[str, float], Result] = {}
+    sweep: dict[tuple[str, float], dict[str, Any]] = {}
     for s in STRENGTHS if name == "null-text" else ():
-        sweep["prompt-to-prompt", s] = all_edited("prompt-to-prompt", cross_until=s, self_until=s)
-        sweep["sdedit", s] = all_edited("sdedit", strength=s, steps=steps)
+        mine = [all_edited("prompt-to-prompt", cross_until=c, self_until=s) for c in CROSS]
+        theirs = [all_edited("sdedit", strength=s, seed=seed, steps=steps) for seed in SEEDS]
+        sweep["prompt-to-prompt", s], sweep["sdedit", s] = averaged(mine), averaged(theirs)
     found[name, "reconstruction"] = Result([*range(len(chosen))], again)
     print(f"{name}: edited", flush=True)
     return scores, found, sweep
+
+
+def known(base: Any, steps: int) -> str:
+    """What the parts depend on: the pictures' rule too."""
+    return known_by(base, steps, code_of(Path(editing_cases.__file__)))
+
+
+def averaged(results: Sequence[Result]) -> dict[str, Any]:
+    """Scores of one strength: each picture's are means over seeds, or over cross windows."""
+    found: dict[str, Any] = {}
+    for key, score in results[0].scores.items():
+        columns = zip(*(result.scores[key].per_image for result in results), strict=True)
+        means = [
+            fmean(kept) if (kept := [v for v in column if v is not None]) else None for column in columns
+        ]
+        found[key] = replace(score, per_image=tuple(means))
+    return found
 
 
 def encoders() -> dict[str, Any]:
@@ -255,11 +235,11 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=20)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--inversions", nargs="+", choices=WORK, default=WORK)
-    parser.add_argument("--quick", action="store_true", help="4 pictures and 5 steps")
+    parser.add_argument("--quick", action="store_true", help="5 pictures and 5 steps")
     asked = parser.parse_args()
     from machine import processor
 
-    count, steps = (4, 5) if asked.quick else (asked.pictures, asked.steps)
+    count, steps = (5, 5) if asked.quick else (asked.pictures, asked.steps)
     begun, chosen = time.perf_counter(), cases(count)
     with ProcessPoolExecutor(asked.processes, multiprocessing.get_context("spawn")) as pool:
         todo = [pool.submit(job, name, asked.out, count, steps) for name in asked.inversions]
@@ -276,6 +256,7 @@ def main() -> None:
     }
     lines = [
         *tables(bounds, scores, found),
+        *by_kind(chosen, found),
         "\n## The papers' orderings\n",
         *orderings(scores, found, sweep),
     ]
@@ -287,8 +268,8 @@ def main() -> None:
     (asked.out / "editing.md").write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
     rows = {f"{edit} | {name}": {key: s.as_dict() for key, s in r.scores.items()}
             for (name, edit), r in found.items()}  # fmt: skip
-    rows |= {f"{edit} {s:g}": {key: score.as_dict() for key, score in r.scores.items()}
-             for (edit, s), r in sweep.items()}  # fmt: skip
+    rows |= {f"{edit} {s:g}": {key: score.as_dict() for key, score in scores_of.items()}
+             for (edit, s), scores_of in sweep.items()}  # fmt: skip
     rows |= {name: {key: s[key].as_dict() for key in ("PSNR", "SSIM")} for name, s in scores.items()}
     (asked.out / "editing.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     print("\n".join([head, *lines]))

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from curves import over
+
+from reproduction import word_of
 
 INVERSIONS = (
     "ddim", "null-text", "null-text-plus", "text-embedding", "negative-prompt", "proximal", "direct", "value-embedding",
 )  # fmt: skip
-EDITS = ("prompt-to-prompt", "p2p + blend", "p2plus", "word-swap", "pix2pix-zero", "style-transfer", "sdedit")
-STRENGTHS = (0.2, 0.4, 0.6, 0.8)
+EDITS = (
+    "prompt-to-prompt", "p2p + blend", "p2plus", "word-swap", "pix2pix-zero", "pix2pix-zero, two captions",
+    "style-transfer", "sdedit",
+)  # fmt: skip
+STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 PHOTO = "(photo)"
 
 
@@ -24,13 +31,21 @@ def number(score: Any, digits: int, scale: float = 1.0) -> str:
     return f"{score.mean * scale:.{digits}f}{error}"
 
 
-def difference(a: Any, b: Any) -> tuple[float, float]:
-    """Mean of a − b over the pictures that have both, and its standard error."""
+def difference(a: Any, b: Any) -> tuple[float, float | None]:
+    """Mean of a − b over the pictures that have both, and its standard error; of one picture there is none."""
     pairs = zip(a.per_image, b.per_image, strict=True)
     gaps = [x - y for x, y in pairs if x is not None and y is not None]
     mean = math.fsum(gaps) / len(gaps)
-    spread = math.fsum((gap - mean) ** 2 for gap in gaps) / max(len(gaps) - 1, 1)
+    if len(gaps) == 1:
+        return mean, None
+    spread = math.fsum((gap - mean) ** 2 for gap in gaps) / (len(gaps) - 1)
     return mean, math.sqrt(spread / len(gaps))
+
+
+def verdict(claim: str, gap: float, error: float | None, unit: str = "", scale: float = 1.0) -> str:
+    """A line that says whether a claim holds: `gap` is positive where it does."""
+    more = "" if error is None else f" ± {error * scale:.3g}"
+    return f"- {claim}: {word_of(gap, error)} ({gap * scale:+.3g}{more}{unit and ' ' + unit})."
 
 
 def tables(bounds: Any, scores: Any, found: Any) -> list[str]:
@@ -47,8 +62,14 @@ def tables(bounds: Any, scores: Any, found: Any) -> list[str]:
         "| like source | seconds | evaluations |", "|---|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     rows = [(name, "", result) for name, result in bounds.items()]
-    rows += [(edit, name, found[name, edit]) for edit in EDITS for name in (PHOTO, *INVERSIONS)
-             if (name, edit) in found]  # fmt: skip
+    for edit in EDITS:
+        for name in (PHOTO, *INVERSIONS):
+            if (name, edit) not in found:
+                continue
+            mine, plain = found[name, edit], found.get((name, "prompt-to-prompt"))
+            rows.append((edit, name, mine))
+            if plain and edit == "p2p + blend" and len(mine.cases) < len(plain.cases):
+                rows.append(("prompt-to-prompt, of the same", name, part(plain, mine.cases)))
     for edit, name, r in rows:
         s, n = r.scores, len(r.cases)
         cells = [number(s["structure"], 2, 1e3), number(s.get("MSE outside"), 1, 1e4),
@@ -58,43 +79,92 @@ def tables(bounds: Any, scores: Any, found: Any) -> list[str]:
     return lines
 
 
+def part(result: Any, cases: Sequence[int]) -> Any:
+    """The same of some of its pictures; seconds and evaluations are the mean's share."""
+    places = [result.cases.index(case) for case in cases]
+    share = len(places) / len(result.cases)
+    scores: dict[str, Any] = {}
+    for key, score in result.scores.items():
+        values = tuple(score.per_image[i] for i in places)
+        if any(value is not None for value in values):
+            scores[key] = replace(score, per_image=values, images=())
+    return replace(result, cases=[*cases], images=[result.images[i] for i in places], scores=scores,
+                   seconds=result.seconds * share, evaluations=result.evaluations * share)  # fmt: skip
+
+
+def by_kind(cases: Sequence[Any], found: Any) -> list[str]:
+    """A table for what tells kinds of edits apart: every edit's mean over the pictures of each kind."""
+    kinds = [*dict.fromkeys(case.kind for case in cases)]
+    lines: list[str] = []
+    for key, title, digits, scale in (("like true edit", "Like the true edit", 3, 1.0),
+                                      ("structure", "Structure distance x 10³", 1, 1e3),
+                                      ("NS-LPIPS", "Change outside of the mask, NS-LPIPS x 10³", 1, 1e3)):  # fmt: skip
+        lines += [f"\n{title}, by kind:\n", f"| edit | inversion | {' | '.join(kinds)} |"]
+        lines.append("|---" * (2 + len(kinds)) + "|")
+        for edit in EDITS:
+            for name in (name for name in (PHOTO, *INVERSIONS) if (name, edit) in found):
+                whole, cells = found[name, edit], list[str]()
+                for kind in kinds:
+                    mine = [i for i in whole.cases if cases[i].kind == kind]
+                    cells.append(number(part(whole, mine).scores.get(key), digits, scale) if mine else "")
+                lines.append(f"| {edit} | {name} | {' | '.join(cells)} |")
+    return lines
+
+
 def orderings(scores: Any, found: Any, sweep: Any) -> list[str]:
-    """Whether what the papers report holds here; differences are paired, with standard errors."""
+    """Whether what the papers report holds here, by the rule of `reproduction.py`: differences are paired, with
+    standard errors. A claim whose rows were not asked for is left out."""
     lines: list[str] = []
 
-    def told(claim: str, a: Any, b: Any, sign: int, unit: str, scale: float = 1.0) -> None:
-        mean, error = difference(a, b)
-        verdict = "no difference beyond two errors" if abs(mean) < 2 * error else (
-            "holds" if mean * sign > 0 else "does not hold")  # fmt: skip
-        lines.append(f"- {claim}: {verdict} ({mean * scale:+.2f} ± {error * scale:.2f} {unit}).")
+    def told(claim: str, key: str, a: Any, b: Any, sign: int, unit: str = "", scale: float = 1.0) -> None:
+        if a and b and key in a and key in b:
+            mean, error = difference(a[key], b[key])
+            lines.append(verdict(claim, mean * sign, error, unit, scale))
+
+    def of(name: str, edit: str) -> Any:
+        return found[name, edit].scores if (name, edit) in found else None
 
     for name, who in (("null-text", "null-text"), ("value-embedding", "StyleDiffusion")):
-        told(f"{who} reconstructs better than DDIM", scores[name]["PSNR"], scores["ddim"]["PSNR"], 1, "dB")
+        told(f"{who} reconstructs better than DDIM", "PSNR", scores.get(name), scores.get("ddim"), 1, "dB")
+    told("StyleDiffusion reconstructs better than null-text", "PSNR", scores.get("value-embedding"),
+         scores.get("null-text"), 1, "dB")  # fmt: skip
     for edit in ("prompt-to-prompt", "p2plus"):
-        a, b = found["value-embedding", edit].scores, found["null-text", edit].scores
-        told(f"StyleDiffusion changes less outside the mask than null-text ({edit}, NS-LPIPS)", a["NS-LPIPS"],
-             b["NS-LPIPS"], -1, "x 10⁻³", 1e3)  # fmt: skip
+        told(f"StyleDiffusion changes less outside the mask than null-text ({edit}, NS-LPIPS)", "NS-LPIPS",
+             of("value-embedding", edit), of("null-text", edit), -1, "x 10⁻³", 1e3)  # fmt: skip
     for name in ("null-text", "direct"):
-        a, b = found[name, "prompt-to-prompt"].scores, found[PHOTO, "sdedit"].scores
+        a, b = of(name, "prompt-to-prompt"), of(PHOTO, "sdedit")
         told(f"Prompt-to-Prompt ({name}) changes less outside the mask than SDEdit at strength .6 (NS-LPIPS)",
-             a["NS-LPIPS"], b["NS-LPIPS"], -1, "x 10⁻³", 1e3)  # fmt: skip
-        told(f"Prompt-to-Prompt ({name}) is as like the true edit as that SDEdit, or more", a["like true edit"],
-             b["like true edit"], 1, "")  # fmt: skip
-    lines.append("- Prompt-to-Prompt is more like its source than SDEdit at equal likeness to the true edit:")
-    curve = sorted((sweep["sdedit", s].scores["like true edit"].mean, sweep["sdedit", s].scores["like source"].mean)
-                   for s in STRENGTHS)  # fmt: skip
-    for s in STRENGTHS:
-        mine = sweep["prompt-to-prompt", s].scores
-        x, y = mine["like true edit"].mean, mine["like source"].mean
-        reached = [b0 + (b1 - b0) * (x - a0) / (a1 - a0 or 1)
-                   for (a0, b0), (a1, b1) in pairwise(curve) if a0 <= x <= a1]  # fmt: skip
-        other = f"SDEdit's curve runs from {curve[0][0]:.3f} to {curve[-1][0]:.3f} and has no such point"
-        if reached:
-            other = f"SDEdit is at {reached[0]:.3f} there: {'holds' if y > reached[0] else 'does not hold'}"
-        lines.append(f"  - strength {s:g}: {x:.3f} like the true edit, {y:.3f} like the source; {other}.")
-    points = [f"{s:g}: {sweep['sdedit', s].scores['like true edit'].mean:.3f}, "
-              f"{sweep['sdedit', s].scores['like source'].mean:.3f}" for s in STRENGTHS]  # fmt: skip
-    return [*lines, f"  - SDEdit's (strength: like the true edit, like the source): {'; '.join(points)}."]
+             "NS-LPIPS", a, b, -1, "x 10⁻³", 1e3)  # fmt: skip
+        told(
+            f"Prompt-to-Prompt ({name}) is more like the true edit than that SDEdit",
+            "like true edit",
+            a,
+            b,
+            1,
+        )
+    return [*lines, *(at_equal_likeness(sweep) if sweep else [])]
+
+
+def at_equal_likeness(sweep: Mapping[tuple[str, float], Mapping[str, Any]]) -> list[str]:
+    """Prompt-to-Prompt's curve over SDEdit's, each joined in the order of its strengths."""
+    both = {edit: {s: scores for (name, s), scores in sweep.items() if name == edit}
+            for edit in ("prompt-to-prompt", "sdedit")}  # fmt: skip
+    found: list[dict[str, list[tuple[float, float]]]] = []
+    for scores in both.values():
+        columns = [zip(one["like true edit"].per_image, one["like source"].per_image, strict=True)
+                   for _, one in sorted(scores.items())]  # fmt: skip
+        found.append({str(i): [*curve] for i, curve in enumerate(zip(*columns, strict=True))})
+    value = over(*found)
+    claim = "Prompt-to-Prompt is more like its source than SDEdit at equal likeness to the true edit"
+    if value.error is None:
+        lines = [f"- {claim}: {word_of(value.mean, None)} ({value.note})."]
+    else:
+        lines = [f"{verdict(claim, value.mean, value.error).removesuffix(').')}; {value.note})."]
+    for edit, scores in both.items():
+        points = [f"{s:g}: {one['like true edit'].mean:.3f}, {one['like source'].mean:.3f}"
+                  for s, one in sorted(scores.items())]  # fmt: skip
+        lines.append(f"  - {edit} (strength: like the true edit, like the source): {'; '.join(points)}.")
+    return lines
 
 
 def sheets(cases: Sequence[Any], found: Any, folder: Path) -> None:

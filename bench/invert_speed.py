@@ -1,19 +1,23 @@
 """Null-text inversion and Prompt-to-Prompt beside a plain implementation of the released procedure.
 
-`python bench/invert_speed.py`: one photo a turn, both sides in turns in one process. The plain side
-(`motif.bench.plain_editing`) evaluates the denoiser as the releases do, computes attention explicitly everywhere, lays
-its UNet out as a release loads it, and leaves its weights unfrozen, so that every backward pass makes their gradients
-too. Ours leaves out what it knows: half of a step's last evaluation, the way of the edit's source. Outputs are
-compared; ratios are of each turn's pair of times. `null-text --variant fast` inverts every photo too, beside the
-paper's search: seconds, and PSNR of both.
+`python bench/invert_speed.py`: one photo a turn, both sides in one process, each turn the other first, both warmed by
+a photo that is not measured. The plain side (`motif.bench.plain_editing`) evaluates the denoiser as the releases do,
+computes attention explicitly everywhere, lays its UNet out as a release loads it, and leaves its weights unfrozen, so
+that every backward pass makes their gradients too. Ours leaves out what it knows: half of a step's last evaluation, the
+way of the edit's source. Both sides encode the photo and decode what comes back (ours twice, and scores it: the cost
+stays in its time). Outputs are compared, and one that is further apart than `--tolerance` fails the run; ratios are of
+each turn's pair of times. `null-text --variant fast` inverts every photo too, beside the paper's search: seconds, and
+PSNR of both, picture by picture; with `--updates` other than its four it is named so, for a look at margins.
 
 `--base sd15` is a pipeline of Stable Diffusion 1's shapes with random weights: speed alone, its pictures are noise.
+On a GPU: `--base sd15 --size 512 --steps 50 --turns 2 --device cuda --ours` times DDIM, null-text and the edit alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,20 +29,122 @@ import torch
 from torch import Tensor
 
 GUIDANCE = 5.0
-
-
+FAST = "null-text fast (beside the paper's, ours)"
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+GOALS = {"null-text": 1.5, FAST: 2.0, "prompt-to-prompt": 1.2}
+"""Ratios that are wanted."""
+TOLERANCE = 1e-3
+"""How far outputs may be apart, as a share of the largest value: twenty steps of rounding, and fitted ones at that."""
 
 
-def timed(work: Callable[[], Any], clock: str) -> tuple[Any, float]:
-    """(what it gives, seconds)."""
-    begun = CLOCKS[clock]()
-    return work(), CLOCKS[clock]() - begun
+def timed(work: Callable[[], Any], asked: argparse.Namespace) -> tuple[Any, float]:
+    """(what it gives, seconds); a GPU has finished before either look at the clock."""
+    clock = CLOCKS[asked.clock]
+    _wait(asked.device)
+    begun = clock()
+    found = work()
+    _wait(asked.device)
+    return found, clock() - begun
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
 
 
 def gap(a: Tensor, b: Tensor) -> float:
     """The largest difference, as a share of the largest value."""
-    return float((a - b).abs().max() / b.abs().max())
+    return float((a.cpu() - b.cpu()).abs().max() / b.abs().max())
+
+
+def turn(base: Any, plain: Any, case: Any, asked: argparse.Namespace, first: str) -> dict[str, Any]:
+    """{row: ((seconds of ours, of the other), how far outputs are apart)} of one photo, and {"psnr": (paper, fast)}.
+
+    `first` is who begins: "ours" or "plain".
+    """
+    from motif.edit import prompt_to_prompt
+    from motif.images import to_images
+    from motif.invert import null_text
+    from motif.photo import encode, read_photos
+
+    told: Any = {"steps": asked.steps, "guidance": GUIDANCE}
+    given = (base, case.before, case.source)
+    size: Any = {"height": asked.size, "width": asked.size} if asked.base == "sd15" else {}
+
+    def released() -> tuple[Tensor, Tensor]:
+        """The photo is encoded and what comes back decoded, as ours are."""
+        with torch.no_grad():
+            source, empty = (base.read(text).states for text in (case.source, ""))
+            x0 = encode(base, read_photos(base, case.before, **size))
+        nulls, back = plain.null_text(x0, source, empty, asked.rounds)
+        with torch.no_grad():
+            to_images(base.decode(back))
+        return nulls, back
+
+    def inverted(**more: Any) -> Any:
+        return null_text(*given, **told, **size, **more)
+
+    work = {"ours": lambda: inverted(inner_steps=asked.rounds), "plain": released}
+    pair = {who: timed(work[who], asked) for who in _order(first)}
+    ours, mine = pair["ours"]
+    (_, back), theirs = pair["plain"]
+    found: dict[str, Any] = {"null-text": ((mine, theirs), gap(ours.reconstruct(base), back))}
+    fast, quick = timed(lambda: inverted(variant="fast", inner_steps=asked.updates), asked)
+    found[FAST if asked.updates == 4 else f"{FAST}, {asked.updates} updates"] = ((quick, mine), 0.0)
+    found["psnr"] = ours.made.scores["psnr"], fast.made.scores["psnr"]
+
+    def edited_plainly() -> Tensor:
+        """Texts are read and both pictures decoded, as our edit does."""
+        with torch.no_grad():
+            one, other = (base.read(text).states for text in (case.source, case.target))
+            uncond = ours.uncond.to(base.device)
+            both = plain.prompt_to_prompt(ours.start.to(base.device), uncond, one, other)
+            to_images(base.decode(both))
+        return both[1:]
+
+    work = {
+        "ours": lambda: prompt_to_prompt(base, ours, case.target, mode="replace"),
+        "plain": edited_plainly,
+    }
+    pair = {who: timed(work[who], asked) for who in _order(first)}
+    (edited, mine), (latents, theirs) = pair["ours"], pair["plain"]
+    found["prompt-to-prompt"] = ((mine, theirs), gap(edited.latents[0], latents))
+    return found
+
+
+def _order(first: str) -> tuple[str, str]:
+    return ("ours", "plain") if first == "ours" else ("plain", "ours")
+
+
+def verdicts(
+    seconds: dict[str, list[tuple[float, float]]],
+    gaps: dict[str, list[float]],
+    psnr: list[tuple[float, float]],
+    tolerance: float,
+) -> tuple[list[str], bool]:
+    """(what the goals came to, whether outputs are as near as they must be)."""
+    from reproduction import HOLDS, NOT, signed, word_of
+
+    lines: list[str] = []
+    near = all(gap <= tolerance for each in gaps.values() for gap in each)
+    lines.append(
+        f"- outputs are apart by at most {tolerance:g} of the largest value: {'yes' if near else 'NO'}"
+    )
+    for name, pairs in seconds.items():
+        goal = GOALS[FAST if name.startswith(FAST) else name]
+        ratios = [theirs / mine for mine, theirs in pairs]
+        median, reached = statistics.median(ratios), sum(ratio >= goal for ratio in ratios)
+        word = HOLDS if median >= goal else NOT
+        lines.append(
+            f"- {name} at least {goal:g} times: {word} ({median:.2f}; {reached} of {len(ratios)} turns)"
+        )
+    gains = [fast - paper for paper, fast in psnr]
+    mean = statistics.fmean(gains)
+    error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else None
+    told = signed(mean) + ("" if error is None else f" ± {error:.3f}")
+    word = HOLDS if mean >= 0 and error is not None else word_of(mean, error)
+    lines.append(f"- the fast one comes back as near as the paper's search, or nearer: {word} ({told} dB)")
+    return lines, near
 
 
 def report(
@@ -46,15 +152,11 @@ def report(
     seconds: dict[str, list[tuple[float, float]]],
     gaps: dict[str, list[float]],
     psnr: list[tuple[float, float]],
-) -> None:
-    """Print the table."""
-    from machine import processor
-
-    name = "pocket" if asked.base == "pocket" else f"Stable Diffusion 1.5's shapes at {asked.size} px, fp32"
-    print(f"{name}, {asked.steps} steps, at most {asked.rounds} updates a step, {asked.threads} threads, {asked.turns} "
-          f"photos, {asked.clock} seconds, {processor()}, {date.today()}\n\n"
-          "| | motif, s | plain, s | ratio | lowest to highest | "
-          "outputs differ by at most |\n|---|---|---|---|---|---|")  # fmt: skip
+) -> bool:
+    """Print the table and the verdicts; whether outputs are as near as they must be."""
+    print(
+        "| | motif, s | plain, s | ratio | lowest to highest | outputs differ by at most |\n|---|---|---|---|---|---|"
+    )
     for name, pairs in seconds.items():
         found = sorted(theirs / mine for mine, theirs in pairs)
         mine, theirs = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
@@ -63,78 +165,92 @@ def report(
               f"{found[-1]:.2f} | {apart} |")  # fmt: skip
     paper, fast = (statistics.fmean(pair[i] for pair in psnr) for i in (0, 1))
     print(
-        f"\nPSNR of the reconstruction: {paper:.2f} dB by the paper's search, {fast:.2f} dB by the fast one."
+        f"\nPSNR of the reconstruction: {paper:.2f} dB by the paper's search, {fast:.2f} dB by the fast one.\n"
     )
+    lines, near = verdicts(seconds, gaps, psnr, asked.tolerance)
+    print("\n".join(lines))
+    return near
 
 
-def turn(base: Any, plain: Any, case: Any, asked: argparse.Namespace) -> dict[str, Any]:
-    """{row: ((seconds of ours, of the other), how far outputs are apart)} of one photo, and {"psnr": (paper, fast)}."""
+def alone(base: Any, case: Any, asked: argparse.Namespace) -> dict[str, float]:
+    """Seconds of ours, without a peer: what each takes of one photo."""
     from motif.edit import prompt_to_prompt
-    from motif.images import to_images
-    from motif.invert import null_text
+    from motif.invert import ddim, null_text
 
     told: Any = {"steps": asked.steps, "guidance": GUIDANCE}
-    with torch.no_grad():
-        source, empty = (base.read(text).states for text in (case.source, ""))
-    given, clock = (base, case.before, case.source), asked.clock
-    ours, mine = timed(lambda: null_text(*given, inner_steps=asked.rounds, **told), clock)
-    (_, back), theirs = timed(lambda: plain.null_text(ours.latents[0], source, empty, asked.rounds), clock)
-    found: dict[str, Any] = {"null-text": ((mine, theirs), gap(ours.reconstruct(base), back))}
-    fast, quick = timed(lambda: null_text(*given, variant="fast", **told), clock)
-    found["null-text fast (beside the paper's, ours)"] = ((quick, mine), 0.0)
-    found["psnr"] = ours.made.scores["psnr"], fast.made.scores["psnr"]
-    edited, mine = timed(lambda: prompt_to_prompt(base, ours, case.target, mode="replace"), clock)
-
-    def released() -> Tensor:
-        """Texts are read and both pictures decoded, as our edit does."""
-        with torch.no_grad():
-            one, other = (base.read(text).states for text in (case.source, case.target))
-            pair = plain.prompt_to_prompt(ours.start, ours.uncond, one, other)
-            to_images(base.decode(pair))
-        return pair[1:]
-
-    latents, theirs = timed(released, clock)
-    found["prompt-to-prompt"] = ((mine, theirs), gap(edited.latents[0], latents))
-    return found
+    told |= {"height": asked.size, "width": asked.size} if asked.base == "sd15" else {}
+    given = (base, case.before, case.source)
+    _, up = timed(lambda: ddim(*given, **told), asked)
+    ours, paper = timed(lambda: null_text(*given, inner_steps=asked.rounds, **told), asked)
+    _, fast = timed(lambda: null_text(*given, variant="fast", inner_steps=asked.updates, **told), asked)
+    _, edit = timed(lambda: prompt_to_prompt(base, ours, case.target, mode="replace"), asked)
+    return {"ddim": up, "null-text": paper, "null-text fast": fast, "prompt-to-prompt": edit}
 
 
 def main() -> None:
     """Run both in turns and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--base", choices=("pocket", "sd15"), default="pocket")
     parser.add_argument("--size", type=int, default=256, help="sd15: the side of its pictures, in pixels")
     parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=10, help="the paper's search: updates a step at most")
+    parser.add_argument("--updates", type=int, default=4, help="the fast search: updates a step at most")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--ours", action="store_true", help="ours alone, without the plain side")
+    parser.add_argument(
+        "--tolerance", type=float, default=TOLERANCE, help="of outputs: further apart is a failure"
+    )
     parser.add_argument(
         "--clock", choices=CLOCKS, default="wall", help="cpu: of this process, on a busy machine"
     )
     asked = parser.parse_args()
-    from editing import cases
+    from editing_cases import cases
+    from machine import processor
     from stable_diffusion_shape import build
 
     from motif.base import Base
     from motif.bench.plain_editing import Plain
-    from motif.invert import null_text
 
     torch.set_num_threads(asked.threads)
     with tempfile.TemporaryDirectory(prefix="motif-bench-") as work:
         folder = str(build(Path(work), side=asked.size)) if asked.base == "sd15" else "pocket"
-        base = Base.load(folder, device="cpu", precision="fp32")
+        base = Base.load(folder, device=asked.device, precision="fp32")
+    name = "pocket" if asked.base == "pocket" else f"Stable Diffusion 1.5's shapes at {asked.size} px"
+    where = processor() if asked.device == "cpu" else torch.cuda.get_device_name()
+    print(f"{name}, fp32, {asked.steps} steps, at most {asked.rounds} updates a step (fast: {asked.updates}), "
+          f"{asked.threads} threads, {asked.turns} photos, {asked.clock} s, {where}, {date.today()}\n")  # fmt: skip
+    # words are replaced one for one on the plain side: what adds words, or a style, is left out
+    chosen = [case for case in cases(20) if case.kind in ("class", "colour", "context")]
+    order = [chosen[i * len(chosen) // (asked.turns + 1)] for i in range(asked.turns + 1)]
+    short = argparse.Namespace(**{**vars(asked), "steps": 3, "rounds": 1, "updates": 1})
+    if asked.ours:
+        alone(base, order[0], short)  # first uses are slower
+        rows = [alone(base, case, asked) for case in order[1:]]
+        print("| | seconds of one photo |\n|---|---|")
+        for row in rows[0]:
+            print(f"| {row} | {statistics.median(one[row] for one in rows):.2f} |")
+        return
+    warm = Plain(base, short.steps, GUIDANCE)
+    warm.unet.to(memory_format=torch.contiguous_format)
+    turn(base, warm, order[0], short, "ours")  # of both sides: first uses are slower
+    del warm
     plain = Plain(base, asked.steps, GUIDANCE)
     plain.unet.to(memory_format=torch.contiguous_format)  # as a release loads it
-    null_text(base, "examples/cat2/00.jpg", "a photo of a cat", steps=1)  # first uses are slower
     seconds: dict[str, list[tuple[float, float]]] = {}
     gaps: dict[str, list[float]] = {}
     psnr: list[tuple[float, float]] = []
-    for case in [case for case in cases(2 * asked.turns) if case.kind != "style"][: asked.turns]:
-        found = turn(base, plain, case, asked)
+    for number, case in enumerate(order[1:]):
+        found = turn(base, plain, case, asked, ("ours", "plain")[number % 2])
         psnr.append(found.pop("psnr"))
-        for name, (pair, apart) in found.items():
-            seconds.setdefault(name, []).append(pair)
-            gaps.setdefault(name, []).append(apart)
-    report(asked, seconds, gaps, psnr)
+        for row, (pair, apart) in found.items():
+            seconds.setdefault(row, []).append(pair)
+            gaps.setdefault(row, []).append(apart)
+    if not report(asked, seconds, gaps, psnr):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

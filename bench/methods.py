@@ -127,12 +127,16 @@ def plan(asked: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def weights() -> str:
-    """A digest of pocket's weights and advice: results of others are not taken."""
+    """A digest of what draws and scores, pocket's pipeline (with its advice), CLIP and DINO: results of others are not
+    taken."""
     from hashlib import sha256
 
     from motif.loading import pocket_weights
 
-    files = sorted(path for path in pocket_weights().rglob("*") if path.suffix in (".safetensors", ".json"))
+    parts = (pocket_weights() / name for name in ("pipeline", "clip", "dino"))
+    files = sorted(
+        path for part in parts for path in part.rglob("*") if path.suffix in (".safetensors", ".json")
+    )
     return sha256(b"".join(sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:16]
 
 

@@ -72,28 +72,31 @@ def checked(check: Mapping[str, Any], rows: Rows) -> tuple[str, str]:
     numbers = ", ".join(f"{name} {number(value)}" for name, value in zip(names, values, strict=True))
     if "row" in check:
         bound, sign = (check["above"], 1) if "above" in check else (check["below"], -1)
-        gap, error = sign * (values[0].mean - bound), values[0].error or 0.0
-        return word_of(gap, error), f"{metric}: {numbers} ({'above' if sign > 0 else 'below'} {bound:g})"
+        gap, note = sign * (values[0].mean - bound), f"; {values[0].note}" if values[0].note else ""
+        told = f"{metric}: {numbers} ({'above' if sign > 0 else 'below'} {bound:g}{note})"
+        return word_of(gap, values[0].error), told
     if "by" in check:
         ratio = values[0].mean / values[1].mean
         return (HOLDS if ratio >= check["by"] else NOT), f"{metric}: {numbers} ({ratio:.1f} times)"
     gap, error = values[0].less(values[1])
-    told = f"{metric}: {numbers}; difference {signed(gap)} ± {error:.2g}"
+    told = f"{metric}: {numbers}; difference {signed(gap)}" + ("" if error is None else f" ± {error:.2g}")
     if "same" in check:
         return equal(gap, error, check["within"]), f"{told} (equal: within {check['within']:g})"
     return word_of(gap, error), told
 
 
-def equal(gap: float, error: float, within: float) -> str:
+def equal(gap: float, error: float | None, within: float) -> str:
     """What a difference says of "about equal": many errors hide none."""
+    if error is None:
+        return UNDECIDED
     if abs(gap) + 2 * error <= within:
         return HOLDS
     return NOT if abs(gap) - 2 * error > within else UNDECIDED
 
 
-def word_of(gap: float, error: float) -> str:
-    """What a difference says of "more than 0"."""
-    if abs(gap) <= 2 * error or gap == 0:
+def word_of(gap: float, error: float | None) -> str:
+    """What a difference says of "more than 0"; without an error, as of one picture, nothing."""
+    if error is None or abs(gap) <= 2 * error or gap == 0:
         return UNDECIDED
     return HOLDS if gap > 0 else NOT
 

@@ -20,11 +20,14 @@ RESULTS, MADE = ROOT / "docs" / "results", ROOT / "out" / "bench"
 
 @dataclass(frozen=True)
 class Value:
-    """A metric of a row: its mean and error, and its values by object where they are known."""
+    """A metric of a row: its mean and error, and its values by object where they are known. The values are what the
+    error is over: one of each thing that was drawn by chance, never several of one picture. Without an error nothing
+    is decided; the note may say why."""
 
     mean: float
     error: float | None = None
     values: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    note: str = ""
 
     @staticmethod
     def of(values: Mapping[str, Sequence[float | None]]) -> Value:
@@ -47,8 +50,9 @@ class Value:
             )
         return Value(self.mean + other.mean, math.hypot(self.error or 0.0, other.error or 0.0))
 
-    def less(self, other: Value) -> tuple[float, float]:
-        """This minus another: paired where both are of the same pictures, else with both errors."""
+    def less(self, other: Value) -> tuple[float, float | None]:
+        """This minus another: paired where both are of the same pictures, else with both errors; of one picture there
+        is none."""
         pairs = [
             (a, b)
             for name in self.values.keys() & other.values.keys()
@@ -59,7 +63,9 @@ class Value:
         if len(pairs) > 1:
             gaps = [a - b for a, b in pairs]
             return math.fsum(gaps) / len(gaps), statistics.stdev(gaps) / math.sqrt(len(gaps))
-        return self.mean - other.mean, math.hypot(self.error or 0.0, other.error or 0.0)
+        if self.error is None or other.error is None:
+            return self.mean - other.mean, None
+        return self.mean - other.mean, math.hypot(self.error, other.error)
 
 
 Rows = Mapping[str, Mapping[str, Value]]
@@ -73,8 +79,7 @@ def stored(name: str) -> Rows | None:
         return None
     told = json.loads(path.read_text(encoding="utf-8"))
     return {
-        row: {metric: Value(v["mean"], v.get("error"), v.get("values", {})) for metric, v in metrics.items()}
-        for row, metrics in told["rows"].items()
+        row: {metric: told_of(v) for metric, v in metrics.items()} for row, metrics in told["rows"].items()
     }
 
 
@@ -111,7 +116,12 @@ def plainly(value: Value) -> dict[str, Any]:
     found: dict[str, Any] = {"mean": short(value.mean), "error": short(value.error)}
     if value.values:
         found["values"] = {name: [short(v) for v in values] for name, values in value.values.items()}
-    return found
+    return found | ({"note": value.note} if value.note else {})
+
+
+def told_of(record: Mapping[str, Any]) -> Value:
+    """A value from what `plainly` made of it."""
+    return Value(record["mean"], record.get("error"), record.get("values", {}), record.get("note", ""))
 
 
 def short(value: float | None) -> float | None:
@@ -231,10 +241,7 @@ def above(point: tuple[float, float], curve: Sequence[tuple[float, float]]) -> f
 def plain_rows(file: Path) -> dict[str, dict[str, Value]]:
     """{"rows": {row: {metric: {"mean", "error", "values"}}}}: the form of docs/results, for benches to come."""
     rows = json.loads(file.read_text())["rows"]
-    return {
-        r: {m: Value(v["mean"], v.get("error"), v.get("values", {})) for m, v in ms.items()}
-        for r, ms in rows.items()
-    }
+    return {r: {m: told_of(v) for m, v in ms.items()} for r, ms in rows.items()}
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,14 @@ def test_every_caption_can_name_the_learned_object() -> None:
     )
     assert renamed("photo of an orange-striped cat", "cat", "<new1>") == "photo of a <new1> cat"
     assert renamed("a cat beside the house", "house", "<new1>") == "a cat beside a <new1> house"
+    for caption, noun in (
+        ("a red boat with a white sail in winter", "boat"),
+        ("a pink cat with teal paws", "cat"),
+    ):
+        assert "sail" not in renamed(caption, noun, "<new1>") and "paws" not in renamed(
+            caption, noun, "<new1>"
+        )
+    assert renamed("a car with a red hat", "car", "<new1>") == "a <new1> car with a red hat"
 
 
 @pytest.mark.parametrize("subject", held_out(), ids=lambda subject: subject.name)

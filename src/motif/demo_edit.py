@@ -19,6 +19,7 @@ from motif.errors import InputError
 from motif.invert.direct import direct
 from motif.pocket.concepts import HeldOut
 from motif.pocket.world.held_out import read_pairs
+from motif.pocket.world.phrases import PARTS
 
 STEPS = 30
 
@@ -42,7 +43,10 @@ def another(subject: HeldOut) -> tuple[Image.Image, str]:
 
 
 def renamed(caption: str, noun: str, token: str) -> str:
-    """ "a picture of the tall red boat on a lake" -> "a picture of a <new1> boat on a lake"."""
-    return re.sub(
-        rf"\b(?:an?|the)(?: (?!an? |the |of )[\w-]+)*? {noun}\b", f"a {token} {noun}", caption, count=1
-    )
+    """ "a picture of the tall red boat with a white sail on a lake" -> "a picture of a <new1> boat on a lake".
+
+    Its looks go, and so does its part where the caption names that: the learned object has its own.
+    """
+    part = PARTS[noun].rpartition(" ")[2] if noun in PARTS else noun
+    thing = rf"\b(?:an?|the)(?: (?!an? |the |of )[\w-]+)*? {noun}\b(?: with (?:an? )?\w+ {part}\b)?"
+    return re.sub(thing, f"a {token} {noun}", caption, count=1)

@@ -137,19 +137,22 @@ class Proximal(Control):
         for lane, keep in self.keep.items():
             x = found[lane]
             if self.guide in ("reconstruction", "both"):
-                x0 = self._clean(call.latents[lane], x, int(call.t), s)
+                x0 = clean_between(self.schedule, call.latents[lane], x, int(call.t), s)
                 x = x - self.schedule.at(s) ** 0.5 * self.pull * keep * (x0 - photo.to(x))
             if self.guide in ("inversion", "both"):
                 x = x - self.pull * keep * (x - pin.to(x))
             found[lane] = x
         return found
 
-    def _clean(self, x_t: Tensor, x_s: Tensor, t: int, s: int) -> Tensor:
-        """x̂₀ of a DDIM step from both its ends: x = √ᾱ x̂₀ + √(1−ᾱ) ε̂ at t and at s."""
-        (a_t, b_t), (a_s, b_s) = (
-            (self.schedule.at(u) ** 0.5, (1 - self.schedule.at(u)) ** 0.5) for u in (t, s)
-        )
-        return (b_s * x_t - b_t * x_s) / (b_s * a_t - b_t * a_s)
+
+def clean_between(schedule: Schedule, x_t: Tensor, x_s: Tensor, t: int, s: int) -> Tensor:
+    """x̂₀ of a DDIM step from both its ends: x = √ᾱ x̂₀ + √(1−ᾱ) ε̂ at t and at s, solved for x̂₀.
+
+    Where both have one level, as the last step of some schedules, the step goes nowhere: its end is given.
+    """
+    (a_t, b_t), (a_s, b_s) = ((schedule.at(u) ** 0.5, (1 - schedule.at(u)) ** 0.5) for u in (t, s))
+    apart = b_s * a_t - b_t * a_s
+    return (b_s * x_t - b_t * x_s) / apart if abs(apart) > 1e-9 else x_s
 
 
 def proximal(gap: Tensor, least: Tensor, threshold: Threshold) -> tuple[Tensor, Tensor]:

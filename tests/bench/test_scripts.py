@@ -29,7 +29,7 @@ results: Any = importlib.import_module("results")
         ("ico_schemes", [], {"ico-schemes": {"base, class word", "vectors 1", "vectors 2", "vectors 3", "contexts 2",
                                              "contexts 6"}}),
         ("value_embedding", [], {"value-embedding": {"null-text", "attention loss", "no attention loss",
-                                                     "text-embedding"},
+                                                     "no mapping", "text-embedding"},
                                  "short-captions": {"null-text", "value-embedding"}}),
         ("custom_edit", ["--methods", "custom-edit", "textual-inversion"],
          {"custom-edit": {"custom-edit", "textual-inversion", "custom-edit, SDEdit", "textual-inversion, SDEdit"}}),

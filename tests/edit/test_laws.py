@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from edit_pieces import SOURCE, STEPS, inverted, photo
 from motif import edit
 from motif.edit.injection import SelfInjection
-from motif.edit.planned import Blend, Settings, planned
+from motif.edit.planned import Blend, Settings, planned, require_layers
 from motif.edit.run import carried_out
 from motif.edit.windows import Window
 from motif.errors import InputError, WrongBase
@@ -42,13 +43,68 @@ def test_the_same_prompt_is_the_reconstruction(sd1, method, name):
             run(sd1.base, name, inversion, SOURCE, **FROM_ONE[name])
         return
     found = run(sd1.base, name, inversion, SOURCE, **FROM_ONE[name])
-    if name == "pix2pix-zero":  # the caption at the unconditional side: DDIM at guidance 1, or the pinned way
-        if method == "direct":
-            return  # only its reference is pinned
+    if (
+        name == "pix2pix-zero" and method != "direct"
+    ):  # the caption at the unconditional side: DDIM at guidance 1
         wanted = inversion.reconstruct(sd1.base, guidance=1.0)
     else:
         wanted = inversion.reconstruct(sd1.base)
     assert gap(found.latents[0], wanted) < 1e-4
+
+
+@pytest.mark.parametrize("method", INVERT)
+def test_the_same_prompt_is_the_reconstruction_photo_by_photo(sd1, method):
+    """The target is the first photo's caption: of two photos it is that one's reconstruction, and the other's edit, as
+    each of them alone."""
+    captions = [SOURCE, "a red tea on the sea"]
+    both = inverted(sd1.base, method, [photo(1), photo(2)], captions)
+    for name in ("prompt-to-prompt", "p2plus", "word-swap"):
+        found = run(sd1.base, name, both, SOURCE, **({"mode": "refine"} if name != "word-swap" else {}))
+        assert gap(found.latents[0, 0], both.reconstruct(sd1.base)[0]) < 1e-4, name
+        assert gap(found.latents[0, 1], both.reconstruct(sd1.base)[1]) > 1e-3, name
+        for i in range(2):
+            more = {"mode": "refine"} if name != "word-swap" else {}
+            one = run(sd1.base, name, both.only(i), SOURCE, **more)
+            assert gap(found.latents[0, i], one.latents[0, 0]) < 1e-4, (name, i)
+
+
+def test_drawn_sources_follow_too(sd1):
+    start = edit.seeded(sd1.base, SOURCE, seed=5, n=2, steps=STEPS, guidance=3.0)
+    found = edit.prompt_to_prompt(sd1.base, start, SOURCE, self_until=0, cross_until=0.5)
+    assert [a.tobytes() for a in found.images] == [b.tobytes() for b in found.reconstructions]
+
+
+def test_self_maps_up_to_a_quarter_are_fewer_than_up_to_half(pocket, sd1):
+    """Level by level, also where a map has few cells (4 x 4 on pocket); a base without such layers says so."""
+    from motif.attention import Call, Row
+
+    text = pocket.read(SOURCE)
+    rows = tuple(Row(lane, "cond", slice(i, i + 1), text) for i, lane in enumerate(("source", "target")))
+    call = Call(rows, 0, 4, 500, pocket.latent_shape()[1:])
+    levels = {
+        part: {site.level for site in pocket.models.sites
+               if SelfInjection({"target": Window(0, 1)}, part=part).looks(site, call) and site.kind == "self"}
+        for part in (2, 4)
+    }  # fmt: skip
+    assert levels == {2: {1, 2}, 4: {2}}
+    deep = [site for site in sd1.base.models.sites if site.level < 2]
+    shallow = SimpleNamespace(name="shallow", models=SimpleNamespace(sites=deep))
+    require_layers(shallow, "half")
+    with pytest.raises(InputError, match="shallow has no self-attention at a quarter"):
+        require_layers(shallow, "quarter")
+
+
+def test_every_window_is_looked_at(sd1):
+    """Of several strengths the second too, and those of words."""
+    base, inversion = sd1.base, inverted(sd1.base)
+    for use in (
+        Settings(Window(0, 0.8), [Window(0, 0.5), Window(0, 0.1)]),
+        Settings(Window(0, 0.8), [Window(0, 0.5)], words={"dog": Window(0.5, 0.55)}),
+    ):
+        with pytest.raises(InputError, match="shorter"):
+            planned(base, inversion, [TARGET] * len(use.own), use)
+    never = Settings(Window(0, 0.8), [Window(0, 0.5), Window(0, 0)], words={"dog": Window(0, 0)})
+    assert len(planned(base, inversion, [TARGET] * 2, never).lanes) == 3
 
 
 @pytest.mark.parametrize("method", ["ddim", "null-text", "negative-prompt", "proximal", "value-embedding"])
@@ -58,7 +114,7 @@ def test_injection_alone_gives_the_reconstruction_too(small, method):
     use = Settings(
         Window(0, 0.8), [Window(0, 0.5)], mode="refine", unguided=Window(0, 0.5), blend=Blend(["cat"])
     )
-    plan = dataclasses.replace(planned(small.base, inversion, [SOURCE], use), same=[])
+    plan = dataclasses.replace(planned(small.base, inversion, [SOURCE], use), same={})
     found = carried_out(small.base, inversion, plan, method="", settings={})
     assert gap(found.latents[0], inversion.reconstruct(small.base)) < 1e-4
 
@@ -91,7 +147,7 @@ def test_a_target_of_direct_inversion_is_not_pinned(sd1):
     """So that the rule matters there."""
     inversion = inverted(sd1.base, "direct")
     use = Settings(Window(0, 0.8), [Window(0, 0.5)])
-    plan = dataclasses.replace(planned(sd1.base, inversion, [SOURCE], use), same=[])
+    plan = dataclasses.replace(planned(sd1.base, inversion, [SOURCE], use), same={})
     found = carried_out(sd1.base, inversion, plan, method="", settings={})
     assert gap(found.latents[0], inversion.latents[0]) > 1e-3
 

@@ -233,6 +233,22 @@ def test_the_distance_of_maps_is_a_mean_over_sides_and_heads():
     assert torch.allclose(held.loss, wanted)
 
 
+def test_the_default_amount_is_what_the_prediction_bears(small):
+    """The step that holds the maps explodes with v-prediction at the paper's size."""
+    found = edit.pix2pix_zero(small.base, inverted(small.base), TARGET, regularise=0)
+    wanted = 0.01 if small.base.schedule.prediction == "v_prediction" else 0.1
+    assert found.settings["amount"] == wanted
+    same = edit.pix2pix_zero(small.base, inverted(small.base), TARGET, regularise=0, amount=wanted)
+    assert torch.equal(found.latents, same.latents)
+
+
+def test_of_two_photos_the_one_whose_caption_it_is_stays(sd1):
+    both = inverted(sd1.base, "direct", [photo(1), photo(2)], [SOURCE, "a red tea on the sea"])
+    found = edit.pix2pix_zero(sd1.base, both, SOURCE)
+    back = both.reconstruct(sd1.base)
+    assert gap(found.latents[0, 0], back[0]) < 1e-4 and gap(found.latents[0, 1], back[1]) > 1e-3
+
+
 def test_pix2pix_zero_refuses(sd1):
     with pytest.raises(InputError, match="both"):
         edit.pix2pix_zero(sd1.base, inverted(sd1.base), TARGET, source_captions=["a cat"])

@@ -178,7 +178,7 @@ def made_by_benches() -> dict[str, tuple[set[str], set[str]]]:
     drawn |= {f"dci {b:g}, until {u:g}" for b in size.balances for u in untils}
     drawn |= {f"without {what}, until 0.3" for what in ("mask", "entire prompt", "deep aggregation")}
     ways = {f"{m}{how}" for m in edit.METHODS for how in ("", edit.SDEDIT)}
-    over = {f"{edit.METHODS[0]} over {m}" for m in ways - {edit.METHODS[0]}}
+    over = {*edit.comparisons(edit.METHODS)}
     scores, costs = {"CLIP-I", "CLIP-T", "DINO-I"}, {"seconds", "megabytes", "moved"}
     above = {f"above {whose} checkpoints" for whose in ("ICO's", "Custom Diffusion's")}
     edited = {
@@ -195,7 +195,7 @@ def made_by_benches() -> dict[str, tuple[set[str], set[str]]]:
         "methods": ({*methods.SINGLE, *methods.PAIRS}, {*results.MEASURED, "trade-off", *costs}),
         "editing": (edits | {*editing.INVERSIONS}, edited),
         "dci": (drawn, scores | above | {"trade-off"}),
-        "custom-edit": (ways | over, {*edit.LIKE, "like references at equal source"}),
+        "custom-edit": (ways | over, {*edit.LIKE, edit.AT_SOURCE, edit.AT_REFERENCES}),
         "elite": (elite_rows(elite), scores | {"seconds"}),
         "value-embedding": ({*values.ROWS}, {"PSNR", "SSIM", "seconds a step"}),
         "short-captions": ({*values.SHORT}, {"PSNR", "SSIM", "NS-LPIPS", "structure"}),

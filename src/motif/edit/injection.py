@@ -70,6 +70,12 @@ class CrossInjection(Control):
         return new
 
 
+def level_of(part: int) -> int:
+    """How often the latent is halved where a side is 1/part of it. Injection says nothing of places, so that a map of
+    few cells is as good as any (unlike `Call.level`)."""
+    return part.bit_length() - 1
+
+
 class SelfInjection(Control):
     """The target lanes' self maps are the source's, at layers up to 1/`part` of the latent's side.
 
@@ -91,7 +97,7 @@ class SelfInjection(Control):
         return (lane, side) == (self.source, self.side) and inside
 
     def looks(self, site: Site, call: Call) -> bool:
-        if site.kind != "self" or site.level < call.level(self.part):
+        if site.kind != "self" or site.level < level_of(self.part):
             return False
         return any(self._writes(lane, call) for lane in self.windows)
 

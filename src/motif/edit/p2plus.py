@@ -60,6 +60,7 @@ def p2plus(
         self_up_to: The finest self maps that are injected, as a part of the latent's side: half (32 of Stable
             Diffusion's 64), or quarter (16).
         louder: WORD=FACTOR multiplies a target word's map while cross maps are injected (paper: 2 on the new word).
+            Where PROMPT is a photo's own caption and nothing is louder, that photo comes back as its reconstruction.
         blend: A word of either prompt: outside of the blend words' places the picture stays the source.
         blend_from: The mask is of the source's and the target's words (union), or of the source's alone.
         blend_threshold: What share of a map's maximum belongs to the mask.

@@ -32,6 +32,9 @@ from motif.progress import Progress, Ticker
 from motif.schedule import CLEAN
 from motif.text import Text
 
+AMOUNTS = (0.1, 0.01)
+"""The paper's, and what v-prediction bears."""
+
 FREE = ("ddim", "negative-prompt", "direct")
 """Inversions whose unconditional side may be the caption."""
 
@@ -43,7 +46,7 @@ def pix2pix_zero(
     *,
     source_captions: Sequence[str] = (),
     target_captions: Sequence[str] = (),
-    amount: float = 0.1,
+    amount: float | None = None,
     guidance: float | None = None,
     regularise: int | None = None,
     ac_weight: float = 20.0,
@@ -57,7 +60,8 @@ def pix2pix_zero(
         source_captions: What the source's captions say (many sentences with "cat"); without, the inversion's own.
         target_captions: What the target's captions say (the same with "dog"); without, PROMPT alone. With them, PROMPT
             only names the edit.
-        amount: Size of the step that holds the cross maps (paper: .1; .01 or less for v-prediction); 0 is none.
+        amount: Size of the step that holds the cross maps; 0 is none. The default is the paper's .1, and .01 for
+            v-prediction, where more makes the loss explode.
         guidance: Guidance scale; the default is the inversion's (paper: 5).
         regularise: Rounds of noise regularisation on the way up, which is walked again; 0 takes the inversion's own
             trajectory. The default is 5 (the paper's) for a ddim inversion and 0 for others.
@@ -72,6 +76,9 @@ def pix2pix_zero(
     rounds = (5 if inversion.method == "ddim" else 0) if regularise is None else regularise
     if not rounds:
         require_heard(pix2pix_zero, settings, ["ac_weight", "kl_weight", "seed"], "no noise is regularised")
+    if amount is None:
+        amount = AMOUNTS[base.schedule.prediction == "v_prediction"]
+    settings["amount"] = amount
     _check(inversion, source_captions, target_captions, amount, rounds)
     lanes = inversion.lanes(base, guidance=guidance)
     caption = lanes[0].text
@@ -87,6 +94,9 @@ def pix2pix_zero(
     pinned = "pinned" in inversion.replays
     walk = _Walk(base, caption, edited, lanes[0].guidance, amount, inversion.steps)
     x, reference = walk.down(trajectory, pinned, ticker)
+    x = torch.where(
+        _moves(shift, len(x)).to(x.device), x, reference
+    )  # a pinned reference leaves the free edit behind
     spent = walk.evaluations + (inversion.steps * len(inversion) if rounds else 0)
     back = to_images(base.decode(reference))
     return Edited(
@@ -121,6 +131,12 @@ def _direction(
     s0, p0 = _mean(base, before) if before else (caption.states, caption.pooled)
     s1, p1 = _mean(base, after or (target,))
     return s1 - s0, None if p0 is None or p1 is None else p1 - p0
+
+
+def _moves(shift: tuple[Tensor, Tensor | None], count: int) -> Tensor:
+    """Whether the direction is any, for each of so many images: [image, 1, 1, 1]."""
+    there = [part.flatten(1).any(1) for part in shift if part is not None]
+    return torch.stack([part.expand(count) for part in there]).any(0).view(-1, 1, 1, 1)
 
 
 def _mean(base: Base, captions: Sequence[str], *, batch: int = 32) -> tuple[Tensor, Tensor | None]:

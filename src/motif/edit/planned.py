@@ -10,7 +10,7 @@ from motif.attention import Control
 from motif.base import Base
 from motif.edit.alignment import Tail, TokenMap, chosen, holds, places, refined, replaced
 from motif.edit.blend import LocalBlend
-from motif.edit.injection import CrossEdit, CrossInjection, SelfInjection
+from motif.edit.injection import CrossEdit, CrossInjection, SelfInjection, level_of
 from motif.edit.run import Plan, Source, same_as_source
 from motif.edit.windows import Window, factors, shares
 from motif.errors import InputError
@@ -66,16 +66,22 @@ def planned(
         edits = {name: _cross(first, text, use, source.steps) for name, text in targets.items()}
         controls.append(CrossInjection(edits))
     windows = dict(zip(targets, _each(use.own, len(targets)), strict=True))
-    if any(window.acts(source.steps) for window in windows.values()):
+    own, unguided = (
+        any(window.acts(source.steps) for window in windows.values()),
+        use.unguided.acts(source.steps),
+    )
+    if own or unguided:
+        require_layers(base, use.up_to)
+    if own:
         controls.append(SelfInjection(windows, part=PARTS[use.up_to]))
-    if use.unguided.acts(source.steps):
+    if unguided:
         both = dict.fromkeys(targets, use.unguided)
         controls.append(SelfInjection(both, part=PARTS[use.up_to], side="uncond"))
     shifted = any(_mode(before, after.tokens[0], use) == "replace" for before in first.tokens
                   for after in targets.values())  # fmt: skip
     if use.tail == "official" and not shifted:
         raise InputError("tail would change nothing: it is of replaced words, and these prompts are refined")
-    same = [] if use.louder else same_as_source(source, lanes)
+    same = {} if use.louder else same_as_source(source, lanes)
     return Plan(lanes, controls, _blend(use.blend, first, targets), same)
 
 
@@ -101,11 +107,10 @@ def _check(use: Settings, lanes: Sequence[Lane], steps: int) -> None:
         raise InputError(
             f"blend threshold {use.blend.threshold:g}, start {use.blend.start:g}: both lie from 0 to below 1"
         )
-    for name, window, counted in [
-        ("cross", use.cross, steps + 1),
-        ("self", use.own[0], steps),
-        ("unconditional", use.unguided, steps),
-    ]:
+    windows = [("cross", use.cross, steps + 1), ("unconditional", use.unguided, steps)]
+    windows += [("self", window, steps) for window in use.own]
+    windows += [(f'cross ("{word}")', window, steps + 1) for word, window in use.words.items()]
+    for name, window, counted in windows:
         if window.last > window.first and not window.acts(counted):
             raise InputError(
                 f"the {name} window from {window.first:g} to {window.last:g} is shorter than one of {steps} steps"
@@ -118,6 +123,14 @@ def _check(use: Settings, lanes: Sequence[Lane], steps: int) -> None:
         raise InputError("at guidance 1 there is no unconditional side whose maps could be injected")
     if len(use.own) not in (1, len(targets)):
         raise InputError(f"{len(use.own)} self windows for {len(targets)} targets: give one, or one for each")
+
+
+def require_layers(base: Base, up_to: UpTo) -> None:
+    """InputError where the base has no layers whose self maps could be injected."""
+    if not any(site.kind == "self" and site.level >= level_of(PARTS[up_to]) for site in base.models.sites):
+        raise InputError(
+            f"{base.name} has no self-attention at a {up_to} of its latents' side or below: choose another self_up_to"
+        )
 
 
 def _cross(source: Text, target: Text, use: Settings, steps: int) -> CrossEdit:

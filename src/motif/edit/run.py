@@ -1,13 +1,13 @@
 """The run that every edit of an inversion is: its lanes, its controls, and what comes out, counted and timed.
 
-A target whose prompt is the source's, and that nothing else sets apart, is the source: its mask of change is empty.
+A target whose prompt is the photo's own caption, and that nothing else sets apart, is the source, photo by photo.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -60,13 +60,21 @@ def require_heard(
 
 
 class Follows(Control):
-    """Lanes that are the source, step for step."""
+    """Images of lanes that are the source, step for step.
 
-    def __init__(self, lanes: Sequence[str], source: str = "source") -> None:
+    Args:
+        lanes: Which images, for each lane by its name.
+    """
+
+    def __init__(self, lanes: Mapping[str, Sequence[int]], source: str = "source") -> None:
         self.lanes, self.source = lanes, source
 
     def after(self, call: Call, latents: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        return {lane: latents[self.source] if lane in self.lanes else x for lane, x in latents.items()}
+        found = dict(latents)
+        for lane, images in self.lanes.items():
+            found[lane] = latents[lane].clone()
+            found[lane][list(images)] = latents[self.source][list(images)]
+        return found
 
 
 class Counted(Control):
@@ -96,13 +104,18 @@ class Plan:
     lanes: Sequence[Lane]
     controls: Sequence[Control] = ()
     blend: LocalBlend | None = None
-    same: Sequence[str] = ()  # lanes that nothing sets apart from the source
+    same: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
+    """The images of each lane that nothing sets apart from the source."""
 
 
-def same_as_source(source: Source, lanes: Sequence[Lane]) -> list[str]:
-    """The lanes whose prompt is the source's own, for every photo."""
-    return [lane.name for lane in lanes[1:] if set(lane.text.prompts) == set(source.prompts)
-            and len(set(source.prompts)) == 1]  # fmt: skip
+def same_as_source(source: Source, lanes: Sequence[Lane]) -> dict[str, list[int]]:
+    """{lane: the images whose own caption its prompt is}."""
+    count = len(lanes[0].latents)
+    captions = [*source.prompts] * (count if len(source.prompts) == 1 else 1)
+    found = {
+        lane.name: [i for i in range(count) if {*lane.text.prompts} == {captions[i]}] for lane in lanes[1:]
+    }
+    return {lane: images for lane, images in found.items() if images}
 
 
 def carried_out(

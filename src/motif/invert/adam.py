@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 
+def falling(lr: float, step: int, steps: int) -> float:
+    """The release's rate of a step, lr (1 − i/100); a run of more than 100 steps falls over its whole length."""
+    return lr * (1 - step / max(100, steps))
+
+
 class Adam:
     """Adam (Kingma & Ba 2015) in place on tensors [image, ...]; rows that rest are left alone."""
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from motif.attention import Side
 from motif.errors import InputError
-from motif.invert.adam import Adam
+from motif.invert.adam import Adam, falling
 from motif.invert.guided import Guided, states_of
 from motif.invert.kept import Kept
 from motif.invert.pivot import Task, trajectory
@@ -63,10 +63,6 @@ class Fit:
         last = self.stop + 2e-5 * (steps - 1)
         first = max(self.stop, self.search.least * last)
         return first + (last - first) * step / max(steps - 1, 1)
-
-    def rate(self, step: int, steps: int) -> float:
-        """lr (1 − i/100); a run of more than 100 steps falls as far over its whole length."""
-        return self.lr * (1 - step / max(100, 2 * steps))
 
 
 def descend(task: Task, fit: Fit, kept: Kept) -> tuple[Tensor, Tensor, Tensor]:
@@ -123,7 +119,8 @@ class _Descent:
         early, tolerance = fit.search.test_first, fit.tolerance(step, self.way.task.steps)
         states, moved = states.detach().clone(), x.clone()
         losses, everyone = torch.full((len(x),), torch.inf, device=x.device), list(range(len(x)))
-        adam, busy = Adam([states], fit.rate(step, self.way.task.steps), fit.search.betas), everyone
+        adam = Adam([states], falling(fit.lr, step, self.way.task.steps), fit.search.betas)
+        busy = everyone
 
         def tried(images: list[int], mine: Tensor) -> Tensor:
             """Take the step with these states, and note where it leads and how far off that is."""

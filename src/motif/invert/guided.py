@@ -10,6 +10,7 @@ from torch import Tensor
 from motif.attention import Call, Control, Memory, Row, Side
 from motif.images import grid, to_images
 from motif.invert.pivot import Task
+from motif.replay import clean_between
 from motif.schedule import CLEAN
 from motif.text import Text
 
@@ -68,14 +69,8 @@ class Guided:
         return (moved - self.target(step)[list(images)]).square().flatten(1).mean(1)
 
     def clean(self, step: int, before: Tensor, after: Tensor) -> Tensor:
-        """x̂₀ that a step went towards: √ᾱ x̂₀ + √(1−ᾱ) ε at both of its ends, solved for x̂₀."""
-        schedule = self.task.base.schedule
-        (a, b), (c, d) = (
-            (level**0.5, (1 - level) ** 0.5)
-            for level in (schedule.at(self.times[step]), schedule.at(self.times[step + 1]))
-        )
-        apart = b * c - d * a  # 0 where both ends have one level, as the last step of some schedules
-        return (b * after - d * before) / apart if abs(apart) > 1e-9 else after
+        """x̂₀ that a step went towards."""
+        return clean_between(self.task.base.schedule, before, after, self.times[step], self.times[step + 1])
 
     def show(self, step: int, before: Tensor, after: Tensor) -> None:
         """Hand photos and what the way back goes towards to whoever looks, where it is time for it."""

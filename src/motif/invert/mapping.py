@@ -3,8 +3,9 @@
     Conv(tokens → C) · Conv(C → C) · norm · LeakyReLU(0.01) · Conv(C → C)        kernel 1, over the token axis
 
 "direct" has C = the text's words and gives c̃ itself (the paper's table 1); "affine" has twice as many and gives
-c̃ = c ⊙ s + b (the release). The release's batch norm stays in training mode with one picture: it normalises every
-channel over the width, which is what is computed here. Every photo has a network of its own, in the first axis.
+c̃ = c ⊙ s + b (the release); "free" is the paper's ablation (Figure 15): no network, c̃ is what is learned. The
+release's batch norm stays in training mode with one picture: it normalises every channel over the width, which is what
+is computed here. Every photo has a network of its own, in the first axis.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Head = Literal["direct", "affine"]
+Head = Literal["direct", "affine", "free"]
 Start = Literal["default", "small"]
 
 
@@ -45,6 +46,8 @@ def fresh(
 
 def mapped(parts: Sequence[Tensor], tokens: Tensor, head: Head) -> dict[str, Tensor]:
     """What a network makes of tokens [image, token, width]: {"direct"} or {"scale", "shift"}, [image, word, width]."""
+    if head == "free":
+        return {"direct": parts[0]}
     w0, b0, w1, b1, w2, b2, gain, bias = parts
     x = w1 @ (w0 @ tokens + b0) + b1
     x = F.layer_norm(x, x.shape[-1:], eps=1e-5) * gain + bias

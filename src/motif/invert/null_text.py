@@ -53,7 +53,8 @@ def null_text(
         guidance: Guidance scale that is fitted, and used by the edits; the default is the base's own.
         inner_steps: Updates per step at most; 0 is DDIM. The default is the variant's: the paper's 10, or 4.
         early_stop: The loss at which the first step's updates end (paper: 1e-5); 2e-5 is added per step.
-        variant: The paper's procedure, or a faster search to the same tolerances.
+        variant: The paper's procedure, or a faster search: fewer and larger updates, and the first steps held to a
+            looser tolerance (the last steps', which decide what comes back, to the paper's).
         lr: Learning rate of the first step, falling by 1 % of it per step; the default is the variant's own.
         height: Of the photo in pixels; the default is the base's size.
         width: Of the photo in pixels; the default is the base's size.

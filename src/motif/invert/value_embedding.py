@@ -24,7 +24,7 @@ from motif.base import Base
 from motif.errors import InputError
 from motif.images import to_images
 from motif.inversion import Inversion
-from motif.invert.adam import Adam
+from motif.invert.adam import Adam, falling
 from motif.invert.guided import Guided, states_of
 from motif.invert.image_tokens import image_tokens
 from motif.invert.kept import Kept
@@ -66,7 +66,7 @@ def value_embedding(
     guidance: float | None = None,
     inner_steps: int = 100,
     variant: Literal["release", "paper"] = "release",
-    head: Literal["direct", "affine"] | None = None,
+    head: Literal["direct", "affine", "free"] | None = None,
     lr: float | None = None,
     attention_weight: float = 1.0,
     early_stop: float = 1e-5,
@@ -88,8 +88,9 @@ def value_embedding(
         guidance: Guidance scale that is fitted, and used by the edits; the default is the base's own.
         inner_steps: Updates of the first step at most; step i has a share e^(-0.1 i) of them.
         variant: The release's settings, or the paper's (mapping, start, learning rate, the noisiest maps).
-        head: What the mapping gives: a scale and a shift of the text (affine) or the embedding itself (direct); the
-            default is the variant's.
+        head: What the mapping gives: a scale and a shift of the text (affine) or the embedding itself (direct); free
+            is without a mapping, the embedding is learned directly (the paper's ablation). The default is the
+            variant's.
         lr: Learning rate of the first step; the default is the variant's (release 1e-2, paper 1e-4).
         attention_weight: Weight of the loss that keeps the inversion's attention maps; 0 is the paper's ablation.
         early_stop: The loss at which the first step's updates end; 2e-5 is added per step.
@@ -115,20 +116,23 @@ def value_embedding(
         raise InputError(f"lr is {lr:g}: it lies above 0")
     if base.dtype == torch.float16:
         raise InputError("value embedding does not converge in float16: use --precision fp32 or bf16")
+    if head == "free" and (encoder or seed):
+        raise InputError("encoder and seed are of the mapping, and head free has none: leave them out")
     task = begin(base, photos, prompt, settings)
     chosen = VARIANTS[variant]
     use = SimpleNamespace(
         variant=chosen, head=head or chosen.head, lr=lr or chosen.lr, updates=inner_steps, weight=attention_weight,
         stop=early_stop, seed=seed,
     )  # fmt: skip
-    encoder = encoder or ("pocket" if base.name == "pocket" else "paper")
-    pictures = to_images(task.photos.float() / 127.5 - 1)
-    tokens = image_tokens(pictures, encoder, width=task.text.states.shape[-1], device=str(base.device))
+    if head == "free":
+        tokens = torch.zeros(len(task.photos), 0, 0, device=base.device)  # nobody reads the photo
+    else:
+        encoder = encoder or ("pocket" if base.name == "pocket" else "paper")
+        pictures = to_images(task.photos.float() / 127.5 - 1)
+        tokens = image_tokens(pictures, encoder, width=task.text.states.shape[-1], device=str(base.device))
     kept = Kept(folder, run_key(task, "value-embedding"), resume=resume)
     task.ticker.steps = 2 * task.steps
-    seen = Maps.of(task)
-    latents = trajectory(task, controls=[seen])
-    values, back = _descend(task, use, kept, latents, seen, tokens)
+    latents, values, back = _walked(task, use, kept, tokens)
     return finished(
         task, "value-embedding", latents, way=back, values=values, replays={"values": {"until": until}}
     )
@@ -144,33 +148,40 @@ class Fed(Control):
         return keys, values if site.kind == "self" else embedded(values, self.values)
 
 
-def _descend(
-    task: Task, use: Any, kept: Kept, latents: Tensor, seen: Maps, tokens: Tensor
-) -> tuple[dict[str, Tensor], Tensor]:
-    """(what the networks of all steps give, [step, image, word, channel] each; the way back: level by level, as Z*)."""
-    way, device = Guided(task, latents), latents.device
-    old = {name: value.to(device) for name, value in kept.tensors.items()}
-    words = task.text.states.shape[1]
-    parts = [old[f"part{i}"] for i in range(8)] if old else fresh(
-        len(tokens), tokens.shape[1], words, head=use.head, start=use.variant.start, seed=use.seed, device=device
-    )  # fmt: skip
-    back = list(old.get("back", latents[-1:]))
-    done = {
-        name: list(old.get(name, ()))
-        for name in (("direct",) if use.head == "direct" else ("scale", "shift"))
-    }
-    first = len(next(iter(done.values())))
-    task.resumed(kept.tensors, first)
-    if use.variant.top and first == 0:
-        with torch.no_grad():  # the maps of Z*[T] itself, at the noisiest label: a step of its own
-            seen.steps[-1] = _noisiest(way, task)
+def _walked(task: Task, use: Any, kept: Kept, tokens: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+    """(Z*, what the networks of all steps give, [step, image, word, channel] each; the way back: level by level, as
+    Z*). Stopped on the way up, its latents and maps are kept; on the way down what is learned, and the way up is
+    walked again for its maps."""
+    old = {name: value.to(task.base.device) for name, value in kept.tensors.items()}
+    seen, levels = Maps.of(task), list(old.get("latents", ()))
+    seen.steps.update(_maps_of(old))
+    parts = [old[f"part{i}"] for i in range(8) if f"part{i}" in old] or _begun(task, use, tokens)
+    back, names = list(old.get("back", ())), ("scale", "shift") if use.head == "affine" else ("direct",)
+    done = {name: list(old.get(name, ())) for name in names}
+    first = len(done[names[0]])
+    if not back:
+        task.resumed(kept.tensors, max(len(levels) - 1, 0))
 
     def state() -> dict[str, Tensor]:
+        if not back:
+            found = {"latents": torch.stack(levels)} if levels else {}
+            return found | {"cost": task.spent()} | _named(seen)
         found = {f"part{i}": part for i, part in enumerate(parts)}
         found |= {"back": torch.stack(back), "cost": task.spent()}
         return found | {name: torch.stack(values) for name, values in done.items() if values}
 
+    def save() -> None:
+        if kept.due():
+            kept.save(state())
+
     with kept.guarding(state, task.ticker):
+        latents = trajectory(task, controls=[seen], levels=levels, each=save)
+        if back:
+            task.resumed(kept.tensors, first)
+        back, way = back or [latents[-1]], Guided(task, latents)
+        if use.variant.top and first == 0:
+            with torch.no_grad():  # the maps of Z*[T] itself, at the noisiest label: a step of its own
+                seen.steps[-1] = _noisiest(way, task)
         for step in range(first, task.steps):
             wanted = seen.steps[_behind(step, use.variant.top)]
             parts, values, moved, loss = _fitted(way, use, step, back[-1], parts, tokens, wanted)
@@ -179,9 +190,32 @@ def _descend(
             for name, value in values.items():
                 done[name].append(value)
             task.ticker.tick(loss=loss)
-            if kept.due():
-                kept.save(state())
-    return {name: torch.stack(values).cpu() for name, values in done.items()}, torch.stack(back).flip(0)
+            save()
+    return latents, {name: torch.stack(each).cpu() for name, each in done.items()}, torch.stack(back).flip(0)
+
+
+def _begun(task: Task, use: Any, tokens: Tensor) -> list[Tensor]:
+    """What is learned, as it is before the first step: a network's parameters, or the caption's own embedding."""
+    if use.head == "free":
+        return [task.text.states.float().expand(len(tokens), -1, -1).clone()]
+    words = task.text.states.shape[1]
+    return fresh(
+        len(tokens), tokens.shape[1], words, head=use.head, start=use.variant.start, seed=use.seed, device=tokens.device
+    )  # fmt: skip
+
+
+def _named(seen: Maps) -> dict[str, Tensor]:
+    """Maps, as a state keeps them."""
+    return {f"map {step} {site}": x for step, maps in seen.steps.items() for site, x in maps.items()}
+
+
+def _maps_of(state: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    found: dict[int, dict[str, Tensor]] = {}
+    for name, maps in state.items():
+        if name.startswith("map "):
+            _, step, site = name.split(" ")
+            found.setdefault(int(step), {})[site] = maps
+    return found
 
 
 def _behind(step: int, top: bool) -> int:
@@ -212,7 +246,7 @@ def _fitted(
     with torch.no_grad():
         empty = task.base.read_uncond()
         uncond = way.predict(step, x, empty.states, empty.pooled, remember=False)
-    lr = use.lr * (1 - step / max(100, 2 * task.steps)) if use.variant.falling else use.lr
+    lr = falling(use.lr, step, task.steps) if use.variant.falling else use.lr
     adam, busy, losses = Adam(parts, lr, use.variant.betas), list(range(len(x))), torch.zeros(len(x))
 
     def tried(images: list[int], values: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,305 @@
+"""What the editing benches conclude, from made-up scores: every word, and none where nothing can be said."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from motif.measure.score import Score
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+cells: Any = importlib.import_module("cells")
+curves: Any = importlib.import_module("curves")
+custom_edit: Any = importlib.import_module("custom_edit")
+editing: Any = importlib.import_module("editing")
+editing_cases: Any = importlib.import_module("editing_cases")
+report: Any = importlib.import_module("editing_report")
+speed: Any = importlib.import_module("invert_speed")
+page: Any = importlib.import_module("reproduction")
+results: Any = importlib.import_module("results")
+
+HOLDS, NOT, UNDECIDED = page.HOLDS, page.NOT, page.UNDECIDED
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+JITTER = (0.01, -0.02, 0.015, -0.005, 0.0, 0.008)
+
+
+def line(
+    height: float, jitter: Sequence[float] = JITTER, low: float = 0.0
+) -> dict[str, list[tuple[float, float]]]:
+    """A falling curve of each unit, `height` at x = 0, and a little beside it."""
+    return {str(i): [(low + s, height - s + e) for s in STRENGTHS] for i, e in enumerate(jitter)}
+
+
+def said(value: Any) -> str:
+    return page.word_of(value.mean, value.error)
+
+
+def test_a_curve_that_lies_above_holds_and_below_does_not() -> None:
+    above = curves.over(line(1.2), line(1.0))
+    assert above.mean == pytest.approx(0.2) and said(above) == HOLDS
+    below = curves.over(line(1.0), line(1.2))
+    assert below.mean == pytest.approx(-0.2) and said(below) == NOT
+
+
+def test_pictures_that_disagree_decide_nothing() -> None:
+    torn = line(1.0, (0.9, -0.8, 0.7, -0.9, 0.8, -0.6))
+    value = curves.over(torn, line(1.0))
+    assert value.error > 0.1 and said(value) == UNDECIDED
+    assert said(curves.over(line(1.0), line(1.0))) == UNDECIDED, "no difference at all"
+
+
+def test_the_error_is_of_the_mean_over_the_units() -> None:
+    """For parallel lines the bootstrap is the standard error of the units' differences."""
+    gaps = (0.1, 0.3, 0.2, 0.5, 0.0, 0.4, 0.25, 0.15)
+    value = curves.over(line(1.0, gaps), line(1.0, (0.0,) * 8))
+    wanted = results.Value.of({str(i): [gap] for i, gap in enumerate(gaps)})
+    assert value.mean == pytest.approx(wanted.mean) and value.error == pytest.approx(wanted.error, rel=0.1)
+
+
+def test_curves_that_share_no_point_decide_nothing() -> None:
+    value = curves.over(line(5.0), line(1.0, low=3.0))
+    assert value.error is None and value.note == curves.APART and said(value) == UNDECIDED
+    # here the means meet, but one of the two units reaches nowhere near the other curve
+    far = {"0": [(0.0, 1.0), (1.0, 0.9)], "1": [(8.0, 1.0), (9.0, 0.9)]}
+    close = {"0": [(4.2, 0.0), (5.0, 0.0)], "1": [(4.2, 0.0), (5.0, 0.0)]}
+    value = curves.over(far, close)
+    assert said(value) == UNDECIDED and "of resamples" in value.note
+
+
+def test_one_unit_decides_nothing() -> None:
+    value = curves.over(line(9.0, (0.0,)), line(1.0, (0.0,)))
+    assert value.mean == pytest.approx(8.0) and value.error is None and said(value) == UNDECIDED
+    assert said(curves.over({}, line(1.0))) == UNDECIDED
+
+
+def test_a_bent_curve_is_joined_along_its_strengths() -> None:
+    """Sorted by x it would zigzag between its two arms; joined in order both are passed at x = 1, at 4 and at 0."""
+    import numpy as np
+
+    bent = np.array([(0.0, 4.0), (2.0, 4.0), (2.0, 0.0), (0.5, 0.0)])
+    assert curves.heights(bent, np.array([0.2, 1.0, 2.0])) == pytest.approx([4.0, 2.0, 2.0])
+    units = {str(i): [(x, y + e) for x, y in bent] for i, e in enumerate(JITTER)}
+    value = curves.over(units, {str(i): [(0.5, 1.0), (2.0, 1.0)] for i in range(6)})
+    assert value.mean == pytest.approx(1.0, abs=0.01) and said(value) == HOLDS
+
+
+# -- bench/editing.py ------------------------------------------------------------------------------------------
+
+
+def score(*values: float | None) -> Score:
+    return Score("made-up", values)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "word"),
+    [
+        ((0.5, 0.6, 0.7), (0.1, 0.21, 0.32), HOLDS),
+        ((0.1, 0.21, 0.32), (0.5, 0.6, 0.7), NOT),
+        ((0.5, 0.6, 0.1), (0.1, 0.2, 0.9), UNDECIDED),
+        ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), UNDECIDED),
+        ((0.9, None, None), (0.1, 0.2, None), UNDECIDED),
+        ((0.9,), (0.1,), UNDECIDED),
+    ],
+)
+def test_a_difference_of_pictures_has_three_words(a: Any, b: Any, word: str) -> None:
+    gap, error = report.difference(score(*a), score(*b))
+    assert f": {word} (" in report.verdict("a claim", gap, error)
+
+
+def found_of(**likes: Any) -> Any:
+    return SimpleNamespace(scores=likes)
+
+
+def test_orderings_leave_out_what_was_not_asked_for() -> None:
+    high, low = score(30.0, 31.0, 30.5), score(20.0, 21.5, 20.0)
+    assert report.orderings({"ddim": {"PSNR": low}}, {}, {}) == []
+    lines = report.orderings({"ddim": {"PSNR": low}, "null-text": {"PSNR": high}}, {}, {})
+    assert len(lines) == 1 and "null-text reconstructs better than DDIM: holds" in lines[0]
+    lines = report.orderings({"ddim": {"PSNR": high}, "null-text": {"PSNR": low}}, {}, {})
+    assert "does not hold" in lines[0]
+    outside = {"NS-LPIPS": score(0.1, 0.11), "like true edit": score(0.5, 0.4)}
+    more = {"NS-LPIPS": score(0.2, 0.22), "like true edit": score(0.5, 0.4)}
+    rows = {("direct", "prompt-to-prompt"): found_of(**outside), (report.PHOTO, "sdedit"): found_of(**more)}
+    lines = report.orderings({}, rows, {})
+    assert "changes less outside" in lines[0] and ": holds (" in lines[0] and ": undecided (" in lines[1]
+
+
+def swept(height: float) -> dict[tuple[str, float], Any]:
+    """SDEdit's curve falls from 1; Prompt-to-Prompt's lies `height` above it, with strengths the other way."""
+    found: dict[tuple[str, float], Any] = {}
+    for s in STRENGTHS:
+        for edit, along, up in (("sdedit", s, 0.0), ("prompt-to-prompt", 1 - s, height)):
+            found[edit, s] = {
+                "like true edit": score(*(along + e for e in JITTER)),
+                "like source": score(*(1 - along + up + 2 * e for e in JITTER)),
+            }
+    return found
+
+
+@pytest.mark.parametrize(("height", "word"), [(0.2, HOLDS), (-0.2, NOT), (0.0, UNDECIDED)])
+def test_prompt_to_prompt_is_compared_with_sdedit_where_both_reach(height: float, word: str) -> None:
+    lines = report.orderings({}, {}, swept(height))
+    assert f"at equal likeness to the true edit: {word} (" in lines[0] and len(lines) == 3
+
+
+def test_a_strength_s_scores_are_means_over_its_samples() -> None:
+    one, two = (editing.Result([0, 1], [], scores={"x": score(*v)}) for v in ((0.0, None), (1.0, 3.0)))
+    assert editing.averaged([one, two])["x"].per_image == (0.5, 3.0)
+
+
+def test_a_part_of_a_result_is_of_the_same_pictures() -> None:
+    whole = editing.Result(
+        [0, 2, 5], ["a", "b", "c"], 3.0, 30, {"x": score(1.0, 2.0, 3.0), "y": score(1.0, None, 1.0)}
+    )
+    mine = report.part(whole, [2, 5])
+    assert mine.images == ["b", "c"] and mine.seconds == 2.0 and mine.evaluations == 20
+    assert mine.scores["x"].per_image == (2.0, 3.0) and "y" not in report.part(whole, [2]).scores
+
+
+def test_an_accessory_is_added_and_nothing_else_is() -> None:
+    kinds = {
+        kind: [case for case in editing_cases.cases(20) if case.kind == kind]
+        for kind in ("accessory", "class")
+    }
+    assert {len(some) for some in kinds.values()} == {4}
+    for case in kinds["accessory"]:
+        (worn,) = case.blend
+        before, after = (text.split() for text in (case.source, case.target))
+        assert worn not in before and worn in after and len(after) == len(before) + 4
+        assert case.before.tobytes() != case.after.tobytes() and case.mask.getextrema()[1] == 255
+
+
+def test_banks_differ_as_the_two_captions_do() -> None:
+    for case in editing_cases.cases(20):
+        before, after = (bank for bank in editing_cases.banks(case, 30))
+        assert len({*before}) > 10 or case.kind in ("class", "colour")
+        words = [{*text.split()} for text in (case.source, case.target)]
+        told = words[0] - words[1], words[1] - words[0]
+        for one, other in zip(before, after, strict=True):
+            assert {*one.split()} - {*other.split()} <= told[0] | {"a", "an", "the"}, (case.kind, one, other)
+            assert told[1] <= {*other.split()}
+
+
+# -- bench/custom_edit.py --------------------------------------------------------------------------------------
+
+
+def cell(source: Sequence[float], references: Sequence[float]) -> dict[str, list[float]]:
+    return {"like source": [*source], "like references": [*references], "like text": [0.5] * len(source)}
+
+
+def measured(lifts: dict[str, float], objects: int = 4) -> dict[str, dict[str, Any]]:
+    """Rows whose curves (source, references) are one line, lifted; three pictures of each object."""
+    found: dict[str, dict[str, Any]] = {}
+    for row, lift in lifts.items():
+        back = row.endswith(custom_edit.SDEDIT)
+        strengths = [*reversed(custom_edit.STRENGTHS)] if back else custom_edit.STRENGTHS
+        found[row] = {
+            f"object-{i} {n}": cell(strengths, [1 - s + lift + 0.01 * i + 0.02 * n for s in strengths])
+            for i in range(objects) for n in range(3)
+        }  # fmt: skip
+    return found
+
+
+def test_custom_edit_s_rows_are_one_value_of_each_object_and_curves_decide() -> None:
+    methods = ("custom-edit", "textual-inversion")
+    lifts = {
+        "custom-edit": 0.3,
+        "textual-inversion": 0.0,
+        "custom-edit, SDEdit": 0.1,
+        "textual-inversion, SDEdit": 0.1,
+    }
+    cells_of = measured(lifts)
+    rows = custom_edit.results(cells_of, methods)
+    assert {name: len(v) for name, v in rows["custom-edit"]["like source"]["values"].items()} == {
+        f"object-{i}": 1 for i in range(4)
+    }
+    wanted = {
+        "custom-edit over textual-inversion": HOLDS,
+        "custom-edit over textual-inversion, SDEdit": UNDECIDED,
+        "custom-edit, P2P over SDEdit": HOLDS,
+        "textual-inversion, P2P over SDEdit": NOT,
+    }
+    told = {row: results.told_of(next(iter(rows[row].values()))) for row in wanted}
+    assert {row: said(value) for row, value in told.items()} == wanted
+    assert rows.keys() == {*lifts, *wanted}
+    text = "\n".join(custom_edit.table(rows, cells_of))
+    assert "textual-inversion, P2P over SDEdit: like source at equal references: **does not hold**" in text
+
+
+def test_every_method_of_the_paper_is_compared() -> None:
+    rows = custom_edit.comparisons(custom_edit.METHODS)
+    for best in ("custom-edit", "custom-diffusion"):
+        for other in ("textual-inversion", "dreambooth"):
+            assert {f"{best} over {other}", f"{best} over {other}, SDEdit"} <= rows.keys()
+    assert {f"{method}, P2P over SDEdit" for method in custom_edit.METHODS} <= rows.keys()
+
+
+# -- the page's rule -------------------------------------------------------------------------------------------
+
+
+def test_a_row_of_one_picture_decides_nothing_and_its_note_is_told() -> None:
+    one = results.Value.of({"cat": [0.9]})
+    assert one.error is None
+    for value in (one, results.Value(0.0, note=curves.APART)):
+        word, told = page.checked({"metric": "m", "row": "a", "above": 0}, {"a": {"m": value}})
+        assert word == UNDECIDED and value.note in told
+        again = results.told_of(results.plainly(value))
+        assert (again.error, again.note) == (None, value.note)
+    both = {"a": {"m": one}, "b": {"m": results.Value.of({"cat": [0.1]})}}
+    assert page.checked({"metric": "m", "more": "a", "less": "b"}, both)[0] == UNDECIDED
+    assert page.checked({"metric": "m", "same": ["a", "b"], "within": 5.0}, both)[0] == UNDECIDED
+
+
+def test_a_cell_is_known_by_the_encoders_the_pictures_and_the_bench_s_own_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = SimpleNamespace(origin=SimpleNamespace(fingerprint="one"))
+    first = cells.known_by(base, 1)
+    assert first == cells.known_by(base, 1) != cells.known_by(base, 2)
+    told = tmp_path / "bench.py"
+    codes: list[str] = []
+    for text in ('"""Says."""\nSTEPS = 3\n', '"""Says more."""\nSTEPS = 3  # and why\n', "STEPS = 4\n"):
+        told.write_text(text)
+        cells.code_of.cache_clear()
+        codes.append(cells.code_of(told))
+    assert codes[0] == codes[1] != codes[2]
+    pocket = tmp_path / "pocket"
+    for name in ("clip", "dino", "judge"):
+        (pocket / name).mkdir(parents=True)
+        (pocket / name / "model.safetensors").write_bytes(b"weights")
+    monkeypatch.setattr("motif.loading.pocket_weights", lambda: pocket)
+    cells.surroundings.cache_clear()
+    before = cells.known_by(base, 1)
+    (pocket / "clip" / "model.safetensors").write_bytes(b"others")
+    cells.surroundings.cache_clear()
+    assert len({first, before, cells.known_by(base, 1)}) == 3
+    cells.surroundings.cache_clear()
+
+
+# -- bench/invert_speed.py -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ratio", "apart", "psnr", "words", "near"),
+    [
+        (3.0, 1e-6, [(30.0, 30.1), (29.0, 29.12)], [HOLDS, HOLDS, HOLDS], True),
+        (1.1, 1e-6, [(30.0, 29.0), (29.0, 28.1)], [NOT, NOT, NOT], True),
+        (3.0, 0.5, [(30.0, 29.9), (29.0, 29.02)], [HOLDS, HOLDS, UNDECIDED], False),
+        (3.0, 1e-6, [(30.0, 30.1)], [HOLDS, HOLDS, UNDECIDED], True),
+    ],
+)
+def test_speed_s_goals_and_what_fails_it(
+    ratio: float, apart: float, psnr: Any, words: list[str], near: bool
+) -> None:
+    seconds = {"null-text": [(1.0, ratio)] * 2, speed.FAST: [(1.0, ratio)] * 2}
+    lines, found = speed.verdicts(seconds, {"null-text": [1e-7, apart], speed.FAST: [0.0]}, psnr, 1e-3)
+    assert (
+        found == near
+        and [word for word, text in zip(words, lines[1:], strict=True) if f": {word} (" in text] == words
+    )
