@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import tiny
-from edit_pieces import photo
+from edit_pieces import inverted, photo
 from motif.base import Base
 from motif.cli import main
 from motif.inversion import Inversion
@@ -160,6 +160,49 @@ def test_what_cannot_be_is_said_and_nothing_is_written(motif, picture, tmp_path,
     assert not (tmp_path / "out.png").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("prompt-to-prompt", "cat.png", TARGET, *FEW, "-o", "cat.png"),
+        ("sdedit", "cat.png", TARGET, "--steps", 3, "-o", "cat.png"),
+        ("word-swap", "cat.png", TARGET, *FEW, "-o", "out.png", "--strip", "cat.png"),
+        ("word-swap", "cat-1.png", TARGET, "a red cat on sea", *FEW, "-o", "cat.png"),
+        ("word-swap", "seed:1", TARGET, "a red cat on sea", *FEW, "-o", "out.png", "--strip", "out-2.png"),
+        (
+            "word-swap",
+            "cat-preview.png",
+            TARGET,
+            *FEW,
+            "--invert",
+            "null-text",
+            "--preview-every",
+            1,
+            "-o",
+            "cat.png",
+        ),
+    ],
+)
+def test_no_result_takes_the_photo_s_place(motif, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    photos = [Path(name) for name in ("cat.png", "cat-1.png", "cat-preview.png")]
+    for i, path in enumerate(photos):
+        photo(i, (40, 60)).save(path)
+    before = [path.read_bytes() for path in photos]
+    assert failed(motif(*words), "name another file")
+    assert [path.read_bytes() for path in photos] == before
+
+
+def test_how_long_values_are_fed_is_the_edit_s_to_say(motif, picture, base, tmp_path):
+    start = inverted(Base.load(str(base)), "value-embedding", photo(3)).save(tmp_path / "photo")
+    found = list[Any]()
+    for until in (0, 1):
+        assert motif("word-swap", start, TARGET, "-o", tmp_path / "out.png", "--values-until", until)[0] == 0
+        found.append(pixels(tmp_path / "out.png"))
+    assert not (found[0] == found[1]).all()
+    ran = motif("word-swap", picture, TARGET, *FEW, "-o", tmp_path / "other.png", "--values-until", 0.5)
+    assert failed(ran, "no values") and not (tmp_path / "other.png").exists()
+
+
 def test_the_opposite_senses_of_strength_are_told(capsys):
     assert main(["edit", "sdedit", "--help"]) == 0
     assert "opposite" in capsys.readouterr().out
@@ -197,10 +240,8 @@ def test_a_long_inversion_is_seen_while_it_runs(motif, picture, tmp_path, monkey
     words = (picture, TARGET, *FEW, "--invert", "null-text", "--preview-every", 2)
     strip = tmp_path / "strip.png"
     assert motif("word-swap", *words, "-o", tmp_path / "out.png", "--strip", strip)[0] == 0
-    assert seen == ["strip.png", "out.png", "strip.png"]  # after the second of three steps
-    seen.clear()
-    assert motif("word-swap", *words, "-o", tmp_path / "out.png", "--no-cache")[0] == 0
-    assert seen == ["out.png", "out.png"]
+    assert seen == ["out-preview.png", "out.png", "strip.png"]  # after the second of three steps
+    assert not (tmp_path / "out-preview.png").exists()  # it is of the way there, and no result
 
 
 def test_photos_that_were_inverted_together_are_edited_together(motif, base, tmp_path):

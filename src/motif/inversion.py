@@ -135,7 +135,8 @@ class Inversion:
         if unknown := settings.keys() - self.replays[kind].keys():
             raise InputError(f"{kind} has no setting {min(unknown)}: {', '.join(self.replays[kind])}")
         replays = {**self.replays, kind: {**self.replays[kind], **settings}}
-        return dataclasses.replace(self, replays=replays, way=None)
+        # the source reads its values at every step, whatever share of the run its targets do
+        return dataclasses.replace(self, replays=replays, way=self.way if kind == "values" else None)
 
     def only(self, image: int) -> Inversion:
         """The inversion of one of its photos alone."""

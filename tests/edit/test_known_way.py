@@ -93,7 +93,10 @@ def test_the_way_is_the_walk_and_is_kept_in_the_file(small, tmp_path):
         assert torch.equal(found.way[-1], found.start)
         read = Inversion.load(found.save(tmp_path / method))
         assert read.way is not None and torch.equal(read.way, found.way)
-    assert found.retuned("values", until=0.5).way is None  # other settings, perhaps another way
+    assert (
+        found.retuned("values", until=0.5).way is found.way
+    )  # they are the targets', the source reads them all
+    assert inverted(small.base, "direct").retuned("pinned", every=2).way is None  # another way
 
 
 def test_a_map_is_seen_on_the_known_way(sd1):

@@ -68,6 +68,22 @@ def test_the_same_prompt_is_the_reconstruction_photo_by_photo(sd1, method):
             assert gap(found.latents[0, i], one.latents[0, 0]) < 1e-4, (name, i)
 
 
+@pytest.mark.parametrize("said", [f"{SOURCE} ", f" {SOURCE}", SOURCE.upper(), SOURCE.replace(" ", "  ")])
+def test_a_prompt_is_the_same_where_the_text_encoder_reads_the_same(small, said):
+    inversion = inverted(small.base, "direct")
+    for name in ("prompt-to-prompt", "word-swap"):
+        found = run(small.base, name, inversion, said)
+        assert gap(found.latents[0], inversion.reconstruct(small.base)) < 1e-4, name
+
+
+def test_a_drawn_seed_is_the_start_of_every_edit_or_is_refused_by_name(sd1):
+    start = edit.seeded(sd1.base, SOURCE, seed=5, steps=STEPS, guidance=3.0)
+    style = inverted(sd1.base, "value-embedding")
+    assert len(edit.style_transfer(sd1.base, start, TARGET, style=style).images) == 1
+    with pytest.raises(InputError, match="drawn seed"):
+        edit.pix2pix_zero(sd1.base, start, TARGET)
+
+
 def test_drawn_sources_follow_too(sd1):
     start = edit.seeded(sd1.base, SOURCE, seed=5, n=2, steps=STEPS, guidance=3.0)
     found = edit.prompt_to_prompt(sd1.base, start, SOURCE, self_until=0, cross_until=0.5)

@@ -77,6 +77,30 @@ def test_sdedit_reads_the_values_of_a_value_embedding(sd1):
         edit.sdedit(sd1.base, inversion, TARGET, steps=8)
 
 
+def test_sdedit_of_an_inversion_takes_its_steps_and_guidance(sd1):
+    inversion = inverted(sd1.base, "ddim")
+    found = edit.sdedit(sd1.base, inversion, TARGET, strength=0.5)
+    assert (found.settings["steps"], found.settings["guidance"]) == (inversion.steps, inversion.guidance)
+    assert found.evaluations == 2 * int(inversion.steps * 0.5)
+
+
+@pytest.mark.parametrize("strength", [0.5, 0.75, 1.0])
+def test_values_are_fed_in_a_share_of_the_steps_that_are_taken(sd1, strength):
+    """And not of the whole schedule, of which SDEdit walks the end alone: there nothing would be fed."""
+    inversion = inverted(sd1.base, "value-embedding", until=0.5)
+    none, half, every = (
+        edit.sdedit(sd1.base, inversion, TARGET, strength=strength, values_until=share).latents
+        for share in (0.0, 0.5, 1.0)
+    )
+    assert gap(none, half) > 1e-4 and gap(half, every) > 1e-4
+    default = edit.sdedit(sd1.base, inversion, TARGET, strength=strength).latents
+    assert torch.equal(default, half)  # as the inversion's tau_v says
+    with pytest.raises(InputError, match="in none"):
+        edit.sdedit(sd1.base, inversion, TARGET, strength=strength, values_until=0.01)
+    with pytest.raises(InputError, match="no values"):
+        edit.sdedit(sd1.base, inverted(sd1.base, "ddim"), TARGET, strength=strength, values_until=0.5)
+
+
 @pytest.mark.parametrize("settings", [{"strength": 1.2}, {"strength": 0.1}, {"seed": -1}])
 def test_sdedit_refuses(sd1, settings):
     with pytest.raises(InputError):
@@ -179,6 +203,21 @@ def test_auto_keeps_one_strength_for_photos_that_were_inverted_together(pocket, 
     found = edit.custom_edit(base, both, "a photo of a <new1> cat in a studio", **told)
     assert found.labels == ("strength 0.5",) and len(found.images) == 2 and found.masks.shape[:2] == (1, 2)
     assert found.sheet().height > 1.6 * found.strip().height
+
+
+def test_auto_says_so_where_no_strength_comes_nearer_to_the_references(pocket, monkeypatch):
+    base = pocket.wear(concept_of(pocket, size=0.0))
+    cat = next(each for each in held_out() if each.name == "cat")
+    inversion = inverted(base, "direct", cat.references[0], "a photo of a cat in a studio", steps=2)
+    nearer = iter([-0.3, -0.1])
+
+    def likeness(encoder: Any, image: Any, sources: Any, refs: Any) -> tuple[float, float, float]:
+        return 0.5, next(nearer), 0.0
+
+    monkeypatch.setattr(import_module("motif.edit.custom_edit"), "likeness", likeness)
+    told: dict[str, Any] = {"auto": True, "strengths": [0, 0.5], "references": cat.folder}
+    found = edit.custom_edit(base, inversion, "a photo of a <new1> cat in a studio", **told)
+    assert found.labels == ("strength 0.5",) and "no strength came nearer" in found.why
 
 
 # -- pix2pix-zero ----------------------------------------------------------------------------------------------

@@ -54,7 +54,8 @@ def editor(name: str, method: Method) -> Command:
         prompts = [*prompt, *([values["target"]] if values.get("target") else [])]
         if not prompts or (one and len(prompts) > 1):
             raise InputError(f"{name} takes {'one target prompt' if one else 'at least one target prompt'}")
-        output, strip = _places(output, values["strip"])
+        several = len(prompts) > 1 or bool(values.get("strengths") and not values.get("auto"))
+        output, strip = _places(start, {**values, "output": output}, several)
         for key in ("source_captions", "target_captions"):
             if values.get(key):
                 values[key] = _captions(values[key])
@@ -63,7 +64,7 @@ def editor(name: str, method: Method) -> Command:
 
         def edited(begun: Any, on_progress: Tell) -> Edited:
             for text in prompts:
-                require_tokens(base, " ".join([text, *getattr(begun, "prompts", ())]))
+                require_tokens(base, text, beside=getattr(begun, "prompts", ()))
             told = accepted(function, on_progress=on_progress)
             return function(base, begun, prompts[0] if one else prompts, **given(values, names), **told)
 
@@ -72,6 +73,8 @@ def editor(name: str, method: Method) -> Command:
         else:
             told = {**values, "output": output, "strip": strip}
             begun = _begun(voice, base, start, told, names, edited if "on_progress" in parameters else None)
+            if values.get("values_until") is not None and "values_until" not in names:
+                begun = begun.retuned("values", until=values["values_until"])
         with voice.progress("editing") as on_progress:
             found = edited(begun, on_progress)
         files = _written(found, output, strip)
@@ -128,10 +131,13 @@ def _beginning(name: str, taken: Sequence[str]) -> list[click.Parameter]:
         click.Option(["--resume"], is_flag=True,
                      help="Go on with a long inversion that was stopped (Ctrl-C keeps its steps, beside the output)."),
         click.Option(["--preview-every"], type=click.IntRange(min=1), metavar="N",
-                     help="Draw the photo and the way back so far after every N steps of a long inversion, into the "
-                     "strip's file, or the output's, until the edit is done."),
+                     help="Draw the photo and the way back so far after every N steps of a long inversion, into "
+                     "NAME-preview.png beside the output, until the inversion is done."),
         click.Option(["--cache/--no-cache"], default=True, show_default=True,
                      help="Take the inversion from the cache where the same was made before, and keep it there."),
+        click.Option(["--values-until"], type=click.FLOAT, metavar="SHARE",
+                     help="Of an inversion by value-embedding: until which part of the run its values are fed to the "
+                     "targets (the paper's tau_v); the default is the inversion's."),
     ]  # fmt: skip
     return [option for option in found if option.name not in taken]
 
@@ -190,7 +196,8 @@ def _begun(
     keep = prepare(inversion_path(asked["keep"])) if "keep" in asked else None
     name = asked.get("invert") or BEST.get(click.get_current_context().info_name or "", "direct")
     function = methods.load("invert", name)
-    kept = watched(function, asked, values["output"], values["strip"] or values["output"])
+    preview = values["output"].with_name(f"{values['output'].stem}-preview.png")
+    kept = watched(function, asked, values["output"], preview)
     for option in ("resume", "preview_every"):
         if option in asked and not kept:
             flag = option.replace("_", "-")
@@ -205,6 +212,8 @@ def _begun(
     told = {**sizes, **kept, **accepted(function, resume=values["resume"])}
     inversion, known = inverted(voice, function, base, path, asked["source"], told, values["cache"])
     voice.note(f"{inversion}{', from the cache' if known else ''}")
+    if "preview_every" in asked:
+        preview.unlink(missing_ok=True)
     if keep:
         inversion.save(keep)
     return inversion
@@ -236,13 +245,28 @@ def _captions(given_words: Sequence[str]) -> list[str]:
     return found
 
 
-def _places(output: Path, strip: Path | None) -> tuple[Path, Path | None]:
+def _places(start: str, values: Mapping[str, Any], several: bool) -> tuple[Path, Path | None]:
+    """The pictures' files, checked before the work: no two are one, and none is what the edit starts from."""
+    output, strip, photo = values["output"], values["strip"], Path(start)
     for path in (output, *([strip] if strip else [])):
         if not is_picture(path):
             raise InputError(f"{path}: a picture's name ends in .png, .jpg or .webp")
-    if strip and strip.expanduser().resolve() == output.expanduser().resolve():
+    beside = r"(-\d+)?" if several else ""
+    beside = rf"({beside}|-preview)" if values.get("preview_every") else beside
+    if strip and _same(strip, output, beside):
         raise InputError(f"--strip {strip}: the edited picture is saved there: name another file")
+    if _same(photo, output, beside) or (strip and _same(photo, strip)):
+        raise InputError(
+            f"{start} is the photo itself, and the result would take its place: name another file"
+        )
     return prepare(output), prepare(strip) if strip else None
+
+
+def _same(path: Path, output: Path, beside: str = "") -> bool:
+    """Whether a file is where an output is saved, or one of the pictures beside it, by what is added to its name."""
+    path, output = path.expanduser().resolve(), output.expanduser().resolve()
+    named = re.fullmatch(re.escape(output.stem) + beside, path.stem)
+    return (path.parent, path.suffix) == (output.parent, output.suffix) and named is not None
 
 
 def _written(found: Edited, output: Path, strip: Path | None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,10 +167,11 @@ def needed(base: Base, chosen: Mapping[str, Any]) -> int:
     return max(LEAST, int(chosen.get("n", 1)) * height * width * 3)
 
 
-def require_tokens(base: Base, prompt: str) -> None:
-    """InputError where the prompt names no concept that is worn; a warning for each that it leaves out."""
+def require_tokens(base: Base, prompt: str, *, beside: Sequence[str] = ()) -> None:
+    """InputError where neither the prompt nor one beside it names a concept that is worn; a warning for each that they
+    leave out."""
     base.tokenise([prompt])  # names what nobody has learned
-    unnamed = [token for token in base.vectors if token not in prompt]
+    unnamed = [token for token in base.vectors if not any(token in text for text in (prompt, *beside))]
     if unnamed and len(unnamed) == len(base.vectors):
         phrase = f"{unnamed[0]} {base.nouns.get(unnamed[0], '')}".strip()
         raise InputError(

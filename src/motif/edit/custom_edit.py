@@ -164,12 +164,14 @@ def _picked(found: Edited, values: Sequence[float], judge: tuple[Any, Any]) -> E
     rows = [
         [fmean(column) for column in zip(*each[i * n : (i + 1) * n], strict=True)] for i in range(len(values))
     ]
-    best = max(range(len(values)), key=lambda i: rows[i][2])
+    best = max(range(len(values)), key=lambda i: (rows[i][2], rows[i][1]))
     lines = [
         f"strength {value:g}: source {s:.2f}, reference {r:.2f}, both {both:.2f}{'  <- picked' * (i == best)}"
         for i, (value, (s, r, both)) in enumerate(zip(values, rows, strict=True))
     ]
     why = "0 is as alike as photo and references are to one another, 1 is one of them; both is the harmonic mean"
+    if not rows[best][2]:
+        why += "; no strength came nearer to the references than the photo is: the least far of them is kept"
     return dataclasses.replace(
         found,
         images=found.images[best * n : (best + 1) * n],
@@ -182,7 +184,7 @@ def _picked(found: Edited, values: Sequence[float], judge: tuple[Any, Any]) -> E
 
 
 def likeness(encoder: Any, image: Image, sources: Sequence[Image], refs: Any) -> tuple[float, float, float]:
-    """(likeness to the source, likeness to the references, their harmonic mean), from 0 to 1 each."""
+    """(likeness to the source, likeness to the references, their harmonic mean): 1 at most, the mean 0 at least."""
     from motif.features.extractors import cosines
 
     mine, source = encoder.images([image]), encoder.images([sources[0]])
@@ -192,5 +194,5 @@ def likeness(encoder: Any, image: Image, sources: Sequence[Image], refs: Any) ->
     ceiling = float((among.sum() - n) / (n * (n - 1))) if n > 1 else 1.0
     s = (float(cosines(mine, source).mean()) - floor) / max(1 - floor, 1e-6)
     r = (float(cosines(mine, refs).mean()) - floor) / max(ceiling - floor, 1e-6)
-    s, r = min(max(s, 0.0), 1.0), min(max(r, 0.0), 1.0)
-    return s, r, 2 * s * r / (s + r) if s + r else 0.0
+    s, r = min(s, 1.0), min(r, 1.0)
+    return s, r, 2 * s * r / (s + r) if min(s, r) > 0 else 0.0

@@ -111,9 +111,12 @@ def _check(
     if bool(before) != bool(after):
         raise InputError("an edit direction needs both sets of captions, or neither: source and target")
     if inversion.method not in FREE:
+        made = "a drawn seed has no trajectory, nor one" if inversion.method == "seed" else (
+            f"a {inversion.method} inversion was made for another guidance, and not one"
+        )  # fmt: skip
         raise InputError(
-            f"pix2pix-zero guides away from the caption itself, and a {inversion.method} inversion was made for "
-            f"another guidance: invert with {', '.join(FREE)}"
+            f"pix2pix-zero guides away from the caption itself, and {made} to be walked again: "
+            f"invert a photo with {', '.join(FREE)}"
         )
     if rounds and inversion.method != "ddim":
         raise InputError(

@@ -81,7 +81,7 @@ def planned(
                   for after in targets.values())  # fmt: skip
     if use.tail == "official" and not shifted:
         raise InputError("tail would change nothing: it is of replaced words, and these prompts are refined")
-    same = {} if use.louder else same_as_source(source, lanes)
+    same = {} if use.louder else same_as_source(base, source, lanes)
     return Plan(lanes, controls, _blend(use.blend, first, targets), same)
 
 

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from motif.attention import Call, Control, Side
+from motif.attention import Call, Control
 from motif.base import Base
+from motif.counted import Counted
 from motif.edit.edited import Edited
 from motif.edit.seeded import Seeded
 from motif.errors import InputError
 from motif.images import to_images
 from motif.inversion import Inversion
 from motif.lanes import Lane, denoise, finish
-from motif.progress import Progress, Ticker
+from motif.progress import Progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -77,26 +78,6 @@ class Follows(Control):
         return found
 
 
-class Counted(Control):
-    """Counts the denoiser's evaluations and tells of every step."""
-
-    def __init__(self, tell: Tell | None, steps: int) -> None:
-        self.ticker, self.evaluations = Ticker(tell, steps), 0
-
-    def reads(self, lane: str, side: Side, step: int, steps: int) -> bool:
-        return False
-
-    def predicted(
-        self, call: Call, outputs: Mapping[tuple[str, Side], Tensor]
-    ) -> Mapping[tuple[str, Side], Tensor]:
-        self.evaluations += sum(len(x) for x in outputs.values())
-        return outputs
-
-    def after(self, call: Call, latents: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        self.ticker.tick()
-        return latents
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
     """What an edit does: its lanes, its own controls, and the blend that stands behind all."""
@@ -108,14 +89,21 @@ class Plan:
     """The images of each lane that nothing sets apart from the source."""
 
 
-def same_as_source(source: Source, lanes: Sequence[Lane]) -> dict[str, list[int]]:
-    """{lane: the images whose own caption its prompt is}."""
-    count = len(lanes[0].latents)
-    captions = [*source.prompts] * (count if len(source.prompts) == 1 else 1)
+def same_as_source(base: Base, source: Source, lanes: Sequence[Lane]) -> dict[str, list[int]]:
+    """{lane: the images whose own caption its prompt is}, to the text encoder."""
+    own = said(base, source.prompts)
+    own = own * (len(source) if len(own) == 1 else 1)
     found = {
-        lane.name: [i for i in range(count) if {*lane.text.prompts} == {captions[i]}] for lane in lanes[1:]
+        lane.name: [i for i, caption in enumerate(own) if {*said(base, lane.text.prompts)} == {caption}]
+        for lane in lanes[1:]
     }
     return {lane: images for lane, images in found.items() if images}
+
+
+def said(base: Base, prompts: Sequence[str]) -> list[tuple[Any, ...]]:
+    """What the text encoders read of each prompt: equal where letter case and spaces alone differ."""
+    columns = zip(*base.tokenise([*prompts]), strict=True)
+    return [tuple((tokens.ids, tokens.splices) for tokens in column) for column in columns]
 
 
 def carried_out(

@@ -5,8 +5,9 @@ What Prompt-to-Prompt first edited: two prompts from one z_T. It has what an edi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,8 @@ class Seeded:
     guidance: float
     negative: str = ""
     method: str = "seed"
+    replays: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    """None."""
 
     def __len__(self) -> int:
         return len(self.start)

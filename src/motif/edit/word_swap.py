@@ -33,5 +33,5 @@ def word_swap(
     settings = told(locals())
     prompts = targets_of(base, inversion, prompt)
     lanes = inversion.lanes(base, prompts, guidance=guidance)
-    plan = Plan(lanes, same=same_as_source(inversion, lanes))
+    plan = Plan(lanes, same=same_as_source(base, inversion, lanes))
     return carried_out(base, inversion, plan, method="word-swap", settings=settings, tell=on_progress)

@@ -49,4 +49,6 @@ def direct(
     task = begin(base, photos, prompt, locals())
     settings = {"every": every, "to": to}
     Pinned(task.photos, every=every, to=to)  # checked before the work
-    return finished(task, "direct", trajectory(task), replays={"pinned": settings})
+    latents = trajectory(task)
+    way = latents if every == 1 else None  # which is where the source lane is held
+    return finished(task, "direct", latents, way=way, replays={"pinned": settings})

@@ -16,6 +16,7 @@ from torch import Tensor
 from motif.attention import Control
 from motif.base import Base
 from motif.climb import climb
+from motif.counted import Counted
 from motif.errors import InputError
 from motif.fidelity import psnr, ssim
 from motif.inversion import Inversion, Made
@@ -155,7 +156,10 @@ def finished(
     inversion = Inversion(
         method, task.prompts, latents.float().cpu(), times, task.guidance, made, task.photos, **parts
     )
-    way = inversion.walked(base) if way is None else way
+    if way is None:
+        counted = Counted(None, task.steps)
+        way = inversion.walked(base, controls=[counted])
+        cost["reconstruction"] = float(counted.evaluations)
     made.scores.update(scores(base, task.photos, inversion.latents[0], way[0]))  # pyright: ignore
     return dataclasses.replace(inversion, way=way.float().cpu())
 
