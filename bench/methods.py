@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,9 @@ from methods_one import DRAWING, digest
 from methods_report import report
 
 BASE = "(the base, class word)"
+KEPT = Path(__file__).parents[1] / "docs" / "results" / "methods"
+"""Cells that are kept in the repository, so that another machine goes on with what is not there; a cell's name says of
+which weights it is."""
 AS_ICO = {"steps": 100, "lr": 3e-6, "token_lr": 1e-3}
 """ICO's numbers on pocket, for Custom Diffusion under fixed templates: what differs is who writes the context."""
 
@@ -170,6 +174,15 @@ def work(cells: Sequence[Cell], asked: argparse.Namespace) -> None:
     print(f"  {time.monotonic() - begun:.0f} s: {'; '.join(cell.name for cell in missing)}", flush=True)
 
 
+def copied(folder: Path, cell: Cell) -> None:
+    """Take a cell that lies in another folder, where it is not there yet."""
+    result = folder / cell.result.name
+    if result.is_file() and not cell.result.is_file():
+        cell.order.parent.mkdir(parents=True, exist_ok=True)
+        cell.order.write_text(json.dumps(cell.spec, indent=1))
+        shutil.copyfile(result, cell.result)
+
+
 def why(cell: Cell) -> str:
     """The last line of what a failed cell left."""
     return (cell.error.read_text().strip().splitlines() or ["it left no word"])[-1]
@@ -190,8 +203,8 @@ def written(cells: Sequence[Cell], asked: argparse.Namespace) -> dict[str, str]:
     return failed
 
 
-def arguments() -> argparse.Namespace:
-    """What the command line asks for."""
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for, or these words."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -219,7 +232,13 @@ def arguments() -> argparse.Namespace:
         help="two steps of every kind of cell in a folder that goes away, to see that all run",
     )
     parser.set_defaults(quick=False, one=Path(__file__).with_name("methods_one.py"))
-    return parser.parse_args()
+    return parser.parse_args(words)
+
+
+def planned(out: Path) -> list[Cell]:
+    """The cells of the whole plan with the base that is here: what is measured without any option."""
+    known = weights()
+    return [place(spec, known, out) for spec in plan(arguments([]))]
 
 
 def run(asked: argparse.Namespace) -> int:
@@ -227,6 +246,8 @@ def run(asked: argparse.Namespace) -> int:
     asked.out = asked.out.resolve()
     known = weights()
     cells = [place(spec, known, asked.out) for spec in plan(asked)]
+    for cell in cells:
+        copied(KEPT, cell)
     failed = written(cells, asked)
     for first in range(0, 0 if asked.report else len(cells), asked.together):
         some = cells[first : first + asked.together]

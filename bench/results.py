@@ -134,14 +134,16 @@ MEASURED = ("CLIP-I", "CLIP-I of the first", "DINO-I", "CLIP-T", "drift")
 
 
 def methods(folder: Path) -> dict[str, dict[str, Value]]:
-    """`bench/methods.py`: a file for each row and object, the newest where there are several."""
+    """`bench/methods.py`: a file for each row and object of its whole plan, and of the base that is here: neither what
+    was tuned nor what another base gave."""
+    from methods import planned
     from methods_report import BASE, pictures
 
     found: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob("results/*.result"), key=lambda path: path.stat().st_mtime):
-        spec = json.loads(path.with_suffix(".json").read_text())
-        if not spec["quick"]:
-            found.setdefault(spec["row"], {})["+".join(spec["subjects"])] = json.loads(path.read_text())
+    for cell in planned(folder):
+        if cell.result.is_file():
+            name = "+".join(cell.spec["subjects"])
+            found.setdefault(cell.spec["row"], {})[name] = json.loads(cell.result.read_text())
     rows: dict[str, dict[str, Value]] = {}
     for row, objects in found.items():
         names = [name for name in sorted(objects) if name in found.get(BASE, {})]
@@ -221,10 +223,37 @@ def dci_rows(rows: Mapping[str, Mapping[str, Value]]) -> dict[str, dict[str, Val
         for told_as, name in (("ICO's", "ico"), ("Custom Diffusion's", "custom-diffusion")):
             curve = [at for other, at in point.items() if other.startswith((f"{name} ", "base"))]
             if row.startswith(("dci", "without")) and any(other.startswith(f"{name} ") for other in point):
-                told[row][f"above {told_as} checkpoints"] = Value(
-                    above(point[row], curve), metrics["CLIP-I"].error
+                error = above_error(
+                    metrics, [m for other, m in rows.items() if other.startswith((f"{name} ", "base"))]
                 )
+                told[row][f"above {told_as} checkpoints"] = Value(above(point[row], curve), error)
     return told
+
+
+def above_error(
+    one: Mapping[str, Value], curve: Sequence[Mapping[str, Value]], draws: int = 500
+) -> float | None:
+    """The standard deviation of `above` over resamples of the pictures (a bootstrap), the same ones on the point and on
+    all of the curve, whose own error counts as the point's does. None where pictures are not known."""
+    import numpy as np
+
+    def columns(metrics: Mapping[str, Value]) -> Any:  # [text and image, picture]
+        names = sorted(metrics["CLIP-T"].values)
+        return np.array(
+            [[v for n in names for v in metrics[m].values.get(n, ())] for m in ("CLIP-T", "CLIP-I")],
+            dtype=float,
+        )
+
+    every = [columns(metrics) for metrics in (one, *curve)]
+    if len({pictures.shape for pictures in every}) > 1 or every[0].shape[1] < 2:
+        return None
+    stacked, draw = np.stack(every), np.random.default_rng(0)  # [row, text and image, picture]
+    n = stacked.shape[2]
+    found: list[float] = []
+    for _ in range(draws):
+        point, *others = stacked[:, :, draw.integers(n, size=n)].mean(2).tolist()
+        found.append(above((point[0], point[1]), [(text, image) for text, image in others]))
+    return float(np.std(found, ddof=1))
 
 
 def above(point: tuple[float, float], curve: Sequence[tuple[float, float]]) -> float:

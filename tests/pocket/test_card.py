@@ -212,6 +212,37 @@ def test_the_judge_that_is_shipped_sees_held_out_renders(pairs: tuple[Material, 
     assert right["noun"].mean() > 0.9 and right["context"].mean() > 0.9 and right["colours"].nanmean() > 0.8
 
 
+def test_what_is_asked_is_drawn_by_the_judge_s_word() -> None:
+    """By motif and by a stock pipeline, each of the classes in places in turn; and two seeds are two pictures."""
+    from diffusers import StableDiffusionPipeline
+
+    from motif.sample import plain
+
+    places = {
+        "beach": "on the beach",
+        "snow": "in the snow",
+        "meadow": "in the meadow",
+        "desert": "in the desert",
+    }
+    asked = [(noun, [*places][i % len(places)]) for i, noun in enumerate(scene.NOUNS)]
+    prompts = [f"a photo of a {noun} {places[place]}" for noun, place in asked]
+    base, judge = Base.load("pocket"), load_judge(pocket_weights() / "judge")
+    stock: Any = StableDiffusionPipeline.from_pretrained(
+        pocket_weights() / "pipeline", dtype=torch.float32, safety_checker=None
+    )
+    stock.set_progress_bar_config(disable=True)
+    told: dict[str, Any] = {"num_inference_steps": 15, "guidance_scale": base.guidance, "output_type": "np"}
+    noise = [torch.Generator().manual_seed(seed) for seed in range(len(prompts))]
+    theirs = (stock(prompts, generator=noise, **told).images * 255).round().astype(np.uint8)
+    ours = [plain(base, prompt, seed=i, steps=15)[0] for i, prompt in enumerate(prompts)]
+    for pixels in (theirs, np.stack([np.asarray(image) for image in ours])):
+        seen = classified(judge, normalised(torch.from_numpy(pixels)))
+        for kind, which, least in (("noun", 0, 11), ("context", 1, 12)):
+            wanted = torch.tensor([list(LABELS[kind]).index(one[which]) for one in asked])
+            assert int((seen[kind].argmax(1) == wanted).sum()) >= least, kind
+    assert ours[0].tobytes() != plain(base, prompts[0], seed=99, steps=15)[0].tobytes()
+
+
 def test_a_judge_of_another_layout_is_refused(tmp_path: Path) -> None:
     shape = json.loads((pocket_weights() / "judge" / "judge.json").read_text())
     (tmp_path / "judge.json").write_text(json.dumps({**shape, "layout": 1}))

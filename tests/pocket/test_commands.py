@@ -59,3 +59,11 @@ def test_the_held_out_sets_are_rendered_where_asked(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(held_out, "held_out", made)
     assert main(["pocket", "render", "--held-out", str(tmp_path / "h"), "--samples", "9"]) == 0
     assert asked == [tmp_path / "h", 9]
+
+
+@pytest.mark.parametrize("option", ["--seed", "--count", "--workers"])
+def test_held_out_sets_are_of_no_seed_and_no_count(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pocket", "render", "--held-out", str(tmp_path / "h"), option, "3"]) == 2
+    assert f"{option} is of shards" in capsys.readouterr().err and not (tmp_path / "h").exists()

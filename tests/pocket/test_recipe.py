@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from motif.errors import InputError
-from motif.pocket.recipe import assemble, train
+from motif.loading import pocket_weights
+from motif.pocket.recipe import assemble, shipping, train
 from motif.pocket.recipe import stages as recipe_stages
 from motif.pocket.recipe.judge import load_judge
 from motif.pocket.recipe.latents import Latents, cached_latents
@@ -32,7 +33,14 @@ from motif.pocket.recipe.settings import SIZES, STAGES
 from motif.pocket.recipe.shipping import prove, text_tower, unpack
 from motif.pocket.recipe.tokenizer import LENGTH, build_tokenizer
 from motif.pocket.recipe.training import Average, Schedule, Stage, pace, train_stage
-from motif.pocket.recipe.unet import denoising_loss, draw_pairs, drawn_from, load_unet, stratified_times
+from motif.pocket.recipe.unet import (
+    build_unet,
+    denoising_loss,
+    draw_pairs,
+    drawn_from,
+    load_unet,
+    stratified_times,
+)
 from motif.pocket.recipe.vae import build_vae, calibrated, encode_all, load_vae
 from motif.pocket.world import grammar, scene
 
@@ -454,3 +462,15 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         train(tmp_path, tmp_path, size="huge")
     with pytest.raises(InputError, match="train that stage first"):
         assemble(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("size", ["first", "h200"])
+def test_every_size_s_unet_fits_into_the_package_beside_the_other_parts(size: str) -> None:
+    shape = json.loads((pocket_weights() / "pipeline" / "unet" / "config.json").read_text())
+    with torch.device("meta"):
+        unet = build_unet(
+            SIZES[size].unet, latent_channels=shape["in_channels"], text_width=shape["cross_attention_dim"]
+        )
+    shipped = pocket_weights() / "pipeline" / "unet" / "diffusion_pytorch_model.safetensors"
+    others = shipping.folder_size(pocket_weights()) - shipped.stat().st_size
+    assert others + 2 * sum(p.numel() for p in unet.parameters()) <= shipping.LIMIT

@@ -296,10 +296,14 @@ def test_results_are_taken_from_what_benches_leave(tmp_path: Path, monkeypatch: 
         "cost": {},
     }
     mine = {**base, "CLIP-I": [0.4, 0.5], "cost": {"seconds": 3.0, "bytes": 2e6, "moved": 0.01}}
-    for row, result in (("(the base, class word)", base), ("ico", mine)):
-        spec = {"row": row, "subjects": ["cat"], "quick": False}
-        (folder / f"{row[:4]}.json").write_text(json.dumps(spec))
-        (folder / f"{row[:4]}.result").write_text(json.dumps(result))
+    for cell in bench("methods").planned(folder.parent):
+        row = cell.spec["row"]
+        if cell.spec["subjects"] == ["cat"] and row in ("(the base, class word)", "ico"):
+            cell.result.write_text(json.dumps(mine if row == "ico" else base))
+            tuned = cell.result.with_stem(f"{cell.result.stem[:-16]}{'0' * 16}")
+            tuned.write_text(
+                json.dumps({**mine, "CLIP-I": [0.9, 0.9]})
+            )  # with other settings: not of the plan
     scores = {"edit | ddim": {"PSNR": {"mean": 30.123456, "standard_error": 0.5, "per_image": [30.0, None]}}}
     (tmp_path / "made" / "editing").mkdir()
     (tmp_path / "made" / "editing" / "editing.json").write_text(json.dumps(scores))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from motif.cli.command import Command, Group
 from motif.cli.outputs import prepare_folder
@@ -49,7 +50,11 @@ def pocket() -> None:
 @pocket.command(cls=Command)
 @SHARDS
 @click.option(
-    "--count", default=30000, show_default=True, type=click.IntRange(min=1), help="How many pictures."
+    "--count",
+    default=31488,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How many pictures; one instance in 24 is kept apart, so that the default leaves 30,000 for training.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Which world.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; the default is one per core.")
@@ -70,6 +75,10 @@ def render(voice: Voice, shards: Path, count: int, seed: int, workers: int | Non
     from motif.pocket.world.scene import NOUNS
 
     if held_out is not None:
+        said = click.get_current_context().get_parameter_source
+        for name in ("shards", "count", "seed", "workers"):
+            if said(name) is not ParameterSource.DEFAULT:
+                raise InputError(f"--{name} is of shards, and --held-out renders what is fixed: drop it")
         folder = prepare_folder(held_out)
         _understood(lambda: apart.held_out(folder, samples=samples, done=voice.note))
         voice.result({"held_out": str(folder)}, str(folder))
