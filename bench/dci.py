@@ -254,6 +254,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one object, few pictures")
     parser.add_argument("--concepts", default="", help="other held-out objects, by name")
     asked = parser.parse_args()
+    if asked.quick:
+        asked.out /= "quick"  # its cells are no results
     size, base = QUICK if asked.quick else WHOLE, Base.load("pocket")
     by_name = {subject.name: subject for subject in held_out()}
     subjects = [by_name[name] for name in (asked.concepts.split(",") if asked.concepts else size.objects)]

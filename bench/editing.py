@@ -5,7 +5,8 @@ every picture, and runs picture by picture. StyleDiffusion makes its release's u
 as null-text makes its ten. pix2pix-zero moves along banks of captions, and once more along the two captions alone.
 Style transfer takes the style of another picture, drawn in the target's style by the renderer. The sweep of strengths
 moves Prompt-to-Prompt's self maps alone, at cross maps until .2 and .6, and SDEdit's noise, of three seeds; each
-picture's scores are means over those. Errors are standard errors over pictures; cost is per picture. Parts that are
+picture's scores are means over those. Evaluations are forward passes: pix2pix-zero's backward passes
+show in its seconds alone. Errors are standard errors over pictures; cost is per picture. Parts that are
 done are kept, known by base, encoders, pictures and this script. Writes editing.md, editing.json, a sheet per edit and
 one of all. About 25 minutes of one core, 10 of them StyleDiffusion's (`--processes 2` where there are two).
 """
@@ -32,13 +33,12 @@ from editing_cases import Case, banks, cases
 from editing_report import EDITS, INVERSIONS, PHOTO, STRENGTHS, by_kind, orderings, overview, sheets, tables
 
 ONLY = {
-    "p2p + blend": ("null-text", "direct"),
-    "p2plus": ("null-text", "value-embedding"),
-    "word-swap": ("ddim", "null-text", "value-embedding"),
-    "pix2pix-zero": ("ddim",),
+    "pix2pix-zero": ("ddim", "negative-prompt", "direct"),
     "pix2pix-zero, two captions": ("ddim",),
-    "style-transfer": ("direct",),
+    "style-transfer": tuple(name for name in INVERSIONS if name != "value-embedding"),
 }
+"""What an edit starts from where not from every inversion: pix2pix-zero guides away from the caption; a content with
+values of its own has no room for a style's."""
 INNER = 100
 """StyleDiffusion's updates of the first step, as released."""
 CROSS, SEEDS = (0.2, 0.6), (0, 1, 2)
@@ -71,20 +71,28 @@ class Result:
 def edited(base: Any, start: Any, case: Case, edit: str, **settings: Any) -> Any:
     """One picture's edit."""
     from motif import edit as edits
-    from motif import invert
 
     if edit == "p2p + blend":
         told = {"blend": case.blend, "blend_threshold": BLEND_THRESHOLD}
         return edits.prompt_to_prompt(base, start, case.target, **told, **settings)
     if edit == "style-transfer":
         assert case.style
-        style = invert.value_embedding(base, *case.style, steps=start.steps, inner_steps=INNER)
+        style = style_of(base, case, start.steps)
         return edits.style_transfer(base, start, case.target, style=style, **settings)
     if edit == "pix2pix-zero":
         before, after = banks(case)
         settings |= {"source_captions": before, "target_captions": after}
     name = edit.partition(",")[0].replace("-", "_")
     return getattr(edits, name)(base, start, case.target, **settings)
+
+
+@cache
+def style_of(base: Any, case: Case, steps: int) -> Any:
+    """The values of the picture whose style is taken, fitted once for every inversion of the content."""
+    from motif import invert
+
+    assert case.style
+    return invert.value_embedding(base, *case.style, steps=steps, inner_steps=INNER)
 
 
 def run(cases: Sequence[Case], one: Callable[[int, Case], Any], wanted: Callable[[Case], bool]) -> Result:

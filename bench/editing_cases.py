@@ -18,7 +18,7 @@ KINDS = dict(noun="class", colour="colour", context="context", accessory="access
 ADDED = Path(__file__).parent / "data" / "added"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A source picture, what it shall become, and where."""
 

@@ -11,6 +11,7 @@ guessed: what has no stored result is "not measured yet", and what cannot be tes
 from __future__ import annotations
 
 import argparse
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,12 +78,23 @@ def checked(check: Mapping[str, Any], rows: Rows) -> tuple[str, str]:
         return word_of(gap, values[0].error), told
     if "by" in check:
         ratio = values[0].mean / values[1].mean
-        return (HOLDS if ratio >= check["by"] else NOT), f"{metric}: {numbers} ({ratio:.1f} times)"
+        return times(
+            values, check["by"]
+        ), f"{metric}: {numbers} ({ratio:.1f} times; {check['by']:g} or more is asked)"
     gap, error = values[0].less(values[1])
     told = f"{metric}: {numbers}; difference {signed(gap)}" + ("" if error is None else f" ± {error:.2g}")
     if "same" in check:
         return equal(gap, error, check["within"]), f"{told} (equal: within {check['within']:g})"
     return word_of(gap, error), told
+
+
+def times(values: Sequence[Value], by: float) -> str:
+    """What a ratio says of "so many times": by its logarithm and both errors, where there are any; sizes have none."""
+    gap = math.log(values[0].mean / values[1].mean / by)
+    errors = [(value.error or 0.0) / value.mean for value in values]
+    if not any(errors):
+        return HOLDS if gap >= 0 else NOT
+    return word_of(gap, math.hypot(*errors))
 
 
 def equal(gap: float, error: float | None, within: float) -> str:

@@ -73,6 +73,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
+    if asked.quick:
+        asked.out /= "quick"  # its cells are no results
     from motif.base import Base
 
     base = Base.load("pocket", device="cpu")

@@ -97,6 +97,9 @@ def named(where: str) -> list[tuple[str, str]]:
         ((1.0, 0.1), (0.5, 0.1), {"row": "a", "below": 0.5}, "**does not hold**"),
         ((1.0, None), (0.5, None), {"more": "a", "less": "b", "by": 2}, "holds"),
         ((0.9, None), (0.5, None), {"more": "a", "less": "b", "by": 2}, "**does not hold**"),
+        ((2.02, 1.5), (1.0, 0.6), {"more": "a", "less": "b", "by": 2}, "undecided"),
+        ((9.0, 0.9), (1.0, 0.1), {"more": "a", "less": "b", "by": 2}, "holds"),
+        ((1.0, 0.1), (1.0, 0.1), {"more": "a", "less": "b", "by": 2}, "**does not hold**"),
         ((1.0, 0.1), (0.5, 0.1), {"more": "a", "less": "c"}, "not measured yet"),
     ],
 )

@@ -247,3 +247,18 @@ def test_what_is_no_study_is_said(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text('{"format": 1, "names": ["a"]}')
     with pytest.raises(InputError, match="damaged"):
         Study.load(tmp_path)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_picture_cut_short_leaves_no_half_study(tmp_path: Path, there: bool) -> None:
+    a, b, photos = two_sides(tmp_path)
+    last = max(b.rglob("*.png"))
+    last.write_bytes(last.read_bytes()[:100])
+    output = tmp_path / "study"
+    if there:
+        output.mkdir()
+        (output / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=last.name):
+        make(a, b, output, refs=photos)
+    assert sorted(path.name for path in output.rglob("*")) == ["notes.txt"] * there
+    assert output.exists() == there

@@ -6,11 +6,13 @@ looks knows the answer.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import random
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -82,8 +84,9 @@ def make(
     edited = {each.name: each.path for each in side(Path(sources).expanduser())} if sources else {}
     shelf = _Shelf(output, seed)
     torn = set(random.Random(f"{seed}/torn").sample(range(len(found)), min(len(found), 4 * checks)))
-    compared = [shelf.compared(pair, _photos(pair, photos), _source(pair, edited), i in torn)
-                for i, pair in enumerate(found)]  # fmt: skip
+    with _whole_or_nothing(output):
+        compared = [shelf.compared(pair, _photos(pair, photos), _source(pair, edited), i in torn)
+                    for i, pair in enumerate(found)]  # fmt: skip
     shelf.tell_sizes()
     names = (left.name, right.name) if left.name != right.name else (str(left), str(right))
     known_by = _name(seed, per_rater, checks, *(q.name for q in questions), *(c.id for c in compared))
@@ -91,6 +94,18 @@ def make(
     with written(output / FILE) as part:
         part.write_text(json.dumps(study.data(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return study
+
+
+@contextlib.contextmanager
+def _whole_or_nothing(output: Path) -> Iterator[None]:
+    """Where the pictures cannot all be kept, none is, and a folder that was not there is gone again."""
+    new = [path for path in (output / PICTURES, output) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def _references(folder: Path, count: int) -> dict[str, list[Path]]:
