@@ -197,6 +197,11 @@ def _begun(
     name = asked.get("invert") or BEST.get(click.get_current_context().info_name or "", "direct")
     function = methods.load("invert", name)
     preview = values["output"].with_name(f"{values['output'].stem}-preview.png")
+    own = values["resume"] and not _same(Path(start), preview)  # a stopped run left it
+    if "preview_every" in asked and preview.exists() and not own:
+        raise InputError(
+            f"{preview}: previews would take this file's place: move it, or name another file (-o)"
+        )
     kept = watched(function, asked, values["output"], preview)
     for option in ("resume", "preview_every"):
         if option in asked and not kept:
