@@ -180,6 +180,18 @@ def test_what_cannot_be_is_said_and_nothing_is_written(motif, picture, tmp_path,
             "-o",
             "cat.png",
         ),
+        (
+            "word-swap",
+            "cat.png",
+            TARGET,
+            *FEW,
+            "--invert",
+            "null-text",
+            "--preview-every",
+            1,
+            "-o",
+            "cat.jpg",
+        ),
     ],
 )
 def test_no_result_takes_the_photo_s_place(motif, tmp_path, monkeypatch, words):
