@@ -196,12 +196,7 @@ def _begun(
     keep = prepare(inversion_path(asked["keep"])) if "keep" in asked else None
     name = asked.get("invert") or BEST.get(click.get_current_context().info_name or "", "direct")
     function = methods.load("invert", name)
-    preview = values["output"].with_name(f"{values['output'].stem}-preview.png")
-    own = values["resume"] and not _same(Path(start), preview)  # a stopped run left it
-    if "preview_every" in asked and preview.exists() and not own:
-        raise InputError(
-            f"{preview}: previews would take this file's place: move it, or name another file (-o)"
-        )
+    preview = _preview(start, values)
     kept = watched(function, asked, values["output"], preview)
     for option in ("resume", "preview_every"):
         if option in asked and not kept:
@@ -222,6 +217,17 @@ def _begun(
     if keep:
         inversion.save(keep)
     return inversion
+
+
+def _preview(start: str, values: Mapping[str, Any]) -> Path:
+    """Where previews are drawn: no other file's place, save what a stopped run left there."""
+    preview = values["output"].with_name(f"{values['output'].stem}-preview.png")
+    own = values["resume"] and not _same(Path(start), preview)
+    if values["preview_every"] and preview.exists() and not own:
+        raise InputError(
+            f"{preview}: previews would take this file's place: move it, or name another file (-o)"
+        )
+    return preview
 
 
 def _photo(start: str) -> Any:
