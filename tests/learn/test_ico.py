@@ -104,7 +104,7 @@ def loss(
     shown = Shown.all(base, Examples(photos, PROMPT), COMPVIS, 16, masked=False, captions=lesson.captions[0])
     group = Group(shown, pictures)
     return Batches(base, [group], COMPVIS, batch_size=1, seed=0, side=16, augment=False).loss(
-        values.on(base), 0, 1.0
+        values.on(base), 0, weight
     )
 
 
@@ -134,16 +134,22 @@ def test_the_prior_teaches_no_word(base: Any, photos: Path) -> None:
     """Regularisation captions hold none: their share of the gradient is the weights' alone."""
     lesson, values = start(base, photos)
     words = [*values.vectors["<new1>"], *(p for parts in values.contexts.values() for p in parts)]
+    matrices = [*values.weights.values()]
     found = [
         torch.autograd.grad(
-            loss(base, lesson, values, photos, prior=True, weight=weight), words, allow_unused=True
+            loss(base, lesson, values, photos, prior=True, weight=weight),
+            [*words, *matrices],
+            allow_unused=True,
         )
         for weight in (0.0, 1.0)
     ]
-    assert any(g is not None for g in found[0])
-    for without, beside in zip(*found, strict=True):
-        assert (without is None) == (beside is None)
-        assert without is None or torch.allclose(without, beside, atol=1e-7)
+    without, beside = (part[: len(words)] for part in found)
+    assert any(g is not None for g in without)
+    for one, other in zip(without, beside, strict=True):
+        assert (one is None) == (other is None)
+        assert one is None or torch.allclose(one, other, atol=1e-7)
+    for one, other in zip(*(part[len(words) :] for part in found), strict=True):
+        assert (one - other).abs().max() > 1e-6, "the prior teaches nothing at all"
 
 
 def test_contexts_learn_ten_times_as_fast(sd1: Model, photos: Path) -> None:
