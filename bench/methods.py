@@ -35,8 +35,8 @@ KEPT = Path(__file__).parents[1] / "docs" / "results" / "methods"
 """Cells that are kept in the repository, so that another machine goes on with what is not there; a cell's name says of
 which weights it is."""
 AS_ICO = {"steps": 100, "lr": 3e-6, "token_lr": 1e-3}
-"""ICO's numbers on pocket, for Custom Diffusion under fixed templates. ICO with a word of one vector differs from it in who
-writes the context alone; ICO itself has two vectors, and pocket's advice learns contexts at the word's rate."""
+"""ICO's numbers on pocket, for Custom Diffusion under fixed templates. ICO with a word of one vector differs from it in
+who writes the context alone; ICO itself has two vectors, and pocket's advice learns contexts at the word's rate."""
 
 SINGLE: dict[str, dict[str, Any]] = {
     "custom-diffusion": {},
