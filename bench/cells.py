@@ -59,6 +59,19 @@ def surroundings() -> str:
 
 
 @cache
+def weights(*parts: str) -> str:
+    """A digest of parts of pocket, such as pipeline (with its advice), clip and dino: results of others are not
+    taken."""
+    from motif.loading import pocket_weights
+
+    folders = (pocket_weights() / part for part in parts)
+    files = sorted(
+        path for folder in folders for path in folder.rglob("*") if path.suffix in (".safetensors", ".json")
+    )
+    return sha256(b"".join(sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:16]
+
+
+@cache
 def code_of(script: Path) -> str:
     """One word for a script without its comments and docstrings: its constants, and what it does with them."""
     tree = ast.parse(script.read_bytes())

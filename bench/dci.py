@@ -1,11 +1,17 @@
 """DCI's trade-off on held-out objects: is fidelity at equal text alignment above the concept's own checkpoints?
 
-`python bench/dci.py -o out/bench/dci` learns each object with ICO (scheme ico-for-dci) and with Custom Diffusion, keeps
-their checkpoints, and draws eight prompts with: every checkpoint, plainly; DCI with the last ICO concept over a grid of
-balance x until; and the paper's ablations (lanes added without masks; prompts cut apart; the last layer alone).
-Measures CLIP-I and DINO-I with the photos, CLIP-T with the prompt, and what pocket's judge sees of what was asked: the
-place, and the hat or the ball. Writes docs/dci.md and its figures, dci.json, and a sheet of each object. A cell (object
-and row) that is in the folder is not made again. `--quick` is one object and few pictures, and writes no docs.
+`python bench/dci.py` learns each of four objects with ICO (scheme ico-for-dci), with Custom Diffusion, and with ICO so
+that the prompt is lost ("overfitted": whole photos, higher rates), and keeps their checkpoints. It draws eight prompts
+with four seeds: every checkpoint, plainly; DCI with the last ICO concept over a grid of balance x until, and the
+paper's ablations (lanes added without masks; prompts cut apart; the last layer alone); DCI with the last overfitted
+one. It measures CLIP-I and DINO-I with the photos, CLIP-T with the prompt, and what pocket's judge sees of what was
+asked: the place, and the hat or the ball. Writes docs/dci.md, its figures, and a sheet of each object.
+
+A cell (object and row) is a file in docs/results/dci, known by its settings and by the weights: it travels with the
+repository, and is made once. Pictures and runs of learning stay in OUT; a stopped run goes on. Two processes share the
+work by `--concepts car,cat` and `--concepts boat,cactus`; then `python bench/dci.py` makes what is missing, and writes
+the page. An object has 40 cells of 32 pictures and 600 steps of learning: about 70 minutes of one slow core (1.5 s a
+picture of 20 steps, .8 s a step). `--report` draws nothing. `--quick` is one object and few pictures, all in OUT.
 """
 
 from __future__ import annotations
@@ -16,20 +22,23 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import cell, known_by
-from dci_report import PAGE, figure, table
+from cells import weights
+from dci_report import PAGE, figure, head, table, verdicts
 from identity import ADDED
+from methods_one import digest, keep, prior_of
+from results import RESULTS, Value, dci_rows, short
 
 STAND_IN = {"boat": "car", "cactus": "mushroom", "car": "boat", "cat": "dog"}  # nouns of pocket's world
-ADDITION = (
-    0.9  # what the auxiliary lane is multiplied by where lanes are added (the published code's history)
-)
-DOCS = Path(__file__).parents[1] / "docs"
+ADDITION = 0.9
+"""What the auxiliary lane is multiplied by where lanes are added (the published code's history)."""
+DOCS, KEPT = RESULTS.parent, RESULTS / "dci"
+PARTS = ("pipeline", "clip", "dino", "judge")
+"""What draws and scores."""
 
 
 @dataclass(frozen=True)
@@ -44,161 +53,249 @@ class Size:
     every: int  # steps between checkpoints
     balances: tuple[float, ...]
     untils: tuple[float, ...]
+    again: tuple[float, ...]  # balances of the overfitted concept
 
 
 WHOLE = Size(
-    ("car", "cat", "boat", "cactus"), 8, 4, 20, 200, 50, (-2.0, -1.0, 0.0, 1.0, 2.0), (0.15, 0.3, 0.6)
-)
-QUICK = Size(("cat",), 4, 2, 12, 100, 50, (0.0, 2.0), (0.3, 0.6))
-LEARNING = {
-    "ico": {"scheme": "ico-for-dci", "lr": 2e-6, "token_lr": 2e-4, "batch_size": 4, "masked": True},
+    ("car", "cat", "boat", "cactus"), 8, 4, 20, 200, 50,
+    (-2.0, -1.0, 0.0, 1.0, 2.0), (0.15, 0.3, 0.6), (0.0, 1.0, 2.0),
+)  # fmt: skip
+QUICK = Size(("cat",), 4, 2, 12, 100, 50, (0.0, 2.0), (0.3, 0.6), (2.0,))
+MASKED = {"scheme": "ico-for-dci", "lr": 2e-6, "token_lr": 2e-4, "batch_size": 4, "masked": True}
+LEARNING: dict[str, dict[str, Any]] = {
+    "ico": MASKED,
     "custom-diffusion": {},
+    "ico, overfitted": MASKED | {"lr": 1e-5, "masked": False},
 }
+OVERFITTED = [*LEARNING][-1]
 
 
-def checkpoints(base: Any, subject: Any, size: Size, out: Path) -> dict[str, list[tuple[int, Any]]]:
-    """{method: [(step, concept)]} of one object."""
-    from motif import methods
-    from motif.concept import Concept
-    from motif.learn import Examples
+@dataclass(frozen=True)
+class Row:
+    """A row of an object: what it is known by, what a picture costs, and what draws its pictures."""
 
-    examples = Examples(subject.folder, f"photo of a <new1> {subject.noun}")
-    steps = range(size.every, size.learning + 1, size.every)
-    found: dict[str, list[tuple[int, Any]]] = {}
-    for name, settings in LEARNING.items():
-        run = out / f"{subject.name}-{name}-{known_by(base, size.learning, size.every, settings)}.run"
-        files = [run / f"concept-{step:04d}.safetensors" for step in steps]
-        if not all(file.is_file() for file in files):
-            methods.load("learn", name)(
-                base,
-                examples,
-                steps=size.learning,
-                folder=run,
-                checkpoint_every=size.every,
-                preview_every=0,
-                **settings,
-            )
-        found[name] = [(step, Concept.load(file)) for step, file in zip(steps, files, strict=True)]
-    return found
+    name: str
+    told: Sequence[Any]
+    evaluations: int
+    draw: Callable[[], list[Any]]
 
 
-def prompts_of(subject: Any, count: int) -> list[str]:
-    """Prompts with {} for the object; those that add something come first, as they are where plain sampling fails."""
-    added = [f"a photo of a {{}} {what} {place}" for what, place in zip(ADDED, subject.places, strict=False)]
-    return [*added, *(f"a photo of a {{}} {place}" for place in subject.places)][:count]
+@dataclass(frozen=True)
+class Exam:
+    """One object with all its rows. Nothing is loaded before something is drawn."""
+
+    name: str
+    size: Size
+    out: Path
+    kept: Path
+
+    @cached_property
+    def subject(self) -> Any:
+        from motif.pocket.concepts import held_out
+
+        return next(subject for subject in held_out() if subject.name == self.name)
+
+    @cached_property
+    def openings(self) -> list[str]:
+        """Prompts with {} for the object; those that add something come first, as they are where plain sampling
+        fails."""
+        places = self.subject.places
+        added = [f"a photo of a {{}} {what} {place}" for what, place in zip(ADDED, places, strict=False)]
+        return [*added, *(f"a photo of a {{}} {place}" for place in places)][: self.size.prompts]
+
+    @property
+    def phrase(self) -> str:
+        """The concept in a prompt."""
+        return f"<new1> {self.subject.noun}"
+
+    def checkpoint(self, name: str, step: int) -> Any:
+        """The concept of a row of learning at a step; its run goes on where it was stopped."""
+        from motif import methods
+        from motif.concept import Concept
+        from motif.learn import Examples
+
+        told = digest([self.size.learning, self.size.every, LEARNING[name], weights(*PARTS)])
+        run = self.out / "runs" / f"{self.name}-{name.replace(', ', '-')}-{told}"
+        path = run / f"concept-{step:04d}.safetensors"
+        if not path.is_file() or not (run / f"concept-{self.size.learning:04d}.safetensors").is_file():
+            noun = self.subject.noun
+            prior = prior_of(base(), noun, self.out / "priors", self.size is QUICK)
+            examples = Examples(self.subject.folder, f"photo of a <new1> {noun}", prior=str(prior))
+            methods.load("learn", name.partition(",")[0])(
+                base(), examples, steps=self.size.learning, folder=run, checkpoint_every=self.size.every,
+                preview_every=0, resume=(run / "state.json").is_file(), **LEARNING[name],
+            )  # fmt: skip
+        return Concept.load(path)
+
+    def last(self, name: str) -> Any:
+        """The base with a row's last concept on."""
+        return base().wear(self.checkpoint(name, self.size.learning))
+
+    def plainly(self, me: Any, words: str) -> list[Any]:
+        """Pictures without a second lane."""
+        from motif.lanes import draw
+
+        seeds = self.size.seeds
+        texts = [opening.format(words) for opening in self.openings for _ in range(seeds)]
+        return list(draw(me, texts, seeds=[*range(seeds)] * len(self.openings), steps=self.size.steps))
+
+    def with_dci(self, learned: str, balance: float, **how: Any) -> list[Any]:
+        """Pictures with two lanes."""
+        from motif.sample import dci
+
+        me, stand_in = self.last(learned), [STAND_IN.get(self.subject.noun, "cat")]
+        return [
+            image
+            for opening in self.openings
+            for image in dci(me, opening.format(self.phrase), n=self.size.seeds, steps=self.size.steps,
+                             stand_in=stand_in, balance=balance, **how)
+        ]  # fmt: skip
+
+    def cut_apart(self, learned: str, balance: float, until: float) -> list[Any]:
+        """The paper's "without entire prompt": one lane has the concept's words alone, the other all the others."""
+        from motif.sample.stand_in import Pair
+        from motif.sample.two_lanes import TwoLanes
+
+        images, me = list[Any](), self.last(learned)
+        for opening in self.openings:
+            rest = opening.replace("of a {} ", "")
+            pair = Pair(f"a photo of a {self.phrase}", rest, ((13, 13 + len(self.phrase)),), ())
+            run = TwoLanes(me, pair, self.size.steps, me.guidance, until)
+            images += run.pictures(range(self.size.seeds), balance)
+        return images
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """In the order of the work."""
+        size, plain = self.size, 2 * self.size.steps
+        rows = [Row("base class word", [], plain, lambda: self.plainly(base(), self.subject.noun))]
+
+        def checkpoints(name: str) -> list[Row]:
+            steps = range(size.every, size.learning + 1, size.every)
+            return [
+                Row(f"{name} {step}", [LEARNING[name], step], plain,
+                    lambda step=step: self.plainly(base().wear(self.checkpoint(name, step)), self.phrase))
+                for step in steps
+            ]  # fmt: skip
+
+        def lanes(row: str, learned: str, **how: Any) -> Row:
+            told = [LEARNING[learned], size.learning, STAND_IN.get(self.name, "cat"), how]
+            draw = self.cut_apart if "entire" in row else self.with_dci
+            return Row(row, told, evaluations(size.steps, how["until"]), lambda: draw(learned, **how))
+
+        rows += [*checkpoints("ico"), *checkpoints("custom-diffusion")]
+        rows += [lanes(f"dci {balance:g}, until {until:g}", "ico", balance=balance, until=until)
+                 for until in size.untils for balance in size.balances]  # fmt: skip
+        added = {"balance": ADDITION, "until": 0.3, "masks": "none"}
+        rows.append(lanes("without mask, until 0.3", "ico", **added))
+        rows.append(lanes("without entire prompt, until 0.3", "ico", balance=1.0, until=0.3))
+        rows.append(lanes("without deep aggregation, until 0.3", "ico", **added, layers="last"))
+        rows += checkpoints(OVERFITTED)
+        rows += [lanes(f"overfitted: dci {balance:g}, until {until:g}", OVERFITTED, balance=balance, until=until)
+                 for until in size.untils for balance in size.again]  # fmt: skip
+        return rows
+
+    def place(self, row: Row) -> Path:
+        """Where a row's cell is kept."""
+        size = [self.size.prompts, self.size.seeds, self.size.steps]
+        known = digest([self.name, row.name, *row.told, size, weights(*PARTS), content(self.subject.folder)])
+        name = row.name.replace(":", "").replace(",", "").replace(" ", "-")
+        return self.kept / f"{self.name}-{name}-{known}.result"
+
+    def cell(self, row: Row) -> dict[str, list[float]] | None:
+        """{metric: a value for each picture}, where it is there."""
+        path = self.place(row)
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def pictures(self, row: str) -> list[Path]:
+        """The first picture of every prompt."""
+        return [
+            self.out / "pictures" / f"{self.name} - {row.replace(':', '')} {i}.png"
+            for i in range(self.size.prompts)
+        ]
+
+    def work(self) -> None:
+        """Make every cell that is not there."""
+        from motif.images import save_image
+
+        for row in self.rows:
+            if self.place(row).is_file():
+                continue
+            print(f"{self.name}: {row.name}", flush=True)
+            images = row.draw()
+            for image, path in zip(images[:: self.size.seeds], self.pictures(row.name), strict=True):
+                save_image(image, path)
+            keep(self.place(row), self.scored(images))
+        if not self.masks.is_file() and (self.out / "runs").is_dir():
+            self.draw_masks()
+
+    def scored(self, images: Sequence[Any]) -> dict[str, list[float | None]]:
+        """{metric: a value for each picture}."""
+        from motif.measure import clip_i, clip_t, dino_i
+
+        clip, dino = encoders()
+        texts = [
+            opening.format(self.subject.noun) for opening in self.openings for _ in range(self.size.seeds)
+        ]
+        found = {
+            "CLIP-T": clip_t(images, texts, encoder=clip).per_image,
+            "asked": asked_for(images, texts),
+            "CLIP-I": clip_i(images, self.subject.references, encoder=clip).per_image,
+            "DINO-I": dino_i(images, self.subject.references, encoder=dino).per_image,
+        }
+        return {metric: [short(value) for value in values] for metric, values in found.items()}
+
+    @property
+    def masks(self) -> Path:
+        """Where the picture of the masks is."""
+        return self.out / f"masks-{self.name}.png"
+
+    def draw_masks(self) -> None:
+        """The auxiliary lane's weights by layer size."""
+        from motif.images import save_image
+        from motif.sample import dci
+
+        found = dci(self.last("ico"), self.openings[0].format(self.phrase), steps=self.size.steps, until=0.3,
+                    stand_in=[STAND_IN.get(self.subject.noun, "cat")], show_masks=True,
+                    balances=[min(self.size.balances), max(self.size.balances)])  # fmt: skip
+        save_image(found.sheets["masks"], self.masks)
+
+    def sheet(self) -> None:
+        """A row of pictures for every row whose pictures are here."""
+        from PIL import Image
+
+        from motif.grids import grid
+        from motif.images import save_image
+
+        here = [row.name for row in self.rows if all(path.is_file() for path in self.pictures(row.name))]
+        if here:
+            shown = [Image.open(path) for row in here for path in self.pictures(row)]
+            labels = [row if not i else "" for row in here for i in range(self.size.prompts)]
+            sheet = grid(shown, labels=labels, columns=self.size.prompts, cell=112)
+            save_image(sheet, self.out / f"sheet-{self.name}.png")
 
 
-def plainly(base: Any, words: str, openings: Sequence[str], size: Size) -> list[Any]:
-    """A row's pictures, without a second lane."""
-    from motif.lanes import draw
-
-    texts = [opening.format(words) for opening in openings for _ in range(size.seeds)]
-    return list(draw(base, texts, seeds=[*range(size.seeds)] * len(openings), steps=size.steps))
-
-
-def with_dci(
-    me: Any, subject: Any, openings: Sequence[str], size: Size, balance: float, **how: Any
-) -> list[Any]:
-    """A row's pictures with DCI."""
-    from motif.sample import dci
-
-    return [
-        image
-        for opening in openings
-        for image in dci(me, opening.format(f"<new1> {subject.noun}"), n=size.seeds, steps=size.steps,
-                         stand_in=[STAND_IN.get(subject.noun, "cat")], balance=balance, **how)
-    ]  # fmt: skip
-
-
-def cut_apart(
-    me: Any, subject: Any, openings: Sequence[str], size: Size, balance: float, until: float
-) -> list[Any]:
-    """The paper's "without entire prompt": one lane has the concept's words alone, the other all the others."""
-    from motif.sample.stand_in import Pair
-    from motif.sample.two_lanes import TwoLanes
-
-    images: list[Any] = []
-    phrase = f"<new1> {subject.noun}"
-    for opening in openings:
-        rest = opening.replace("of a {} ", "")
-        pair = Pair(f"a photo of a {phrase}", rest, ((13, 13 + len(phrase)),), ())
-        images += TwoLanes(me, pair, size.steps, me.guidance, until).pictures(range(size.seeds), balance)
-    return images
-
-
-def rows_of(base: Any, subject: Any, size: Size, out: Path) -> dict[str, tuple[int, Callable[[], list[Any]]]]:
-    """{row: (evaluations a picture, what draws its pictures)} of one object."""
+def evaluations(steps: int, until: float) -> int:
+    """Of the denoiser, for one picture with two lanes."""
     from motif.sample.two_lanes import evaluations
 
-    openings, phrase = prompts_of(subject, size.prompts), f"<new1> {subject.noun}"
-    plain, until = 2 * size.steps, 0.3
-
-    @cache
-    def learned() -> dict[str, list[tuple[int, Any]]]:
-        return checkpoints(base, subject, size, out)
-
-    def me() -> Any:
-        return base.wear(learned()["ico"][-1][1])
-
-    rows: dict[str, tuple[int, Callable[[], list[Any]]]] = {
-        "base: class word": (plain, lambda: plainly(base, subject.noun, openings, size))
-    }
-    for name in LEARNING:
-        for i, step in enumerate(range(size.every, size.learning + 1, size.every)):
-            rows[f"{name} {step}"] = plain, lambda name=name, i=i: plainly(
-                base.wear(learned()[name][i][1]), phrase, openings, size
-            )  # fmt: skip
-    for part in size.untils:
-        cost = evaluations(size.steps, part, guided=True, shared=True)
-        for balance in size.balances:
-            rows[f"dci {balance:g}, until {part:g}"] = cost, lambda balance=balance, part=part: with_dci(
-                me(), subject, openings, size, balance, until=part
-            )  # fmt: skip
-    cost = evaluations(size.steps, until, guided=True, shared=True)
-    rows[f"without mask, until {until:g}"] = (
-        cost,
-        lambda: with_dci(me(), subject, openings, size, ADDITION, until=until, masks="none"),
-    )
-    rows[f"without entire prompt, until {until:g}"] = (
-        cost,
-        lambda: cut_apart(me(), subject, openings, size, 1.0, until),
-    )
-    rows[f"without deep aggregation, until {until:g}"] = (
-        cost,
-        lambda: with_dci(me(), subject, openings, size, ADDITION, until=until, masks="none", layers="last"),
-    )
-    masks = out / f"masks-{subject.name}-{known_by(base, size)}.png"
-    if not masks.is_file():
-        _masks(me(), subject, openings[0].format(phrase), size, until).save(masks)
-    return rows
+    return evaluations(steps, until, guided=True, shared=True)
 
 
-def _masks(me: Any, subject: Any, prompt: str, size: Size, until: float) -> Any:
-    from motif.sample import dci
+@cache
+def base() -> Any:
+    """The embedded base."""
+    from motif.base import Base
 
-    found = dci(me, prompt, steps=size.steps, until=until, stand_in=[STAND_IN.get(subject.noun, "cat")],
-                balances=[min(size.balances), max(size.balances)], show_masks=True)  # fmt: skip
-    return found.sheets["masks"]
+    return Base.load("pocket", device="cpu")
 
 
-def scored(
-    subject: Any, row: str, draw: Callable[[], list[Any]], size: Size, out: Path
-) -> dict[str, list[float]]:
-    """{metric: a value for each picture} of one object and row; of every prompt a picture stays."""
-    from motif.images import save_image
-    from motif.measure import clip_i, clip_t, dino_i
+@cache
+def content(folder: Path) -> str:
+    """One word for a folder's files."""
+    from motif.tradeoff import digest
 
-    images, (clip, dino) = draw(), encoders()
-    openings = prompts_of(subject, size.prompts)
-    texts = [opening.format(subject.noun) for opening in openings for _ in range(size.seeds)]
-    for i, image in enumerate(images[:: size.seeds]):
-        save_image(image, out / "cells" / f"{subject.name} - {row} {i}.png")
-    return {
-        "CLIP-T": [*clip_t(images, texts, encoder=clip).per_image],
-        "asked": asked_for(images, texts),
-        "CLIP-I": [*clip_i(images, subject.references, encoder=clip).per_image],
-        "DINO-I": [*dino_i(images, subject.references, encoder=dino).per_image],
-    }
+    return digest.content(folder)
 
 
 @cache
@@ -238,69 +335,73 @@ def asked_for(images: Sequence[Any], texts: Sequence[str]) -> list[float]:
     return found
 
 
+def found_in(exams: Sequence[Exam]) -> dict[str, dict[str, Value]]:
+    """{row: {metric: values}} of the rows that every one of these objects has, in their order."""
+    rows: dict[str, dict[str, Value]] = {}
+    for row in exams[0].rows if exams else ():
+        cells = {exam.name: exam.cell(next(r for r in exam.rows if r.name == row.name)) for exam in exams}
+        told = {name: cell for name, cell in cells.items() if cell is not None}
+        if len(told) == len(exams):
+            metrics = next(iter(told.values()))
+            rows[row.name] = {m: Value.of({n: cell[m] for n, cell in told.items()}) for m in metrics}
+    return rows
+
+
+def planned(kept: Path = KEPT) -> dict[str, dict[str, Value]]:
+    """The whole plan's rows by the weights that are here, of the objects that have them all."""
+    exams = [Exam(name, WHOLE, kept, kept) for name in WHOLE.objects]
+    return found_in([exam for exam in exams if all(exam.place(row).is_file() for row in exam.rows)])
+
+
+def report(exams: Sequence[Exam], out: Path) -> bool:
+    """Write the page of what is there; whether everything is."""
+    from motif.files import written
+
+    missing = sum(not exam.place(row).is_file() for exam in exams for row in exam.rows)
+    whole, rows = sum(len(exam.rows) for exam in exams), dci_rows(found_in(exams))
+    print(f"{whole - missing} of {whole} cells", flush=True)
+    if rows:
+        for exam in exams:
+            exam.sheet()
+        costs = {row.name: row.evaluations for row in exams[0].rows}
+        told = [
+            head([e.name for e in exams], exams[0].size, date.today()),
+            *verdicts(rows),
+            "",
+            *table(rows, costs),
+        ]
+        text = "\n".join(told) + "\n"
+        with written(out / "dci.md") as part:
+            part.write_text(text, encoding="utf-8")
+        figure(rows, out / "dci.png")
+        print(text)
+    return not missing
+
+
 def main() -> None:
-    """Learn, draw, measure; print the table."""
-    from machine import processor
-    from PIL import Image
-
-    from motif.base import Base
-    from motif.grids import grid
-    from motif.pocket.concepts import held_out
-
+    """Learn, draw, measure; write the report."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("-o", "--out", type=Path, default=Path("out/bench/dci"))
     parser.add_argument("--quick", action="store_true", help="one object, few pictures")
-    parser.add_argument("--concepts", default="", help="other held-out objects, by name")
-    asked = parser.parse_args()
-    if asked.quick:
-        asked.out /= "quick"  # its cells are no results
-    size, base = QUICK if asked.quick else WHOLE, Base.load("pocket")
-    by_name = {subject.name: subject for subject in held_out()}
-    subjects = [by_name[name] for name in (asked.concepts.split(",") if asked.concepts else size.objects)]
-    asked.out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, list[dict[str, list[float]]]] = {}
-    costs: dict[str, int] = {}
-    for subject in subjects:
-        rows = rows_of(base, subject, size, asked.out)
-        for row, (cost, draw) in rows.items():
-            costs[row] = cost
-            name = row.replace(":", "")
-            one = cell(
-                asked.out / "cells",
-                subject.name,
-                name,
-                known_by(base, size),
-                lambda s=subject, n=name, d=draw: scored(s, n, d, size, asked.out),
-            )
-            found.setdefault(row, []).append(one)
-        shown = [
-            Image.open(asked.out / "cells" / f"{subject.name} - {row.replace(':', '')} {i}.png")
-            for row in rows
-            for i in range(size.prompts)
-        ]
-        labels = [row if not i else "" for row in rows for i in range(size.prompts)]
-        grid(shown, labels=labels, columns=size.prompts, cell=112).save(
-            asked.out / f"sheet-{subject.name}.png"
-        )
-    lines, means = table(found, costs)
-    head = (
-        f"{', '.join(s.name for s in subjects)}; {size.prompts} prompts x {size.seeds} seeds each, {size.steps} DDIM "
-        f"steps, {size.learning} steps of learning; mean ± standard error over pictures; {processor()}, {date.today()}."
+    parser.add_argument("--concepts", default="", help="some objects alone, by name")
+    parser.add_argument(
+        "--report", action="store_true", help="write the report of what is there, and draw nothing"
     )
-    text = "\n".join([head, "", *lines]) + "\n"
-    (asked.out / "dci.md").write_text(text)
-    (asked.out / "dci.json").write_text(json.dumps({"rows": means, "evaluations": costs}, indent=1))
-    figure(means, asked.out / "dci.png")
-    if not (asked.quick or asked.concepts):
-        shutil.copy(asked.out / "dci.png", DOCS / "pictures" / "dci.png")
-        shutil.copy(
-            asked.out / f"masks-{subjects[-1].name}-{known_by(base, size)}.png",
-            DOCS / "pictures" / "dci-masks.png",
+    asked = parser.parse_args()
+    size, out = (QUICK, asked.out / "quick") if asked.quick else (WHOLE, asked.out)
+    names = asked.concepts.split(",") if asked.concepts else size.objects
+    exams = [Exam(name, size, out, out / "cells" if asked.quick else KEPT) for name in names]
+    for exam in exams if not asked.report else ():
+        exam.work()
+    if report(exams, out) and not (asked.quick or asked.concepts):
+        shutil.copy(out / "dci.png", DOCS / "pictures" / "dci.png")
+        if exams[-1].masks.is_file():
+            shutil.copy(exams[-1].masks, DOCS / "pictures" / "dci-masks.png")
+        (DOCS / "dci.md").write_text(
+            PAGE.format((out / "dci.md").read_text(encoding="utf-8")), encoding="utf-8"
         )
-        (DOCS / "dci.md").write_text(PAGE.format(text), encoding="utf-8")
-    print(text)
 
 
 if __name__ == "__main__":

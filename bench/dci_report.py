@@ -1,27 +1,24 @@
-"""What `dci.py` writes of its cells: a table, the trade-off figure, and the page of the docs."""
+"""What `dci.py` writes of its cells: what they say, a table, the trade-off figure, and the page of the docs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from results import OTHERS, OWN, SEEN, Value
 
 METRICS = ("CLIP-T", "asked", "CLIP-I", "DINO-I")
-LEARNED = ("ico", "custom-diffusion")
-"""The methods whose checkpoints are the curves."""
+AGAIN = "overfitted: "
+"""Begins the rows of the concept that loses the prompt."""
+ABOVE = [f"above {whose} checkpoints{text}" for whose in (OWN, OTHERS) for text in ("", SEEN)]
+
+Rows = Mapping[str, Mapping[str, Value]]
 
 PAGE = """# DCI on pocket
 
 Written by `python bench/dci.py`. {}
-Read on 2026-11-23. By CLIP-T there is nothing to win back: these concepts, learned on masked photos, say the prompt as
-well as the class word does. No setting lies above the checkpoints' curve by more than its error, and large balances
-lose the object. What the judge sees of the prompt rises with the balance to the class word's share, as the paper has
-it, but by one standard error; the three ablations are below it there. The masks are as they should be: dark on the
-object, light around it, more decided the coarser the layer. The card's laws are tests, and hold. So it seems to be the
-base, where there is little to repair, and not the code; concepts that do lose the prompt were not tried.
-
 ![Image alignment over text alignment](pictures/dci.png)
 
 The auxiliary lane's weights by layer size, for the smallest and the largest balance (white is the auxiliary lane):
@@ -30,72 +27,88 @@ The auxiliary lane's weights by layer size, for the smallest and the largest bal
 """
 
 
-def mean(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard error."""
-    found = np.asarray(values, dtype=float)
-    return float(found.mean()), float(found.std(ddof=1) / len(found) ** 0.5)
-
-
-def above(point: tuple[float, float], curve: Sequence[tuple[float, float]]) -> float:
-    """How much more image alignment a (text, image) point has than a curve's front at its text alignment; beyond the
-    front's ends it is compared with the end. The front are the points that no other beats in both."""
-    front = sorted(
-        (x, y) for x, y in curve if not any(a >= x and b >= y and (a, b) != (x, y) for a, b in curve)
+def head(names: Sequence[str], size: Any, day: date) -> str:
+    """What was measured."""
+    return (
+        f"{', '.join(names)}; {size.prompts} prompts x {size.seeds} seeds each, {size.steps} DDIM steps, "
+        f"{size.learning} steps of learning; mean ± standard error over pictures; {day}. A point is above a curve by "
+        "its CLIP-I over the front of the checkpoints (and the class word) at equal CLIP-T, or at an equal share of "
+        "what was asked for and is seen by the judge; errors are of both, over pictures.\n"
     )
-    return point[1] - float(np.interp(point[0], [x for x, _ in front], [y for _, y in front]))
 
 
-def table(
-    found: dict[str, list[dict[str, list[float]]]], costs: dict[str, int]
-) -> tuple[list[str], dict[str, Any]]:
-    """The lines of the table, and {row: {metric: (mean, error)}}."""
-    means = {
-        row: {m: mean([value for one in cells for value in one[m]]) for m in METRICS}
-        for row, cells in found.items()
-    }
+def verdicts(rows: Rows) -> list[str]:
+    """What the numbers say, line by line."""
+    told: list[str] = []
+    for learned, lanes in (("ico", "dci"), ("ico, overfitted", f"{AGAIN}dci")):
+        steps = [row for row in rows if row.startswith(f"{learned} ")]
+        points = [row for row in rows if row.startswith(f"{lanes} ")]
+        if "base class word" in rows and steps:
+            for metric, name in (("CLIP-T", "CLIP-T"), ("asked", "what is seen of what was asked for")):
+                gap, error = rows[steps[-1]][metric].less(rows["base class word"][metric])
+                told.append(f"- {steps[-1]} minus the class word, {name}: {said(gap, error)}.")
+        for name in ABOVE if points else ():
+            found = [rows[row][name] for row in points if name in rows[row]]
+            if not found:
+                continue
+            up, down = (sum(sign * v.mean > 2 * (v.error or 0.0) for v in found) for sign in (1, -1))
+            best = max(points, key=lambda row: rows[row][name].mean)
+            value = rows[best][name]
+            told.append(
+                f"- {lanes}, {name}: {up} of {len(found)} settings by more than two errors, {down} below by as much; "
+                f"most {best.removeprefix(AGAIN)}, {said(value.mean, value.error)}."
+            )
+    return told
+
+
+def said(gap: float, error: float | None) -> str:
+    """A difference and its error."""
+    return f"{gap:+.3f}" + ("" if error is None else f" ± {error:.3f}")
+
+
+def table(rows: Rows, costs: Mapping[str, int]) -> list[str]:
+    """The lines of the table."""
     lines = [
-        "| | CLIP-T x2.5 | asked for, seen | CLIP-I | DINO-I | evaluations | above ICO's checkpoints, by CLIP-T and by "
-        "what is seen | above Custom Diffusion's |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | CLIP-T x2.5 | asked for, seen | CLIP-I | DINO-I | evaluations | above its own checkpoints | the same, by "
+        "what is seen | above Custom Diffusion's | the same, by what is seen |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for row, m in means.items():
-        gaps: list[str] = []
-        for name in LEARNED:
-            each: list[str] = []
-            for text in ("CLIP-T", "asked"):
-                point = {r: (v[text][0], v["CLIP-I"][0]) for r, v in means.items()}
-                curve = [point[r] for r in point if r.startswith((f"{name} ", "base"))]
-                each.append(f"{above(point[row], curve):+.3f}")
-            gaps.append(", ".join(each) if row.startswith(("dci", "without")) else "")
-        cells = [f"{m[name][0]:.3f} ± {m[name][1]:.3f}" for name in METRICS]
+    for row, metrics in rows.items():
+        cells = [f"{metrics[m].mean:.3f} ± {metrics[m].error or 0.0:.3f}" for m in METRICS]
+        gaps = [said(metrics[m].mean, metrics[m].error) if m in metrics else "" for m in ABOVE]
         lines.append(f"| {row} | {' | '.join(cells)} | {costs[row]} | {' | '.join(gaps)} |")
-    return lines, means
+    return lines
 
 
-def figure(means: dict[str, Any], path: Path) -> None:
-    """Image over text alignment and over what is seen, with standard errors: two curves of checkpoints, one of DCI for
-    each `until`."""
+def group(row: str) -> str:
+    """The curve that a row is a point of."""
+    if " dci " in f" {row}":
+        return f"{AGAIN if row.startswith(AGAIN) else ''}DCI, until {row.rpartition(' until ')[2]}"
+    return row if row.startswith(("base", "without")) else row.rpartition(" ")[0]
+
+
+def figure(rows: Rows, path: Path) -> None:
+    """Image over text alignment and over what is seen, with standard errors: curves of checkpoints, and one of DCI for
+    each `until`; what is of the overfitted concept is dashed."""
     from matplotlib.figure import Figure
 
     groups: dict[str, list[str]] = {}
-    for row in means:
-        if row.startswith("dci"):
-            name = f"DCI, until {row.rpartition(' until ')[2]}"
-        else:
-            name = row if row.startswith(("base", "without")) else row.rpartition(" ")[0]
-        groups.setdefault(name, []).append(row)
-    drawing = Figure(figsize=(13, 5.5), dpi=90, layout="constrained")
+    for row in rows:
+        groups.setdefault(group(row), []).append(row)
+    drawing = Figure(figsize=(13, 6), dpi=90, layout="constrained")
     for axes, text, label in zip(
         drawing.subplots(1, 2, sharey=True),
         ("CLIP-T", "asked"),
         ("text alignment (CLIP-T)", "place and addition that the judge sees"),
         strict=True,
     ):
-        for name, rows in groups.items():
-            x, y = ([means[row][metric] for row in rows] for metric in (text, "CLIP-I"))
+        for name, members in groups.items():
+            x, y = ([rows[row][metric] for row in members] for metric in (text, "CLIP-I"))
             axes.errorbar(
-                [a for a, _ in x], [b for b, _ in y], xerr=[e for _, e in x], yerr=[e for _, e in y],
-                label=name, marker="o", markersize=4, linewidth=1.5 if len(rows) > 1 else 0, elinewidth=0.5,
+                [v.mean for v in x], [v.mean for v in y], xerr=[v.error or 0.0 for v in x],
+                yerr=[v.error or 0.0 for v in y], label=name, marker="o", markersize=4,
+                linewidth=1.5 if len(members) > 1 else 0, linestyle="--" if "overfitted" in name else "-",
+                elinewidth=0.5,
             )  # fmt: skip
         axes.set_xlabel(label)
         axes.grid(alpha=0.2)

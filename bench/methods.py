@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cells import weights as weights_of
 from methods_one import DRAWING, digest
 from methods_report import report
 
@@ -135,17 +136,8 @@ def plan(asked: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def weights() -> str:
-    """A digest of what draws and scores, pocket's pipeline (with its advice), CLIP and DINO: results of others are not
-    taken."""
-    from hashlib import sha256
-
-    from motif.loading import pocket_weights
-
-    parts = (pocket_weights() / name for name in ("pipeline", "clip", "dino"))
-    files = sorted(
-        path for part in parts for path in part.rglob("*") if path.suffix in (".safetensors", ".json")
-    )
-    return sha256(b"".join(sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:16]
+    """What draws and scores: results of others are not taken."""
+    return weights_of("pipeline", "clip", "dino")
 
 
 def place(spec: dict[str, Any], known: str, out: Path) -> Cell:

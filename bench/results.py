@@ -84,17 +84,23 @@ def stored(name: str) -> Rows | None:
 
 
 def take() -> list[str]:
-    """Put what the benches left under out/bench into docs/results; the names of what was taken."""
+    """Put what the benches left into docs/results, where it is another than what is there; the names of what was
+    taken."""
     taken: list[str] = []
     for name, source in READERS.items():
-        if (MADE / source.place).exists() and (rows := source.read(MADE / source.place)):
-            plain = {
-                row: {metric: plainly(v) for metric, v in metrics.items()} for row, metrics in rows.items()
-            }
+        place = (RESULTS if source.kept else MADE) / source.place
+        rows = source.read(place) if place.exists() else {}
+        plain = {row: {metric: plainly(v) for metric, v in metrics.items()} for row, metrics in rows.items()}
+        path = RESULTS / f"{name}.json"
+        there = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else {}
+        if plain and list(plain.items()) != list(there.items()):
             RESULTS.mkdir(parents=True, exist_ok=True)
-            about = {"from": f"out/bench/{source.place}", "measured": day_of(MADE / source.place)}
+            about = {
+                "from": place.relative_to(ROOT).as_posix() if place.is_relative_to(ROOT) else place.name,
+                "measured": day_of(place),
+            }
             text = json.dumps({**about, "rows": plain}, indent=1, ensure_ascii=False)
-            (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+            path.write_text(text + "\n", encoding="utf-8")
             taken.append(name)
     return taken
 
@@ -211,36 +217,53 @@ def shares(rows: Mapping[str, Mapping[str, Value]]) -> dict[str, dict[str, Value
 
 
 def dci(folder: Path) -> dict[str, dict[str, Value]]:
-    """`bench/dci.py`: cells, and what its figure tells of them."""
-    return dci_rows(cells(folder))
+    """`bench/dci.py`: its kept cells of the base that is here, and what its figure tells of them."""
+    from dci import planned
+
+    return dci_rows(planned(folder))
+
+
+OWN, OTHERS = "ICO's", "Custom Diffusion's"
+SEEN = ", by what is seen"
+"""Ends the name of a distance at equal "asked" instead of equal CLIP-T."""
 
 
 def dci_rows(rows: Mapping[str, Mapping[str, Value]]) -> dict[str, dict[str, Value]]:
-    """The same with how far a point lies above the checkpoints' curves, and both alignments as shares of the base's."""
+    """The same with how far a point lies above the curves of checkpoints (its own learning's, Custom Diffusion's), at
+    equal CLIP-T and at equal share of what was asked; and both alignments as shares of the base's."""
     told = shares(rows)
-    point = {row: (m["CLIP-T"].mean, m["CLIP-I"].mean) for row, m in rows.items()}
     for row, metrics in rows.items():
-        for told_as, name in (("ICO's", "ico"), ("Custom Diffusion's", "custom-diffusion")):
-            curve = [at for other, at in point.items() if other.startswith((f"{name} ", "base"))]
-            if row.startswith(("dci", "without")) and any(other.startswith(f"{name} ") for other in point):
-                error = above_error(
-                    metrics, [m for other, m in rows.items() if other.startswith((f"{name} ", "base"))]
-                )
-                told[row][f"above {told_as} checkpoints"] = Value(above(point[row], curve), error)
+        lanes = row.removeprefix("overfitted: ")
+        if not lanes.startswith(("dci", "without")):
+            continue
+        own = "ico" if lanes == row else "ico, overfitted"
+        for told_as, name in ((OWN, own), (OTHERS, "custom-diffusion")):
+            steps = [m for other, m in rows.items() if other.startswith(f"{name} ")]
+            curve = [m for other, m in rows.items() if other.startswith("base")] + steps
+            for text, ending in (("CLIP-T", ""), ("asked", SEEN)) if steps else ():
+                if text in metrics:
+                    gap = above(at(metrics, text), [at(m, text) for m in curve])
+                    error = above_error(metrics, curve, text=text)
+                    told[row][f"above {told_as} checkpoints{ending}"] = Value(gap, error)
     return told
 
 
+def at(metrics: Mapping[str, Value], text: str) -> tuple[float, float]:
+    """A row's point: (text, image) alignment."""
+    return metrics[text].mean, metrics["CLIP-I"].mean
+
+
 def above_error(
-    one: Mapping[str, Value], curve: Sequence[Mapping[str, Value]], draws: int = 500
+    one: Mapping[str, Value], curve: Sequence[Mapping[str, Value]], draws: int = 500, *, text: str = "CLIP-T"
 ) -> float | None:
     """The standard deviation of `above` over resamples of the pictures (a bootstrap), the same ones on the point and on
     all of the curve, whose own error counts as the point's does. None where pictures are not known."""
     import numpy as np
 
     def columns(metrics: Mapping[str, Value]) -> Any:  # [text and image, picture]
-        names = sorted(metrics["CLIP-T"].values)
+        names = sorted(metrics[text].values)
         return np.array(
-            [[v for n in names for v in metrics[m].values.get(n, ())] for m in ("CLIP-T", "CLIP-I")],
+            [[v for n in names for v in metrics[m].values.get(n, ())] for m in (text, "CLIP-I")],
             dtype=float,
         )
 
@@ -252,7 +275,7 @@ def above_error(
     found: list[float] = []
     for _ in range(draws):
         point, *others = stacked[:, :, draw.integers(n, size=n)].mean(2).tolist()
-        found.append(above((point[0], point[1]), [(text, image) for text, image in others]))
+        found.append(above((point[0], point[1]), [(x, y) for x, y in others]))
     return float(np.std(found, ddof=1))
 
 
@@ -275,17 +298,18 @@ def plain_rows(file: Path) -> dict[str, dict[str, Value]]:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a bench leaves its results under out/bench, how they are read, and the command that makes them."""
+    """Where a bench leaves its results, how they are read, and the command that makes them."""
 
     read: Callable[[Path], Rows]
     place: str
     command: str
+    kept: bool = False  # its cells travel with the repository, in docs/results
 
 
 READERS: Mapping[str, Source] = {
     "methods": Source(methods, "methods", "python bench/methods.py"),
     "editing": Source(scores, "editing/editing.json", "python bench/editing.py -o out/bench/editing"),
-    "dci": Source(dci, "dci/cells", "python bench/dci.py"),
+    "dci": Source(dci, "dci", "python bench/dci.py", kept=True),
     "custom-edit": Source(plain_rows, "custom-edit/results.json", "python bench/custom_edit.py"),
     "elite": Source(
         cells, "elite/cells", "python bench/elite.py --encoder ENCODER --ablation-steps 300 --learned"

@@ -179,11 +179,16 @@ def made_by_benches() -> dict[str, tuple[set[str], set[str]]]:
     steps = range(size.every, size.learning + 1, size.every)
     drawn = {f"{name} {step}" for name in dci.LEARNING for step in steps}
     drawn |= {f"dci {b:g}, until {u:g}" for b in size.balances for u in untils}
+    drawn |= {f"overfitted: dci {b:g}, until {u:g}" for b in size.again for u in untils}
     drawn |= {f"without {what}, until 0.3" for what in ("mask", "entire prompt", "deep aggregation")}
     ways = {f"{m}{how}" for m in edit.METHODS for how in ("", edit.SDEDIT)}
     over = {*edit.comparisons(edit.METHODS)}
     scores, costs = {"CLIP-I", "CLIP-T", "DINO-I"}, {"seconds", "megabytes", "moved"}
-    above = {f"above {whose} checkpoints" for whose in ("ICO's", "Custom Diffusion's")}
+    above = {
+        f"above {whose} checkpoints{ending}"
+        for whose in ("ICO's", "Custom Diffusion's")
+        for ending in ("", results.SEEN)
+    }
     edited = {
         "PSNR",
         "SSIM",
@@ -310,16 +315,19 @@ def test_results_are_taken_from_what_benches_leave(tmp_path: Path, monkeypatch: 
     scores = {"edit | ddim": {"PSNR": {"mean": 30.123456, "standard_error": 0.5, "per_image": [30.0, None]}}}
     (tmp_path / "made" / "editing").mkdir()
     (tmp_path / "made" / "editing" / "editing.json").write_text(json.dumps(scores))
-    cells = tmp_path / "made" / "dci" / "cells"
-    cells.mkdir(parents=True)
+    dci, kept = bench("dci"), tmp_path / "results" / "dci"
+    kept.mkdir(parents=True)
     points = {"base class word": (1.0, 0.5), "ico 50": (0.8, 0.6), "dci 1, until 0.15": (0.9, 0.7)}
-    for row, (text, image) in points.items():
-        both = {"CLIP-T": [text, text], "CLIP-I": [image - 0.1, image + 0.1]}
-        (cells / f"cat - {row}.json").write_text(json.dumps(both))
-    (cells / "dog - ico 50.json").write_text(
-        json.dumps(both)
-    )  # a bench that still works: this object is not whole
+    for name in ("cat", "car"):
+        exam = dci.Exam(name, dci.WHOLE, tmp_path, kept)
+        for row in exam.rows[
+            : 5 if name == "car" else None
+        ]:  # a bench that still works: the car is not whole
+            text, image = points.get(row.name, (0.7, 0.4))
+            both = {"CLIP-T": [text, text], "CLIP-I": [image - 0.1, image + 0.1]}
+            exam.place(row).write_text(json.dumps(both))
     assert results.take() == ["methods", "editing", "dci"]
+    assert not results.take(), "nothing new"
     ico = results.stored("methods")["ico"]
     assert ico["CLIP-I"].mean == 0.45 and ico["seconds"].mean == 3.0 and ico["megabytes"].mean == 2.0
     assert ico["trade-off"].mean == pytest.approx(0.75 + 1.0) and ico["CLIP-I"].values == {"cat": [0.4, 0.5]}
