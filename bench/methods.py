@@ -57,6 +57,10 @@ SINGLE: dict[str, dict[str, Any]] = {
     },  # rates grow with the batch: as much
     "custom-diffusion, templates": AS_ICO,
     "custom-diffusion, word fixed": {"token_lr": 0.0},
+    "ico, whole photos": {"masked": False},
+    "custom-diffusion, whole photos, templates": AS_ICO | {"masked": False},
+    "dreambooth, four times the rate": {"lr": 4e-5},
+    "textual-inversion, four times the steps": {"steps": 600},
 }
 PAIRS: dict[str, tuple[str, str]] = {
     "custom-diffusion, joint": ("joint", "custom-diffusion"),
