@@ -27,6 +27,14 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the tests leave in motif's cache goes with them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOTIF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def pocket() -> Any:
     """The embedded base. It is in the package, so that its absence is a failure; MOTIF_TEST_WITHOUT_POCKET=1 skips

@@ -14,6 +14,11 @@ from typing import Any
 from motif.errors import InputError
 
 
+def cache_folder(part: str) -> Path:
+    """Where what can be made again is kept: MOTIF_CACHE (or ~/.cache/motif), and in it this part."""
+    return Path(os.environ.get("MOTIF_CACHE") or Path.home() / ".cache" / "motif").expanduser() / part
+
+
 @contextmanager
 def written(path: str | Path) -> Iterator[Path]:
     """A path to write to; it takes the place of `path` when the block ends, and vanishes if the block fails.

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from motif.errors import InputError
-from motif.files import reason
+from motif.files import cache_folder, reason
 
 log = logging.getLogger("motif")
 
@@ -83,9 +83,7 @@ def config_folder(path: str | Path) -> tuple[Path, bool]:
     InputError for a file that is no whole SD1, SD2 or SDXL checkpoint in the original layout, and says what it is.
     """
     kind = kind_of(Path(path))
-    cache = (
-        Path(os.environ.get("MOTIF_CACHE") or Path.home() / ".cache" / "motif").expanduser() / "single-file"
-    )
+    cache = cache_folder("single-file")
     name = f"{kind.family}-{kind.prediction}{'-zero-snr' if kind.zero_snr else ''}-{BUILD}"
     folder = cache / name
     if not (folder / "model_index.json").is_file():

@@ -238,11 +238,11 @@ def test_captions_come_from_a_file_or_the_concepts_priors(
         assert "gone of <new1> is not here any more" in caplog.text
 
 
-def test_pockets_captions_are_its_worlds() -> None:
-    from motif.learn.held import _shipped
+def test_pockets_captions_are_its_worlds(pocket: Any) -> None:
+    from motif.learn.held import general_captions
     from motif.pocket.captions import captions
 
-    assert _shipped("pocket") == captions(400) and captions(9) == captions(400)[:9]
+    assert general_captions(pocket) == captions(400) and captions(9) == captions(400)[:9]
 
 
 @pytest.mark.parametrize(

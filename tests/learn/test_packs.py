@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 import tiny
 from motif.base import Base
+from motif.learn import general as general_states
+from motif.learn import target_words
 from motif.learn.packs import read_together
 from motif.learn.target_words import caption_rows
 from motif.text import Reader
@@ -82,3 +85,46 @@ def test_a_common_beginning_is_read_once(sd1: Any, monkeypatch: pytest.MonkeyPat
     shared = cut[0].span("beach").start
     assert [ids.shape for ids in read] == [(1, shared + sum(n - shared for n in lengths))]
     assert read[0].shape[1] < reader.length
+
+
+def test_general_captions_are_read_once_and_kept_to_the_bit(
+    small: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever a merge takes of them: the rows are those of all of them read together; a damaged file is made again."""
+    monkeypatch.setenv("MOTIF_CACHE", str(tmp_path / "cache"))
+    general, base = ["a photo of a cat", "a photo of tea", "a beach", "pot"], small.base
+    calls: list[int] = []
+
+    def spy(base: Base, captions: list[str]) -> list[torch.Tensor]:
+        calls.append(len(captions))
+        return target_words._rows_of(base, captions)
+
+    fresh = general_states.kept_rows(base, general, spy)
+    again = general_states.kept_rows(base, general, spy)
+    assert calls == [4] and all(torch.equal(fresh[caption], again[caption]) for caption in general)
+    asked = ["a photo of a cat on a beach", "pot", "a beach"]
+    rows = caption_rows(base, asked, general)
+    assert torch.equal(rows[-len(fresh["a beach"]) :], fresh["a beach"])
+    assert torch.allclose(rows, caption_rows(base, asked), atol=2e-5)
+    place = general_states.place_of(base, general)
+    assert place.is_file() and place != general_states.place_of(base, general[:3])
+    place.write_bytes(place.read_bytes()[:100])
+    mended = general_states.kept_rows(base, general, spy)
+    assert calls == [4, 4] and torch.equal(mended["pot"], fresh["pot"])
+    assert torch.equal(general_states.kept_rows(base, general, spy)["pot"], fresh["pot"]) and calls == [4, 4]
+
+
+def test_a_cache_that_cannot_be_written_is_none(
+    small: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MOTIF_CACHE", str(tmp_path / "file"))
+    rows = caption_rows(small.base, ["a beach"], ["a beach", "pot"])
+    assert torch.allclose(rows, caption_rows(small.base, ["a beach"]), atol=2e-5)
+
+
+def test_other_weights_have_states_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MOTIF_CACHE", str(tmp_path))
+    one, other = (tiny.base_of(tiny.pipeline("sd1", seed=seed)) for seed in (0, 1))
+    rows = [caption_rows(base, ["a beach"], ["a beach"]) for base in (one, other)]
+    assert not torch.allclose(rows[0], rows[1], atol=1e-2)

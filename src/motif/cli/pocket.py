@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from motif.cli.command import Command, Group
 from motif.cli.outputs import prepare_folder
 from motif.cli.voice import Voice
 from motif.errors import InputError
+from motif.files import cache_folder
 
 PATH = click.Path(path_type=Path)
 STAGES = ("tokenizer", "vae", "condition-clip", "clip", "dino", "judge", "unet", "decoder", "condition-image")
@@ -23,7 +23,7 @@ SIZES = ("tiny", "first", "h200")
 
 def cache() -> Path:
     """Where long-lived material lies: MOTIF_CACHE/pocket, by default ~/.cache/motif/pocket."""
-    return Path(os.environ.get("MOTIF_CACHE") or Path.home() / ".cache" / "motif").expanduser() / "pocket"
+    return cache_folder("pocket")
 
 
 def _shards(_: click.Context, __: click.Parameter, value: Path | None) -> Path:

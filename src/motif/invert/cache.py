@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from motif.base import Base
 from motif.errors import InputError
-from motif.files import remove
+from motif.files import cache_folder, remove
 from motif.inversion import ENDING, FORMAT, Inversion
 from motif.invert.pivot import begin, run_key
 from motif.photo import Photo
@@ -28,7 +27,7 @@ Invert = Callable[..., Inversion]
 
 def folder() -> Path:
     """Where inversions are kept."""
-    return Path(os.environ.get("MOTIF_CACHE") or Path.home() / ".cache" / "motif").expanduser() / "inversions"
+    return cache_folder("inversions")
 
 
 def key(

@@ -39,7 +39,7 @@ def held_captions(
             f"photo of a {noun}" for concept in concepts for noun in concept.record.nouns.values() if noun
         ]
         found, where = (
-            (*own, *_shipped("pocket" if base.name == "pocket" else "learn")),
+            (*own, *general_captions(base)),
             "the concepts' priors",
         )
     lines = tuple(dict.fromkeys(filter(None, map(plain, found))))[:count]
@@ -86,7 +86,8 @@ def _lines(path: Path) -> tuple[str, ...]:
     return tuple(read_text(path).splitlines())
 
 
-def _shipped(part: str) -> tuple[str, ...]:
-    """The captions in a part's data."""
+def general_captions(base: Base) -> tuple[str, ...]:
+    """The captions that the package has for this base."""
+    part = "pocket" if base.name == "pocket" else "learn"
     place = resources.files("motif") / part / "data" / "captions.txt"
     return tuple(place.read_text(encoding="utf-8").splitlines())

@@ -23,7 +23,7 @@ from torch import Tensor
 from motif.base import Base
 from motif.concept import Concept, Record
 from motif.errors import InputError
-from motif.learn.held import held_captions, priors_of
+from motif.learn.held import general_captions, held_captions, priors_of
 from motif.learn.least_squares import solve
 from motif.learn.merge_report import Report, residuals, times
 from motif.learn.target_words import Words, caption_rows, word_rows
@@ -65,7 +65,7 @@ def merge(
     named, renamed = _apart(base, concepts)
     lines = held_captions(base, named, captions, count)
     vectors = {token: parts for concept in named for token, parts in concept.tokens.items()}
-    words, held = word_rows(base, named, vectors), caption_rows(base, lines)
+    words, held = word_rows(base, named, vectors), caption_rows(base, lines, general_captions(base))
     names = list(dict.fromkeys(name for concept in named for name in concept.changes))
     kept, errors = _distinct(words, {name: _errors(named, words, name) for name in names})
     update = solve(torch.cat([word.rows for word in words])[kept], held)

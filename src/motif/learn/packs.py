@@ -49,6 +49,8 @@ def read_together(
     reader: Reader, cuts: Sequence[Tokens], lengths: Sequence[int], vectors: Mapping[str, Tensor]
 ) -> list[Tensor]:
     """States [position, channel] of every prompt as far as its length."""
+    if not cuts:
+        return []
     packs, places = _packed(
         [_entries(cut, length) for cut, length in zip(cuts, lengths, strict=True)], reader.length
     )

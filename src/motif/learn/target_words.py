@@ -18,6 +18,7 @@ from torch import Tensor
 from motif.base import Base
 from motif.concept import Concept
 from motif.errors import InputError
+from motif.learn.general import kept_rows
 from motif.learn.packs import read_together
 from motif.text import Tokens
 from motif.tokens import TOKEN
@@ -54,9 +55,17 @@ def word_rows(
     ]
 
 
-def caption_rows(base: Base, captions: Sequence[str]) -> Tensor:
-    """The states of every word of every caption and of its end: [row, channel], float64 on the CPU."""
-    return torch.cat([state[1 : tokens.end + 1] for tokens, state in _states(base, captions)])
+def caption_rows(base: Base, captions: Sequence[str], general: Sequence[str] = ()) -> Tensor:
+    """The states of every word of every caption and of its end: [row, channel], float64 on the CPU. Of those captions
+    that are general ones they are kept on this machine."""
+    known = kept_rows(base, general, _rows_of) if set(captions) & set(general) else {}
+    own = [caption for caption in captions if caption not in known]
+    rows = known | dict(zip(own, _rows_of(base, own), strict=True))
+    return torch.cat([rows[caption] for caption in captions])
+
+
+def _rows_of(base: Base, captions: Sequence[str]) -> list[Tensor]:
+    return [state[1 : tokens.end + 1] for tokens, state in _states(base, captions)]
 
 
 def captions_of(concept: Concept) -> list[tuple[str, str]]:
