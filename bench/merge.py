@@ -38,7 +38,7 @@ def concept(base: Any, seed: int) -> Any:
         changes[f"unet.{name}"] = Change(dense=delta * float(0.01 * weight.norm() / delta.norm()))
     token, noun = f"<new{seed}>", ("dog", "cat", "chair", "boat", "duck")[seed % 5]
     rows = tuple(0.02 * torch.randn(1, reader.width, generator=draw) for reader in base.models.readers)
-    record = Record("random", base.origin, {token: noun}, f"photo of a {token} {noun}")
+    record = Record("random", base.origin, {token: noun}, [f"photo of a {token} {noun}"])
     return Concept({token: rows}, changes, record)
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from motif.base import Base
-from motif.concept import Concept, Origin, Record
+from motif.concept import Concept, Record
 from motif.errors import InputError, WrongBase
+from motif.origin import Origin
 from motif.weights import Change
 from pieces import Watch, concept_of, fingerprint, gap, predict
 

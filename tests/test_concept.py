@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from motif.concept import Concept, Origin, Record
+from motif.concept import Concept, Record
 from motif.errors import InputError
+from motif.origin import Origin
 from motif.weights import Change
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -55,8 +56,8 @@ def concepts(draw) -> Concept:
         tokens,
         draw(st.dictionaries(parameter, changes(), max_size=3)),
         Record(
-            draw(st.text(max_size=12)), BASE, {name: draw(st.text(max_size=5)) for name in names}, draw(st.text()),
-            draw(settings), {"torch": "2.13.0"},
+            draw(st.text(max_size=12)), BASE, {name: draw(st.text(max_size=5)) for name in names},
+            draw(st.lists(st.text(min_size=1), max_size=2)), draw(settings), {"torch": "2.13.0"},
         ),
     )  # fmt: skip
 
@@ -110,6 +111,16 @@ def test_the_header_tells_other_tools_what_it_is(tmp_path):
     )
 
 
+def test_a_file_of_before_has_its_prompts_in_one_line(tmp_path):
+    from safetensors.torch import save_file
+
+    header = cat()._header()
+    record = {n: v for n, v in json.loads(header["motif.record"]).items() if n != "prompts"}
+    record["prompt"] = "photo of a <new1> cat; a pot"
+    save_file(cat()._tensors(), tmp_path / "c.safetensors", {**header, "motif.record": json.dumps(record)})
+    assert Concept.load(tmp_path / "c.safetensors").record.prompts == ("photo of a <new1> cat", "a pot")
+
+
 @given(concept=concepts(), suffix=st.sampled_from(["x", "-2", "é"]))
 @settings(max_examples=25)
 def test_renaming_changes_the_names_alone_and_back_again(concept, suffix):
@@ -121,11 +132,10 @@ def test_renaming_changes_the_names_alone_and_back_again(concept, suffix):
 
 
 def test_a_renamed_concept_names_itself_so():
-    record = Record("test", BASE, {"<new1>": "cat"}, "photo of a <new1> cat, <new10>")
+    record = Record("test", BASE, {"<new1>": "cat"}, ["photo of a <new1> cat, <new10>", "a pot"])
     renamed = Concept(cat().tokens, cat().changes, record).renamed({"<new1>": "<tom>"})
-    assert (
-        renamed.record.nouns == {"<tom>": "cat"} and renamed.record.prompt == "photo of a <tom> cat, <new10>"
-    )
+    assert renamed.record.nouns == {"<tom>": "cat"}
+    assert renamed.record.prompts == ("photo of a <tom> cat, <new10>", "a pot")
 
 
 @pytest.mark.parametrize(

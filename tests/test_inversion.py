@@ -17,11 +17,11 @@ import tiny
 from motif import invert
 from motif.attention import Call, Control
 from motif.climb import climb
-from motif.concept import Origin
 from motif.errors import InputError, WrongBase
 from motif.fidelity import psnr, ssim
 from motif.inversion import Inversion, Made
 from motif.lanes import Lane, denoise, finish
+from motif.origin import Origin
 from motif.replay import Pinned, Proximal, Values, embedded, proximal
 from motif.schedule import CLEAN, Schedule
 from pieces import Model, concept_of, gap

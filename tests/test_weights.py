@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call
 
-from motif.concept import Origin
+from motif.origin import Origin
 from motif.weights import Change, is_cross, is_cross_kv, select, signature, worn
 
 

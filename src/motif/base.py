@@ -18,10 +18,11 @@ from torch import Tensor
 
 from motif import loading
 from motif.attention import Call
-from motif.concept import Concept, Origin
+from motif.concept import Concept
 from motif.errors import InputError
 from motif.local import Features, check_local
 from motif.models import Models
+from motif.origin import Origin
 from motif.schedule import Schedule
 from motif.text import Reader, Text
 from motif.weights import not_finite, worn

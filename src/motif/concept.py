@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,67 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from motif.errors import InputError, WrongBase
+from motif.errors import InputError
 from motif.files import written
+from motif.origin import Origin
 from motif.tokens import TOKEN
 from motif.weights import Change, not_finite
 
 FORMAT = "motif.concept/1"
 LOCAL = ("local_k", "local_v")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Which base a concept was learned on."""
-
-    name: str
-    shape: str  # hash of the architecture: the UNet's and the text encoders' names and shapes
-    norms: tuple[float, ...]  # of some of their weights
-    signs: tuple[float, ...] = ()  # projections of all of them; older files have none
-    prediction: str = ""  # what the UNet answers: epsilon, v_prediction or sample; older files do not say
-    frame: str = ""  # hash of the noise schedule and the VAE, which concepts do not change
-
-    @property
-    def fingerprint(self) -> str:
-        """One word for this base in this precision, the same on every device and with any number of threads."""
-        told = json.dumps([self.shape, self.norms, self.signs, self.prediction, self.frame])
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
-
-    def same_shape(self, other: Origin) -> bool:
-        return self.shape == other.shape
-
-    def same_weights(self, other: Origin, *, tolerance: float = 1e-3) -> bool:
-        """Equal within what rounding to float16 or bfloat16 does.
-
-        It moves a norm by a share of 1e-4, and a projection by 2e-3 (bfloat16; standard deviation). A fine-tune moves
-        the projections by its ‖Δ‖ / ‖W‖: 1e-2 and more at a learning rate of 1e-5 after a few hundred steps.
-        """
-        if not self.same_shape(other) or len(self.norms) != len(other.norms):
-            return False
-        pairs = zip(self.norms, other.norms, strict=True)
-        if not all(abs(a - b) <= tolerance * max(abs(a), 1e-3) for a, b in pairs):
-            return False
-        if not (self.signs and other.signs):
-            return True
-        gaps = [abs(a - b) for a, b in zip(self.signs, other.signs, strict=False)]
-        return max(gaps) <= 15 * tolerance and math.hypot(*gaps) <= 4 * tolerance * math.sqrt(len(gaps))
-
-    def require(self, base: Origin, *, who: str, other_base: bool) -> None:
-        """WrongBase where what was learned here does not go onto that base; `other_base` allows other weights."""
-        if not self.same_shape(base):
-            raise WrongBase(
-                f"{who} was learned on {self.name}, whose architecture is not {base.name}'s: load {self.name}"
-            )
-        if not other_base and self.prediction and self.prediction != base.prediction:
-            raise WrongBase(
-                f"{who} was learned on {self.name}, which predicts {self.prediction}; {base.name} predicts "
-                f"{base.prediction}: load it with the scheduler it was learned with, or allow it (--other-base)"
-            )
-        if not other_base and not self.same_weights(base):
-            raise WrongBase(
-                f"{who} was learned on {self.name}; {base.name} has the same architecture and other weights: "
-                f"load {self.name}, or allow it (--other-base)"
-            )
 
 
 @dataclass(frozen=True)
@@ -91,13 +37,19 @@ class Record:
     method: str
     base: Origin
     nouns: Mapping[str, str] = field(default_factory=dict[str, str])  # "<new1>" -> "cat"
-    prompt: str = ""
+    prompts: Sequence[str] = ()  # what each of its words was learned with, and words that are no tokens
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])  # the method's bound signature
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         """Settings are kept as JSON reads them back (tuples are lists, paths words), so a file equals its value."""
+        object.__setattr__(self, "prompts", tuple(self.prompts))
         object.__setattr__(self, "settings", json.loads(json.dumps(dict(self.settings), default=str)))
+
+    @property
+    def prompt(self) -> str:
+        """All of its prompts in one line, to be read."""
+        return "; ".join(self.prompts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +125,7 @@ class Concept:
     def renamed(self, names: Mapping[str, str]) -> Concept:
         """The same concept under other tokens, {"<new1>": "<new2>"}: two that use one token can be worn together.
 
-        Its nouns and its prompt follow. InputError for a token that it does not have, a name that is no token, and two
+        Its nouns and its prompts follow. InputError for a token that it does not have, a name that is no token, and two
         tokens of one name.
         """
         for old, new in names.items():
@@ -187,9 +139,11 @@ class Concept:
         if len(tokens) < len(self.tokens):
             raise InputError(f"two tokens of one concept would both be {' '.join(names.values())}")
         nouns = {names.get(token, token): noun for token, noun in self.record.nouns.items()}
-        prompt = TOKEN.sub(lambda found: names.get(found[0], found[0]), self.record.prompt)
+        prompts = [
+            TOKEN.sub(lambda found: names.get(found[0], found[0]), told) for told in self.record.prompts
+        ]
         local = {names.get(token, token): parts for token, parts in self.local.items()}
-        record = replace(self.record, nouns=nouns, prompt=prompt)
+        record = replace(self.record, nouns=nouns, prompts=prompts)
         return replace(self, tokens=tokens, record=record, local=local)
 
     def same_encoder(self, other: Concept) -> bool:
@@ -290,7 +244,10 @@ def _assemble(record: dict[str, Any], tensors: dict[str, Tensor]) -> Concept:
     words = {
         name: {str(k): str(v) for k, v in record.get(name, {}).items()} for name in ("nouns", "versions")
     }
-    made: dict[str, Any] = {**record, **words, "base": origin}
+    prompts = record.pop("prompts", None) or str(record.pop("prompt", "")).split(
+        "; "
+    )  # older files have one line
+    made: dict[str, Any] = {**record, **words, "base": origin, "prompts": [p for p in prompts if p]}
     return Concept(
         {token: tuple(by_encoder[i] for i in range(len(by_encoder))) for token, by_encoder in tokens.items()},
         {name: Change(**part) for name, part in parts.items()},

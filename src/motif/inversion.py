@@ -22,11 +22,11 @@ from torch import Tensor
 
 from motif.attention import Control
 from motif.base import Base
-from motif.concept import Origin
 from motif.errors import InputError, WrongBase
 from motif.files import written
 from motif.images import to_images
 from motif.lanes import Lane, denoise
+from motif.origin import Origin
 from motif.replay import KINDS
 from motif.text import Text
 

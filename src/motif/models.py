@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from motif.attention import Seam, Site, open_seams
-from motif.concept import Origin
 from motif.errors import InputError, WrongBase
+from motif.origin import Origin
 from motif.schedule import CLEAN, Schedule
 from motif.text import Reader
 from motif.weights import Change, signature

@@ -45,10 +45,7 @@ def both(photos: Path, more: Path) -> list[Examples]:
 
 def test_a_joint_run_learns_every_word(base: Any, both: list[Examples]) -> None:
     concept = custom_diffusion(base, both, **QUICK)
-    assert (
-        concept.record.nouns == {"<new1>": "cat", "<new2>": "tea"}
-        and concept.record.prompt == f"{CAT}; {TEA}"
-    )
+    assert concept.record.nouns == {"<new1>": "cat", "<new2>": "tea"} and concept.record.prompts == (CAT, TEA)
     assert concept.record.settings["class_prompt"] == ["photo of a cat", "photo of a tea"]
     for token, rare in (("<new1>", "ktn"), ("<new2>", "pll")):
         for reader, (row,) in zip(base.models.readers, concept.tokens[token], strict=True):
@@ -135,6 +132,8 @@ def test_plain_words_learn_what_the_photos_show(base: Any, photos: Path) -> None
     concept = custom_diffusion(base, plain, **SHORT | {"prior": "base"}, class_prompt=["photo of tea"])
     assert not concept.tokens and concept.changes and not concept.record.nouns
     assert base.wear(concept).read("photo of a cat").states.shape == base.read("photo of a cat").states.shape
+    after = custom_diffusion(base.wear(concept), Examples(photos, CAT), **SHORT | {"prior": "none"})
+    assert after.record.prompts == ("photo of a cat", CAT)
     with pytest.raises(InputError, match="say what the prior shows"):
         custom_diffusion(base, plain, **QUICK)
     with pytest.raises(InputError, match="one must be positive"):

@@ -43,6 +43,10 @@ def pair(base: Any) -> tuple[Concept, Concept]:
     return concept_of(base, seed=1), concept_of(base, "<new2>", seed=2)
 
 
+def with_prompts(concept: Concept, *prompts: str) -> Concept:
+    return dataclasses.replace(concept, record=dataclasses.replace(concept.record, prompts=prompts))
+
+
 def heard(base: Base, prompt: str, phrase: str) -> dict[str, Tensor]:
     """What every key and value matrix that is worn makes of the phrase and of the end of the text."""
     text = base.read(prompt)
@@ -116,10 +120,10 @@ def test_merging_a_merged_concept_is_merging_all(base: Any, pair: tuple[Concept,
 def test_what_comes_out_is_small_and_travels(
     base: Any, pair: tuple[Concept, Concept], tmp_path: Path
 ) -> None:
-    merged = merge(base, *pair, captions=CAPTIONS)
+    merged = merge(base, with_prompts(pair[0], "photo of a <new1> cat"), pair[1], captions=CAPTIONS)
     assert all(change.up is not None and change.up.shape[1] <= 12 for change in merged.changes.values())
     assert Concept.load(merged.save(tmp_path / "both.safetensors")) == merged
-    assert merged.record.method == "merge" and "<new1> cat" in merged.record.prompt
+    assert merged.record.method == "merge" and merged.record.prompts == ("photo of a <new1> cat",)
     assert [row["words"] for row in merged.record.settings["concepts"]] == ["<new1> cat", "<new2> cat"]
 
 
@@ -143,11 +147,27 @@ def test_a_word_alone_keeps_the_bases_keys_and_values(base: Any, pair: tuple[Con
 
 def test_a_concept_without_a_token_is_known_by_its_prompt(base: Any) -> None:
     bare = concept_of(base, None, seed=4)
-    gate = dataclasses.replace(bare, record=dataclasses.replace(bare.record, prompt="photo of a tea pot"))
+    gate = with_prompts(bare, "photo of a tea pot")
     merged = base.wear(merge(base, gate, concept_of(base, seed=1), captions=CAPTIONS))
     assert off(heard(merged, "tea pot", "tea pot"), heard(base.wear(gate), "tea pot", "tea pot")) < 2e-6
     with pytest.raises(InputError, match="neither a token nor a prompt"):
         merge(base, bare, captions=CAPTIONS)
+
+
+def test_plain_words_beside_a_token_are_held_however_they_came_together(base: Any) -> None:
+    """A concept of both, learned at once, in sequence or merged before, says all of its words to the next merge."""
+    gate = with_prompts(concept_of(base, None, seed=4), "photo of a tea pot")
+    cat = with_prompts(concept_of(base, seed=1), "photo of a <new1> cat")
+    both = merge(base, gate, cat, captions=CAPTIONS)
+    assert both.record.prompts == ("photo of a tea pot", "photo of a <new1> cat")
+    other, reports = concept_of(base, "<new2>", seed=2), list[Report]()
+    merged = base.wear(merge(base, both, other, captions=CAPTIONS, on_report=reports.append))
+    assert set(reports[0].words) == {"tea pot", "<new1> cat", "<new2> cat"}
+    for concept, phrase in ((gate, "tea pot"), (cat, "<new1> cat"), (other, "<new2> cat")):
+        for prompt in PROMPTS:
+            where = prompt.format(phrase)
+            assert off(heard(merged, where, phrase), heard(base.wear(concept), where, phrase)) < 2e-6
+    assert off(heard(base, "tea pot", "tea pot"), heard(base.wear(gate), "tea pot", "tea pot")) > 1e-2
 
 
 def test_the_same_concept_twice_is_one_thing_under_two_names(base: Any) -> None:
@@ -190,9 +210,9 @@ def test_a_token_of_two_is_renamed_and_told(base: Any, caplog: pytest.LogCapture
 
 
 def test_a_concepts_words_are_its_own_prompts_or_the_fields(base: Any) -> None:
-    def told(prompt: str, noun: str = "cat") -> list[tuple[str, str]]:
-        concept = concept_of(base)
-        record = dataclasses.replace(concept.record, prompt=prompt, nouns={"<new1>": noun})
+    def told(*prompts: str, noun: str = "cat") -> list[tuple[str, str]]:
+        concept = with_prompts(concept_of(base), *prompts)
+        record = dataclasses.replace(concept.record, nouns={"<new1>": noun})
         return captions_of(dataclasses.replace(concept, record=record))
 
     assert told("a picture of <new1> cat on a bench") == [
@@ -200,9 +220,15 @@ def test_a_concepts_words_are_its_own_prompts_or_the_fields(base: Any) -> None:
         ("<new1> cat", "a picture of <new1> cat on a bench"),
     ]
     assert told("photo of a <new1> cat and a <dog>")[1][1] == "photo of a <new1> cat"
-    assert told("", "art")[1][1] == "painting in the style of <new1> art"
+    assert told("photo of a tea pot", "a picture of <new1> cat") == [
+        ("<new1> cat", "<new1> cat"),
+        ("<new1> cat", "a picture of <new1> cat"),
+        ("tea pot", "tea pot"),
+        ("tea pot", "photo of a tea pot"),
+    ]
+    assert told(noun="art")[1][1] == "painting in the style of <new1> art"
     for noun in ("cartoon", "heart", ""):  # "art" is a word, not a part of one
-        assert told("", noun)[1][1] == f"photo of a <new1> {noun}".strip()
+        assert told(noun=noun)[1][1] == f"photo of a <new1> {noun}".strip()
 
 
 # -- captions --------------------------------------------------------------------------------------------------------

@@ -59,5 +59,5 @@ def concept(base: Base, number: int, noun: str) -> Concept:
     token = f"<new{number}>"
     rows = tuple(0.02 * torch.randn(1, reader.width, generator=draw) for reader in base.models.readers)
     return Concept(
-        {token: rows}, changes, Record("random", base.origin, {token: noun}, f"photo of a {token} {noun}")
+        {token: rows}, changes, Record("random", base.origin, {token: noun}, [f"photo of a {token} {noun}"])
     )

@@ -56,7 +56,8 @@ def _merge(
         worn, *loaded, captions=captions, count=count, other_base=other_base, on_report=reports.append
     )
     merged.save(output)
-    words = ["motif", "sample", "plain", merged.record.prompt, "--wear", str(output)]
+    prompt = "photo of a " + " and a ".join(reports[0].words)
+    words = ["motif", "sample", "plain", prompt, "--wear", str(output)]
     words += [] if base == "pocket" else ["--base", base]
     voice.note(f"draw it: {shlex.join([*words, '-o', 'pictures'])}")
     data = {"concept": str(output), **merged.describe(), "report": reports[0].data()}

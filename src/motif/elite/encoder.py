@@ -21,12 +21,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from motif.concept import Concept, Origin, Record
+from motif.concept import Concept, Record
 from motif.elite.mapper import Mapper
 from motif.elite.photos import Photo, looked_at
 from motif.elite.tower import Tower, cut_out, marked, whole
 from motif.errors import InputError, MissingModel
 from motif.files import written
+from motif.origin import Origin
 from motif.tokens import TOKEN
 from motif.versions import versions
 from motif.weights import Change, not_finite
@@ -107,7 +108,7 @@ class Encoder:
         settings = {"encoder": self.fingerprint, "photos": len(views), "words": words, "local": local, "crop": crop,
                     "masked": [own is not None for _, own in views]}  # fmt: skip
         record = Record(
-            "elite", self.base, {token: noun} if noun else {}, f"photo of a {token}", settings, versions()
+            "elite", self.base, {token: noun} if noun else {}, [f"photo of a {token}"], settings, versions()
         )
         changes = {name: Change(dense=change) for name, change in self.changes.items()}
         return Concept(tokens, changes, record, {token: features} if local else {})

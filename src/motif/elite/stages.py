@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from motif.attention import Call, Row
 from motif.base import Base
-from motif.concept import Origin
 from motif.elite.encoder import Encoder
 from motif.elite.mapper import Mapper
 from motif.elite.targets import Targets
 from motif.elite.tower import Tower
 from motif.elite.views import View
 from motif.local import LocalAttention
+from motif.origin import Origin
 from motif.sample.stand_in import positions
 from motif.text import Text
 

@@ -26,7 +26,7 @@ from motif.errors import InputError
 from motif.learn.held import general_captions, held_captions, priors_of
 from motif.learn.least_squares import solve
 from motif.learn.merge_report import Report, residuals, times
-from motif.learn.target_words import Words, caption_rows, word_rows
+from motif.learn.target_words import Words, caption_rows, phrases_of, word_rows
 from motif.versions import versions
 from motif.weights import is_cross_kv, not_finite
 
@@ -145,8 +145,7 @@ def _apart(base: Base, concepts: Sequence[Concept]) -> tuple[list[Concept], tupl
 
 def _who(concept: Concept) -> str:
     """What messages call a concept: "<new1> dog"."""
-    words = ", ".join(_phrase(concept, token) for token in concept.tokens)
-    return words or concept.record.prompt or concept.record.method
+    return ", ".join(phrases_of(concept)) or concept.record.method
 
 
 def _phrase(concept: Concept, token: str) -> str:
@@ -213,7 +212,7 @@ def _tell(report: Report) -> None:
 
 
 def _record(base: Base, concepts: Sequence[Concept], lines: Sequence[str], report: Report) -> Record:
-    """How it was made. Its prompt names every word once."""
+    """How it was made; its prompts are those of its parts."""
     nouns = {token: noun for concept in concepts for token, noun in concept.record.nouns.items()}
     parts = [{"words": _who(c), "method": c.record.method, "fingerprint": c.fingerprint} for c in concepts]
     priors = [prior for concept in concepts for prior in priors_of(concept)]
@@ -225,5 +224,5 @@ def _record(base: Base, concepts: Sequence[Concept], lines: Sequence[str], repor
         "words_residual": report.mean("words"),
         "captions_residual": report.mean("captions"),
     }
-    prompt = "photo of a " + " and a ".join(report.words)
-    return Record("merge", base.origin, nouns, prompt, settings, versions())
+    prompts = dict.fromkeys(prompt for concept in concepts for prompt in concept.record.prompts)
+    return Record("merge", base.origin, nouns, tuple(prompts), settings, versions())

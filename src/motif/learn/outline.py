@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from motif.base import Base
-from motif.concept import Origin
 from motif.errors import MotifError
 from motif.files import read_json
 from motif.loading import pocket_weights, quiet
 from motif.models import Models
+from motif.origin import Origin
 from motif.schedule import Schedule
 from motif.single_file import config_folder
 from motif.text import Reader

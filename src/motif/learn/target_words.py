@@ -70,23 +70,41 @@ def _rows_of(base: Base, captions: Sequence[str]) -> list[Tensor]:
 
 def captions_of(concept: Concept) -> list[tuple[str, str]]:
     """(words, caption) pairs that stand for a concept. InputError where its words are not known."""
-    record, found = concept.record, list[tuple[str, str]]()
-    for token in concept.tokens:
-        phrase = f"{token} {record.nouns.get(token, '')}".strip()
-        found += [(phrase, phrase), (phrase, _context(phrase, token, record.prompt))]
-    if found:
-        return found
-    if phrase := OPENING.sub("", record.prompt, count=1).strip():
-        return [(phrase, phrase), (phrase, record.prompt)]
+    prompts = concept.record.prompts
+    contexts = {
+        **{phrase: _context(phrase, token, prompts) for token, phrase in _named(concept).items()},
+        **_plain(prompts),
+    }
+    if contexts:
+        return [(phrase, caption) for phrase, context in contexts.items() for caption in (phrase, context)]
     raise InputError(
-        f"a concept by {record.method} has neither a token nor a prompt: what it is called is not known"
+        f"a concept by {concept.record.method} has neither a token nor a prompt: what it is called is not known"
     )
 
 
-def _context(phrase: str, token: str, prompt: str) -> str:
-    """The prompt that a word was learned with, where it names that word alone; else the field's."""
-    if set(TOKEN.findall(prompt)) == {token} and phrase.lower() in prompt.lower():
-        return prompt
+def phrases_of(concept: Concept) -> tuple[str, ...]:
+    """What a concept's words are: its tokens with their nouns, and the words of prompts that name no token."""
+    return (*_named(concept).values(), *_plain(concept.record.prompts))
+
+
+def _named(concept: Concept) -> dict[str, str]:
+    """{token: it with its noun}."""
+    return {token: f"{token} {concept.record.nouns.get(token, '')}".strip() for token in concept.tokens}
+
+
+def _plain(prompts: Sequence[str]) -> dict[str, str]:
+    """{what a prompt without a token is of: that prompt}."""
+    found = {
+        OPENING.sub("", prompt, count=1).strip(): prompt for prompt in prompts if not TOKEN.search(prompt)
+    }
+    return {phrase: prompt for phrase, prompt in found.items() if phrase}
+
+
+def _context(phrase: str, token: str, prompts: Sequence[str]) -> str:
+    """The prompt that a word was learned with, where one names that word alone; else the field's."""
+    for prompt in prompts:
+        if set(TOKEN.findall(prompt)) == {token} and phrase.lower() in prompt.lower():
+            return prompt
     style = STYLES & set(phrase.lower().split())
     return f"painting in the style of {phrase}" if style else f"photo of a {phrase}"
 

@@ -91,7 +91,8 @@ def teach(
     sources = [_source(job, examples, shown) for examples, shown in zip(concepts, classes, strict=True)]
     settings |= _content(job, classes, sources)
     nouns = {**base.nouns, **values.nouns}
-    record = Record(method, base.origin, nouns, "; ".join(prompts), settings, versions())
+    said = [prompt for concept in base.concepts for prompt in concept.record.prompts] + prompts
+    record = Record(method, base.origin, nouns, tuple(dict.fromkeys(said)), settings, versions())
     run.check(record, use.steps)
     job.ranks.wait()  # until all have looked, nobody writes
     with scarce(settings, values, len(concepts), run.kept):
