@@ -276,8 +276,21 @@ def test_prodigy_finds_its_own_rate(
     monkeypatch.setitem(sys.modules, "prodigyopt", module)
     whole = learn(sd1.base, examples, **settings)
     assert interrupted(learn, sd1.base, examples, tmp_path, **settings) == whole
-    with pytest.raises(InputError, match="leave lr out"):
-        learn(sd1.base, examples, **settings, lr=1e-3)
+    for unheard in ({"lr": 1e-3}, {"scale_lr": False}):
+        with pytest.raises(InputError, match=f"one rate for all that learns: leave {min(unheard)} out"):
+            learn(sd1.base, examples, **settings, **unheard)
+
+
+def test_prodigy_knows_no_faster_contexts(
+    sd1: Model, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own groups cannot differ in rate, so that a factor would be silent."""
+    module: Any = type(sys)("prodigyopt")
+    module.Prodigy, module.__spec__ = Prodigy, object()
+    monkeypatch.setitem(sys.modules, "prodigyopt", module)
+    settings = {k: v for k, v in QUICK.items() if k != "lr"} | {"optimiser": "prodigy"}
+    with pytest.raises(InputError, match="leave context_factor out"):
+        methods.load("learn", "ico")(sd1.base, examples, **settings, context_factor=10.0)
 
 
 # -- precision -------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 
 import tiny
+from motif.cli.voice import Voice
 from motif.concept import Concept
 from motif.errors import InputError, Interrupted
 from motif.learn import Examples, custom_diffusion
@@ -258,5 +260,18 @@ def test_the_preview_of_the_step_of_a_stop_is_drawn_on_resume(
     with pytest.raises(Interrupted, match="after step 2"):
         custom_diffusion(base, Examples(photos, PROMPT), **settings, on_progress=press)
     assert not (tmp_path / "preview-0002.png").exists()
-    custom_diffusion(base, Examples(photos, PROMPT), **settings, resume=True)
+    told: list[Progress] = []
+    custom_diffusion(base, Examples(photos, PROMPT), **settings, resume=True, on_progress=told.append)
     assert (tmp_path / "preview-0002.png").exists()
+    assert [(p.step, p.loss is None) for p in told] == [(2, True), (3, False)], "a preview is no step"
+
+
+def test_a_report_before_a_step_says_no_loss_and_no_speed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a run that starts, and of one that goes on with a preview."""
+    voice = Voice()
+    with voice.progress("learning") as tell:
+        assert tell is not None
+        for step in (0, 2):
+            tell(Progress(step, 3, None, 0.0, math.inf))
+        tell(Progress(3, 3, 0.25, 2.0, 0.0))
+    assert capsys.readouterr().err == "learning: step 3/3  loss 0.2500  2.00 steps/s  0 s left\n"

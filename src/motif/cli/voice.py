@@ -103,7 +103,7 @@ def _lines(task: str) -> Callable[[Step], None]:
 
     def advance(done: Step) -> None:
         nonlocal last
-        if done.step == 0 or (time.monotonic() - last < EVERY and done.step < done.steps):
+        if not done.rate or (time.monotonic() - last < EVERY and done.step < done.steps):
             return
         last = time.monotonic()
         _to_stderr(f"{task}: step {done.step}/{done.steps}  {_about(done)}")
@@ -126,13 +126,16 @@ def _bar(task: str) -> Iterator[Callable[[Step], None]]:
         row = bar.add_task(task, total=None, about="")
 
         def advance(done: Step) -> None:
-            bar.update(row, total=done.steps, completed=done.step, about=_about(done) if done.step else "")
+            bar.update(row, total=done.steps, completed=done.step, about=_about(done))
 
         yield advance
 
 
 def _about(done: Step) -> str:
-    """Loss, where something is learned, speed, and the time that is left."""
+    """Loss, where something is learned, speed, and the time that is left; nothing before there is a speed (a preview
+    before the first step, of a resumed run too)."""
+    if not done.rate:
+        return ""
     loss: float | None = getattr(done, "loss", None)
     told = "" if loss is None else f"loss {loss:.4f}  "
     return f"{told}{done.rate:.2f} steps/s  {duration(done.seconds_left)} left"

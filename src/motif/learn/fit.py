@@ -36,8 +36,8 @@ class Progress:
 
     step: int  # steps done
     steps: int
-    loss: float  # of this step
-    rate: float  # steps per second, previews and checkpoints left out
+    loss: float | None  # of this step; None before a run's, or a resumed run's, first
+    rate: float  # steps per second, previews and checkpoints left out; 0 before the first
     seconds_left: float
     preview: Path | None = None  # a sheet of pictures drawn at this step
 
@@ -64,7 +64,7 @@ def fit(
     steps, parts = descent.way.steps, ranks.parts(accumulate)
     first, busy = run.begin(trained, descent, record, steps), 0.0
     if preview := run.draw(descent.settled, base, first):  # a stop leaves that of its own step undrawn
-        yield Progress(first, steps, math.nan, 0.0, math.nan, preview)
+        yield Progress(first, steps, None, 0.0, math.inf, preview)
     with _stopping() as stop:
         for step in range(first, steps):
             begun = time.monotonic()

@@ -11,6 +11,9 @@ from motif.learn.examples import Examples
 from motif.learn.lesson import Lesson
 from motif.learn.optimisers import finds_rate
 
+RATES = {"lr", "token_lr", "scale_lr", "context_factor"}
+"""Of an optimiser that is told its rates. Prodigy's own groups cannot differ: it raises for any rate but one, or 0."""
+
 
 def require_heard(
     use: Any, lesson: Lesson | None, concepts: Sequence[Examples], asked: Mapping[str, Any]
@@ -28,8 +31,10 @@ def require_heard(
         raise InputError("token_lr is of a new word, and the prompt names none in angle brackets")
     if lesson and "trained" in given and not lesson.rates.weights:
         raise InputError("trained says which weights learn, and lr is 0: give lr, or leave trained out")
-    if rates := sorted(given & {"lr", "token_lr"}) if finds_rate(use.optimiser) else []:
-        raise InputError(f"the optimiser {use.optimiser} finds its own rate: leave {' and '.join(rates)} out")
+    if rates := sorted(given & RATES) if finds_rate(use.optimiser) else []:
+        raise InputError(
+            f"the optimiser {use.optimiser} finds one rate for all that learns: leave {' and '.join(rates)} out"
+        )
     if not use.retrieve and (idle := sorted(given & {"retrieve_encoder", "retrieve_threshold"})):
         raise InputError(f"{' and '.join(idle)}: only a retrieved prior hears that: add --retrieve")
     priors = {examples.prior or use.prior for examples in concepts}

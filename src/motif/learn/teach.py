@@ -29,6 +29,7 @@ from motif.learn.heard import require_heard
 from motif.learn.job import Job, checked, way
 from motif.learn.lesson import Lesson
 from motif.learn.memory import scarce
+from motif.learn.optimisers import finds_rate
 from motif.learn.prior import Source, find, gather
 from motif.learn.ranks import Ranks
 from motif.learn.run import Run
@@ -115,7 +116,10 @@ def _learned(
         use.batch_size * (2 if any(g.prior.captions for g in batches.groups) else 1) if use.scale_lr else 1
     )
     rates = lesson.rates.times(total)
-    log.info("learning rate %.3g, the words' %.3g (x %d)", rates.weights, rates.words, total)
+    if finds_rate(use.optimiser):
+        log.info("%s finds one rate for all that learns", use.optimiser)
+    else:
+        log.info("learning rate %.3g, the words' %.3g (x %d)", rates.weights, rates.words, total)
     start = judge.read(values.settled(base), 0) if judge and run.writes else None
     descent = Descent(values, rates, way(job), base.device, fp16=base.dtype == torch.float16)
     with _hearing(job, run, record) as heard:
