@@ -40,14 +40,17 @@ def test_training_refuses(
     assert message in said and "Traceback" not in said
 
 
-def test_a_small_world_and_its_crowd(
+def test_a_small_world_its_crowd_and_those_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("mitsuba")
     monkeypatch.setattr(shards, "CROWD", 1)
-    words = ["pocket", "render", "--shards", str(tmp_path), "--count", "2", "--workers", "1", "--samples"]
-    assert main([*words, "1"]) == 0
-    assert {"train-0000.avif", "crowd-0000.avif", "world.json"} <= set(os.listdir(tmp_path))
+    monkeypatch.setattr(shards, "APART", 1)
+    words = ["pocket", "render", "--shards", str(tmp_path), "--workers", "1", "--samples"]
+    assert main([*words, "1", "--count", "0"]) == 0
+    assert {"apart-0000.avif", "crowd-0000.avif", "world.json"} <= set(os.listdir(tmp_path))
+    assert not list(tmp_path.glob("train-*"))
+    assert main([*words, "1", "--count", "2"]) == 0
     assert len(shards.read_shards(tmp_path).scenes) == 2
     assert main([*words, "8"]) == 2
     assert "rendered with samples 1, not 8" in capsys.readouterr().err

@@ -27,7 +27,7 @@ from motif.pocket.recipe import stages as recipe_stages
 from motif.pocket.recipe.judge import load_judge
 from motif.pocket.recipe.latents import Latents, cached_latents
 from motif.pocket.recipe.losses import Draw, instance_loss, matching_loss
-from motif.pocket.recipe.material import LABELS, Material, is_held_out, normalised, views
+from motif.pocket.recipe.material import LABELS, Material, normalised, views
 from motif.pocket.recipe.optimiser import orthogonalised
 from motif.pocket.recipe.settings import SIZES, STAGES
 from motif.pocket.recipe.shipping import prove, text_tower, unpack
@@ -43,6 +43,7 @@ from motif.pocket.recipe.unet import (
 )
 from motif.pocket.recipe.vae import build_vae, calibrated, encode_all, load_vae
 from motif.pocket.world import grammar, scene
+from motif.pocket.world.shards import is_held_out
 
 # The loop
 

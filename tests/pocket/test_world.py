@@ -27,7 +27,17 @@ from motif.pocket.world.scene import (
     draw_instance,
     draw_view,
 )
-from motif.pocket.world.shards import CROWD, crowd_at, read_shards, scene_at, tiled, untiled, write_shards
+from motif.pocket.world.shards import (
+    CROWD,
+    apart_at,
+    crowd_at,
+    is_held_out,
+    read_shards,
+    scene_at,
+    tiled,
+    untiled,
+    write_shards,
+)
 
 SEEDS = st.integers(0, 2**31)
 
@@ -393,6 +403,13 @@ def test_the_crowd_shows_each_instance_twice_in_two_places() -> None:
     assert len({name for name, _ in drawn}) == CROWD * len(NOUNS)
     trained = {repr(scene_at(3, index)[1].instance) for index in range(0, 5000, 5)}
     assert not trained & {repr(one.instance) for _, one in drawn}
+
+
+def test_those_apart_are_the_held_out_instances_of_training_in_its_order() -> None:
+    drawn = [scene_at(3, index) for index in range(2000)]
+    assert [apart_at(3, index) for index in range(40)] == [one for one in drawn if is_held_out(one[0])][:40]
+    pairs = [apart_at(3, index, views_per_instance=2)[0] for index in range(4)]
+    assert pairs[0] == pairs[1] != pairs[2] == pairs[3]
 
 
 def test_shards_that_cannot_be_are_refused(tmp_path: Path) -> None:

@@ -53,8 +53,9 @@ def pocket() -> None:
     "--count",
     default=31488,
     show_default=True,
-    type=click.IntRange(min=1),
-    help="How many pictures; one instance in 24 is kept apart, so that the default leaves 30,000 for training.",
+    type=click.IntRange(min=0),
+    help="How many pictures; one instance in 24 is kept apart, so that the default leaves 30,000 for training. 0: only "
+    "what the card measures with.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Which world.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; the default is one per core.")
@@ -67,8 +68,8 @@ def pocket() -> None:
 )
 def render(voice: Voice, shards: Path, count: int, seed: int, workers: int | None, samples: int,
            held_out: Path | None) -> None:  # fmt: skip
-    """Render captioned scenes into shards, and the crowd that the card measures with. Complete shards are kept, so that
-    it goes on where it stopped.
+    """Render captioned scenes into shards, and those that the card measures with: a crowd, and objects kept apart.
+    Complete shards are kept, so that it goes on where it stopped.
     """
     from motif.pocket.world import held_out as apart
     from motif.pocket.world import shards as tiles
@@ -83,7 +84,8 @@ def render(voice: Voice, shards: Path, count: int, seed: int, workers: int | Non
         _understood(lambda: apart.held_out(folder, samples=samples, done=voice.note))
         voice.result({"held_out": str(folder)}, str(folder))
         return
-    prepare_folder(shards, needs=count * 2500)
+    kinds = {"train": count, "apart": 5 * tiles.APART, "crowd": 2 * tiles.CROWD * len(NOUNS)}
+    prepare_folder(shards, needs=sum(kinds.values()) * 2500)
     files = 0
 
     def done(path: Path) -> None:
@@ -91,7 +93,9 @@ def render(voice: Voice, shards: Path, count: int, seed: int, workers: int | Non
         files += 1
         voice.note(f"{path} ({files})")
 
-    for kind, many in (("train", count), ("crowd", 2 * tiles.CROWD * len(NOUNS))):
+    for kind, many in kinds.items():
+        if many == 0:
+            continue
         _understood(
             lambda kind=kind, many=many: tiles.write_shards(
                 shards, kind=kind, count=many, seed=seed, workers=workers, samples=samples, done=done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,6 @@ from motif.pocket.recipe.figures import (
     vae_figures,
 )
 from motif.pocket.recipe.judge import load_judge
-from motif.pocket.recipe.latents import fingerprint
 from motif.pocket.recipe.material import as_bytes, load_material, material_from, write_grid
 from motif.pocket.recipe.shipping import folder_size
 from motif.pocket.recipe.unet import GUIDANCE, STEPS
@@ -90,8 +90,23 @@ def measure_card(
     write_grid(as_bytes(images[:100]), 10, folder / "card.png", scale=1)
     with written(folder / "card.txt") as path:
         path.write_text("\n".join(captions[:100]) + "\n", encoding="utf-8")
-    write_card(folder, figures, fingerprint(pipeline.unet, pipeline.vae, pipeline.text_encoder, judge))
+    write_card(folder, figures)
     return figures
+
+
+def weights_of(folder: Path) -> str:
+    """Sixteen hex digits of all weight files under a folder, of their places and their bytes."""
+    files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*.safetensors")}
+    lines = [f"{hashlib.sha256(files[name].read_bytes()).hexdigest()}  {name}\n" for name in sorted(files)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+
+def history(weights: str) -> str:
+    """How these weights were made, if they are those that motif ships: `history.md` names them in its first line."""
+    first, _, text = (Path(__file__).parent / "history.md").read_text(encoding="utf-8").partition("\n")
+    if first.removeprefix("weights: ") != weights:
+        return "Not by motif's authors: these are not the weights that motif ships. The run's logs tell more."
+    return text.strip()
 
 
 def missed(one: Figure) -> bool:
@@ -100,8 +115,9 @@ def missed(one: Figure) -> bool:
     return not least <= one.value <= most
 
 
-def write_card(folder: Path, figures: Sequence[Figure], weights: str) -> None:
-    """MODEL_CARD.md and card.json (with the fingerprint of the weights that were measured), atomically."""
+def write_card(folder: Path, figures: Sequence[Figure]) -> None:
+    """MODEL_CARD.md and card.json, atomically; both name the weights that were measured (`weights_of`)."""
+    weights = weights_of(folder)
     parts = "\n".join(
         f"| `{part.name}/` | {folder_size(part) / 1e6:.1f} MB |"
         for part in sorted(folder.iterdir())
@@ -112,7 +128,8 @@ def write_card(folder: Path, figures: Sequence[Figure], weights: str) -> None:
         parts=parts,
         steps=STEPS,
         guidance=GUIDANCE,
-        history=(Path(__file__).parent / "history.md").read_text(encoding="utf-8").strip(),
+        weights=weights,
+        history=history(weights),
     )
     with written(folder / "MODEL_CARD.md") as path:
         path.write_text(text, encoding="utf-8")
@@ -158,6 +175,7 @@ instances apart, `judge/` is the tests' classifier.
 
 ## Measured on held-out pictures
 
+Of the weights `{weights}` (a digest of all weight files in this folder, by which a test knows them).
 Means with standard errors over n pictures (for "nearer": over classes; "among 64": over instances; for seconds:
 over repeats; for KID the deviation over subsets of 100). Samples: {steps} DDIM steps, guidance {guidance},
 held-out captions; the judge holds a sample to what its caption says, of a striped or checked object with either

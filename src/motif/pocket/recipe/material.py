@@ -4,7 +4,6 @@ instance.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from motif.files import written
 from motif.pocket.world import grammar, scene
-from motif.pocket.world.shards import Pictures, read_shards
+from motif.pocket.world.shards import Pictures, is_held_out, read_shards
 
 NONE = "none"
 LABELS: dict[str, tuple[str, ...]] = {
@@ -28,7 +27,6 @@ LABELS: dict[str, tuple[str, ...]] = {
     "accessory": (*scene.ACCESSORIES, NONE),
     "style": scene.STYLES,
 }
-HELD_OUT_SHARE = 24  # one instance in so many is held out
 
 
 @dataclass(frozen=True)
@@ -72,13 +70,6 @@ def material_from(pictures: Pictures) -> Material:
         torch.from_numpy(np.ascontiguousarray(pictures.mask)),
     )
     return Material(rgb, mask, labels, instance, pictures.scenes)
-
-
-def is_held_out(name: str) -> bool:
-    """Whether an instance is kept from training: a fixed function of its name, the same while more is
-    rendered.
-    """
-    return zlib.crc32(name.encode()) % HELD_OUT_SHARE == 0
 
 
 def load_material(shards: Path, *, limit: int | None = None) -> tuple[Material, Material]:

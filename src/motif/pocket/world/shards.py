@@ -2,16 +2,19 @@
 
 Shard k of a kind is three files: `train-0000.avif` (16 x 16 tiles of 64 px, row by row), `train-0000-mask.webp` (the
 same layout, 8-bit coverage of the object, lossless), `train-0000.json.gz` (id, instance and view of each tile).
-Picture i depends only on (seed, i), so a shard is the same whoever writes it and whenever. 31,488 pictures and
-the crowd take 55 MB, so that they travel. The crowd, beside the training pictures, is 64 other instances of every
-class, twice. `world.json` says what all follow from.
+Picture i depends only on (seed, i), so a shard is the same whoever writes it and whenever. `world.json` says what all
+follow from. Kinds: "train"; "apart", those of its instances (one in 24) from which nothing ever learns, again, by
+themselves; "crowd", 64 other instances of every class, twice. The last two are what the model card measures with.
+31,488 pictures, as rendered by default, and the other two take 57 MB, so that they travel.
 """
 
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -35,6 +38,8 @@ RENDERER = 2
 """Counts up when the same scene comes out as another picture."""
 CROWD = 64
 """Instances of each class in the crowd, which tells whether an instance is known among so many."""
+APART, APART_SHARE = 256, 24
+"""Instances of the kind "apart"; one training instance in so many is held out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,19 @@ def scene_at(seed: int, index: int, *, views_per_instance: int = 5) -> tuple[str
     instance = draw_instance(np.random.default_rng([seed, _INSTANCE, number]))
     view = draw_view(np.random.default_rng([seed, _VIEW, index]))
     return f"{seed}-{number:06d}", Scene(instance, view)
+
+
+def is_held_out(name: str) -> bool:
+    """Whether an instance is kept from training: a fixed function of its name, the same while more is rendered."""
+    return zlib.crc32(name.encode()) % APART_SHARE == 0
+
+
+def apart_at(seed: int, index: int, *, views_per_instance: int = 5) -> tuple[str, Scene]:
+    """Instance id and scene of picture `index` of the held-out instances of the training stream, in its order."""
+    held_out = (number for number in itertools.count() if is_held_out(f"{seed}-{number:06d}"))
+    number = next(itertools.islice(held_out, index // views_per_instance, None))
+    place = number * views_per_instance + index % views_per_instance
+    return scene_at(seed, place, views_per_instance=views_per_instance)
 
 
 def crowd_at(seed: int, index: int) -> tuple[str, Scene]:
@@ -78,10 +96,11 @@ class World:
     renderer: int = RENDERER
 
     def scene(self, kind: str, index: int) -> tuple[str, Scene]:
-        """Instance id and scene of a picture of "train" or "crowd"."""
+        """Instance id and scene of a picture of "train", "apart" or "crowd"."""
         if kind == "crowd":
             return crowd_at(self.seed, index)
-        return scene_at(self.seed, index, views_per_instance=self.views_per_instance)
+        at = apart_at if kind == "apart" else scene_at
+        return at(self.seed, index, views_per_instance=self.views_per_instance)
 
 
 def write_shards(
@@ -96,8 +115,8 @@ def write_shards(
     per_shard: int = 256,
     done: Callable[[Path], None] = lambda sheet: None,
 ) -> list[Path]:
-    """Renders `count` pictures of a kind ("train" or "crowd") into `out`; returns the shards' picture files, in
-    order.
+    """Renders `count` pictures of a kind ("train", "apart" or "crowd") into `out`; returns the shards' picture
+    files, in order.
 
     Shards that are already complete are kept. `workers` are processes (all cores by default), `samples` rays
     per pixel; `done` is called with each picture file once it is there. InputError: a setting below 1, or a
