@@ -7,6 +7,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
 EXTRAS := dev,measure,pocket,study
+# What the long tests need beside: trackio, of the extra "trackers", wants an older Pillow (through gradio) than is tested.
+SLOW   := $(EXTRAS),scale
 OUT    ?= out/demo
 
 # Nothing here needs the model hub: the base that the tests and the demo use is in the package.
@@ -39,7 +41,11 @@ check: $(READY) ## format, lint, types, layers
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-slow: $(READY) ## the long tests too
+$(VENV)/ready-slow: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(SLOW)]" tensorboard
+	@touch $@
+
+slow: $(VENV)/ready-slow ## the long tests too, with the extras that they need
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -ra -n auto --maxprocesses 4 -m "not gpu"
 
 docs: $(READY) ## write docs/commands.md from the commands

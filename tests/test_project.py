@@ -83,6 +83,8 @@ def test_the_tested_versions_cover_every_dependency() -> None:
         *extras["measure"],
         *extras["pocket"],
         *extras["study"],
+        *extras["scale"],
+        "tensorboard",
     ]
     assert {normal(line) for line in needed} - pinned.keys() == set()
     assert pinned["torch"] == "torch==2.13.0"
@@ -109,6 +111,20 @@ def test_the_makefile_has_its_targets_and_ci_runs_the_tests() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     script = ROOT / ".ci" / "run"
     assert "make test" in script.read_text(encoding="utf-8") and os.access(script, os.X_OK)
+
+
+def test_no_long_test_is_skipped_for_a_library_that_its_target_does_not_install() -> None:
+    wants = re.compile(r'(?:importorskip|find_spec)\("(\w+)')
+    tests = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    asked = {NAMES.get(name, name) for text in tests for name in wants.findall(text)} - {"scipy"}  # scikit-image's
+    told = subprocess.run(["make", "-n", "-B", "slow"], cwd=ROOT, capture_output=True, text=True).stdout
+    install = next(line for line in told.splitlines() if " pip install " in line and "scale" in line)
+    extras = project()["project"]["optional-dependencies"]
+    inside = re.search(r"\.\[([\w,]+)\]", install)
+    assert inside, told
+    installed = {normal(line) for name in inside[1].split(",") for line in extras[name]}
+    assert {"ray", "optuna", "tensorboard", "fastapi", "mitsuba"} <= asked
+    assert asked - installed - {*install.split()} == set()
 
 
 def test_the_version_is_one() -> None:
