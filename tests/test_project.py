@@ -116,7 +116,9 @@ def test_the_makefile_has_its_targets_and_ci_runs_the_tests() -> None:
 def test_no_long_test_is_skipped_for_a_library_that_its_target_does_not_install() -> None:
     wants = re.compile(r'(?:importorskip|find_spec)\("(\w+)')
     tests = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
-    asked = {NAMES.get(name, name) for text in tests for name in wants.findall(text)} - {"scipy"}  # scikit-image's
+    asked = {NAMES.get(name, name) for text in tests for name in wants.findall(text)} - {
+        "scipy"
+    }  # scikit-image's
     told = subprocess.run(["make", "-n", "-B", "slow"], cwd=ROOT, capture_output=True, text=True).stdout
     install = next(line for line in told.splitlines() if " pip install " in line and "scale" in line)
     extras = project()["project"]["optional-dependencies"]

@@ -18,6 +18,7 @@ cells: Any = importlib.import_module("cells")
 curves: Any = importlib.import_module("curves")
 custom_edit: Any = importlib.import_module("custom_edit")
 editing: Any = importlib.import_module("editing")
+ico_schemes: Any = importlib.import_module("ico_schemes")
 editing_cases: Any = importlib.import_module("editing_cases")
 report: Any = importlib.import_module("editing_report")
 speed: Any = importlib.import_module("invert_speed")
@@ -280,6 +281,35 @@ def test_a_cell_is_known_by_the_encoders_the_pictures_and_the_bench_s_own_code(
     cells.surroundings.cache_clear()
     assert len({first, before, cells.known_by(base, 1)}) == 3
     cells.surroundings.cache_clear()
+
+
+# -- bench/ico_schemes.py --------------------------------------------------------------------------------------
+
+
+def test_a_point_of_ico_s_figure_counts_each_picture_once() -> None:
+    """One picture at two numbers of steps is no two pictures: the error is over the pictures' means."""
+    early, late = [0.1, 0.3, 0.2, 0.6], [0.2, 0.4, 0.3, 0.7]
+    point = ico_schemes.averaged([{"CLIP-I": early}, {"CLIP-I": late}])
+    assert point == {"CLIP-I": pytest.approx([0.15, 0.35, 0.25, 0.65])}
+    value = results.Value.of({"cat": point["CLIP-I"]})
+    assert value.error == pytest.approx(results.Value.of({"cat": early}).error)
+    assert results.Value.of({"cat": [*early, *late]}).error < 0.8 * value.error, "both as if by chance"
+    assert ico_schemes.averaged([{"CLIP-I": [None, 0.5]}, {"CLIP-I": [0.3, 0.7]}])["CLIP-I"][0] is None
+
+
+def test_the_differences_of_ico_s_figure_are_paired_and_have_errors() -> None:
+    pictures = [0.2, 0.5, 0.9, 0.4]
+    lifts = {"base, class word": 0.0, "vectors 1": 0.0, "vectors 2": 0.1, "vectors 3": 0.3, "contexts 2": 0.2}
+    lifts["contexts 6"] = lifts["vectors 2"]
+    rows = {
+        row: {"CLIP-I": results.Value.of({"cat": [p + lift * (1 + 0.1 * i) for i, p in enumerate(pictures)]})}
+        for row, lift in lifts.items()
+    }
+    told = "\n".join(ico_schemes.figure(rows))
+    gap, error = rows["vectors 3"]["CLIP-I"].less(rows["vectors 1"]["CLIP-I"])
+    assert gap == pytest.approx(0.3 * 1.15) and error == pytest.approx(0.3 * 0.129 / 2, rel=0.01)
+    assert f"| vectors 3 - vectors 1 | {gap:+.3f} ± {error:.3f} |" in told
+    assert told.count("±") == len(lifts) + len(ico_schemes.FIGURE)
 
 
 # -- bench/invert_speed.py -------------------------------------------------------------------------------------
