@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -36,6 +36,19 @@ def cell(folder: Path, subject: str, row: str, known: str, make: Callable[[], Ma
     with written(path) as part:
         part.write_text(json.dumps({KNOWN: known, **made}), encoding="utf-8")
     return made
+
+
+def part_of(word: str) -> tuple[int, int]:
+    """ "1/2" -> (0, 2): which share of a run, and of how many."""
+    number, _, count = word.partition("/")
+    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise ValueError(word)
+    return int(number) - 1, int(count)
+
+
+def share(work: Sequence[Any], part: tuple[int, int] | None) -> Sequence[Any]:
+    """Every n-th of the work, for one of n processes; all of it without a part."""
+    return work if part is None else work[part[0] :: part[1]]
 
 
 def known_by(base: Any, *settings: Any) -> str:

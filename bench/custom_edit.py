@@ -7,8 +7,10 @@ averaged), both of as many steps. A point of a curve is how like its source, how
 like the target's words a picture is (cosines of pocket's CLIP). Curves are joined in the order of the strengths and
 compared where both reach (`curves`): methods by likeness to the photos at equal likeness to the source, Prompt-to-
 Prompt with SDEdit by likeness to the source at equal likeness to the photos. Errors are over objects, which are what
-was learned. A cell for every method and picture is kept in OUT/cells: a stopped run goes on. Writes custom-edit.md,
-results.json (for `make reproduction`) and a sheet. About 25 minutes of one core, most of them learning.
+was learned. A cell for every method and picture is kept in docs/results/custom-edit, so that another session goes on;
+`--part 1/2` and `--part 2/2` share the work (an object learned by a method is what is dealt out) between two processes
+and a run without `--part` makes what is missing and writes custom-edit.md, results.json (for `make reproduction`) and a
+sheet of those pictures that were made under OUT. About 25 minutes of one core, most of them learning.
 """
 
 from __future__ import annotations
@@ -21,73 +23,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, cell, known_by, learned
+from cells import Cell, part_of, share
 from curves import Curves, over
+from custom_edit_cells import LIKE, SDEDIT, STRENGTHS, cells_of, sheet
 
+KEPT = Path(__file__).parents[1] / "docs" / "results" / "custom-edit"
 METHODS = ("custom-edit", "custom-diffusion", "textual-inversion", "dreambooth")
 OVER = tuple((best, other) for best in METHODS[:2] for other in METHODS if other not in ("custom-edit", best))
 """What is compared at equal likeness to the source."""
-STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""SDEdit's run the other way: more keeps less."""
-CROSS, SEEDS = (0.2, 0.6), (0, 1, 2)
-"""What is averaged in a point: the paper's two samples of Prompt-to-Prompt, and three noises of SDEdit."""
-SDEDIT = ", SDEdit"
-TOKEN = "<new1>"
-LIKE = ("like source", "like references", "like text")
 AT_SOURCE, AT_REFERENCES = "like references at equal source", "like source at equal references"
-
-
-def sources(noun: str, count: int) -> list[tuple[Any, str]]:
-    """The first held-out photos of an object of the class, alone, with their captions."""
-    from PIL import Image
-
-    from motif.pocket.world import held_out
-
-    data = Path(held_out.__file__).parents[1] / "data"
-    pictures, captions, _ = held_out.read_pairs(data)
-    rows = zip(pictures.scenes, pictures.rgb, captions, strict=True)
-    alone = [
-        (Image.fromarray(pixels), caption)
-        for scene, pixels, caption in rows
-        if scene.instance.noun == noun
-        and (scene.view.style, scene.view.accessory, scene.view.companion) == ("photo", None, None)
-    ]
-    return alone[:count]
-
-
-def points(me: Any, subject: Any, picture: Any, caption: str, how: str, steps: int) -> tuple[Cell, Any]:
-    """(what each strength's pictures are like on average, all of the last cross window or the first seed side by
-    side)."""
-    from motif import measure
-    from motif.demo_edit import renamed
-    from motif.edit import custom_edit, sdedit
-    from motif.features.extractors import ClipEncoder
-    from motif.images import grid
-    from motif.invert import null_text
-
-    target, clip = renamed(caption, subject.noun, TOKEN), ClipEncoder.load("pocket")
-    if how:
-        made = [
-            [sdedit(me, picture, target, strength=s, seed=seed, steps=steps).image for s in STRENGTHS]
-            for seed in SEEDS
-        ]
-        strip = grid([picture, *made[0]], columns=1 + len(made[0]))
-    else:
-        inversion = null_text(me, picture, caption, steps=steps, variant="fast")
-        told: Any = {"strengths": STRENGTHS, "blend_threshold": 0.5}
-        found = [custom_edit(me, inversion, target, cross_until=cross, **told) for cross in CROSS]
-        made, strip = [[*each.images] for each in found], found[-1].strip()
-
-    def like(images: Sequence[Any]) -> tuple[Any, ...]:
-        return (
-            measure.source_similarity(images, [picture] * len(images), encoder=clip).per_image,
-            measure.reference_similarity(images, subject.folder, encoder=clip).per_image,
-            measure.text_similarity(images, target, encoder=clip).per_image,
-        )
-
-    scores = zip(*map(like, made), strict=True)  # of each likeness: [sample][strength]
-    means = [[statistics.fmean(column) for column in zip(*samples, strict=True)] for samples in scores]
-    return dict(zip(LIKE, means, strict=True)), strip
 
 
 def object_of(name: str) -> str:
@@ -176,52 +120,50 @@ def main() -> None:
     parser.add_argument("--objects", nargs="+", default=["boat", "cactus", "car", "cat", "house", "snowman"])
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--pictures", type=int, default=3, help="sources of each object")
+    parser.add_argument("--part", type=part_of, help="1/2: a half of the work alone, and no report")
     parser.add_argument(
         "--quick", action="store_true", help="one object and picture, few steps: to see that it runs"
     )
     asked = parser.parse_args()
-    if asked.quick:
-        asked.out /= "quick"  # its cells are no results
-    from machine import processor
-    from PIL import Image
-
     from motif.base import Base
-    from motif.files import written
-    from motif.images import grid, save_image
     from motif.pocket.concepts import held_out
 
-    base, steps, few = Base.load("pocket", device="cpu"), 10, dict[str, Any]()
+    folder = KEPT
     if asked.quick:
-        asked.objects, asked.pictures, steps, few = asked.objects[:1], 1, 5, {"steps": 2}
+        asked.objects, asked.pictures, asked.out = asked.objects[:1], 1, asked.out / "quick"
+        folder = asked.out / "cells"  # they are no results
+    base = Base.load("pocket", device="cpu")
+    work = [(one, method) for one in held_out() if one.name in asked.objects for method in asked.methods]
     found: dict[str, dict[str, Cell]] = {
         f"{method}{how}": {} for how in ("", SDEDIT) for method in asked.methods
     }
-    strips: list[Path] = []
-    for subject in [one for one in held_out() if one.name in asked.objects]:
-        for number, (picture, caption) in enumerate(sources(subject.noun, asked.pictures)):
-            for row, points_of in found.items():
-                name, method = f"{subject.name} {number}", row.removesuffix(SDEDIT)
-                sheet = asked.out / "cells" / f"{name} - {row}.png"
+    for subject, method in share(work, asked.part):
+        rows = cells_of(base, subject, method, asked.pictures, asked.out, folder, asked.quick)
+        for row, cells in rows.items():
+            found[row] |= cells
+    if asked.part is None:
+        write(found, asked)
 
-                def make(s: Any = subject, p: Any = picture, c: str = caption, m: str = method, row: str = row,
-                         sheet: Path = sheet) -> Cell:  # fmt: skip
-                    fewer = few | (
-                        {"prior_count": 2, "prior_steps": 1} if few and m != "textual-inversion" else {}
-                    )
-                    concept, _ = learned(base, s, m, asked.out / "concepts", **fewer)
-                    made, strip = points(base.wear(concept), s, p, c, row[len(m) :], steps)
-                    save_image(strip, sheet)
-                    return made
 
-                points_of[name] = cell(asked.out / "cells", name, row, known_by(base, steps, few), make)
-                strips.append(sheet)
-    labels = [path.stem for path in strips]
-    pictures = [Image.open(path).convert("RGB") for path in strips]
-    save_image(grid(pictures, columns=len(found) // 2, labels=labels), asked.out / "custom-edit.png")
+def write(found: Mapping[str, Mapping[str, Cell]], asked: argparse.Namespace) -> None:
+    """The report, the results and the sheet."""
+    from machine import processor
+    from PIL import Image
+
+    from motif.files import written
+    from motif.images import grid, save_image
+
+    places = [sheet(asked.out, name, row) for name in next(iter(found.values())) for row in found]
+    there = [path for path in places if path.is_file()]
+    if there:
+        pictures = [Image.open(path).convert("RGB") for path in there]
+        labels = [path.stem for path in there]
+        save_image(grid(pictures, columns=len(found) // 2, labels=labels), asked.out / "custom-edit.png")
     rows = results(found, asked.methods)
     lines = [f"`python bench/custom_edit.py --objects {' '.join(asked.objects)} --pictures {asked.pictures}`, "
              f"{processor()}, {date.today()}. Like the source, like the concept's photos, like the target's words, at "
              "strengths 0 to 1 (SDEdit's run the other way): means over objects.\n", *table(rows, found)]  # fmt: skip
+    asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / "custom-edit.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     with written(asked.out / "results.json") as part:
         part.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")

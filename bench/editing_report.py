@@ -88,7 +88,7 @@ def part(result: Any, cases: Sequence[int]) -> Any:
         values = tuple(score.per_image[i] for i in places)
         if any(value is not None for value in values):
             scores[key] = replace(score, per_image=values, images=())
-    return replace(result, cases=[*cases], images=[result.images[i] for i in places], scores=scores,
+    return replace(result, cases=[*cases], images=[result.images[i] for i in places if result.images], scores=scores,
                    seconds=result.seconds * share, evaluations=result.evaluations * share)  # fmt: skip
 
 
@@ -167,40 +167,45 @@ def at_equal_likeness(sweep: Mapping[tuple[str, float], Mapping[str, Any]]) -> l
     return lines
 
 
-def sheets(cases: Sequence[Any], found: Any, folder: Path) -> None:
-    """One for every edit: a row for every source, a column for every inversion."""
+def picture(result: Any, case: int) -> Any:
+    """What was made of a case; white where there is none."""
     from PIL import Image
 
+    return (
+        result.images[result.cases.index(case)]
+        if case in result.cases
+        else Image.new("RGB", (64, 64), "white")
+    )
+
+
+def sheets(cases: Sequence[Any], found: Any, folder: Path) -> None:
+    """One for every edit: a row for every source, a column for every inversion whose pictures are there."""
     from motif.images import grid, save_image
 
     for edit in (*EDITS, "reconstruction"):
-        names = [name for name in (PHOTO, *INVERSIONS) if (name, edit) in found]
+        names = [n for n in (PHOTO, *INVERSIONS) if (n, edit) in found and found[n, edit].images]
+        if not names:
+            continue
         cells: list[Any] = []
         labels: list[str] = []
         for i, case in enumerate(cases):
             cells += [case.before, case.after, case.mask]
             labels += [case.source, case.target, case.kind]
             for name in names:
-                result = found[name, edit]
-                there = i in result.cases
-                cells.append(
-                    result.images[result.cases.index(i)] if there else Image.new("RGB", (64, 64), "white")
-                )
-                labels.append(name if there else "")
+                cells.append(picture(found[name, edit], i))
+                labels.append(name if i in found[name, edit].cases else "")
         sheet = grid(cells, columns=3 + len(names), labels=labels, title=edit, cell=128)
         save_image(sheet, folder / f"{edit.replace(' + ', '-')}.png")
 
 
 def overview(cases: Sequence[Any], found: Any, path: Path) -> None:
     """The last picture of each kind: source, true edit, and what the edits make of it."""
-    from PIL import Image
-
     from motif.images import grid, save_image
 
     columns = [("null-text", "prompt-to-prompt"), ("direct", "prompt-to-prompt"), ("direct", "p2p + blend"),
                ("value-embedding", "prompt-to-prompt"), ("ddim", "word-swap"), ("ddim", "pix2pix-zero"),
                (PHOTO, "sdedit"), ("direct", "style-transfer")]  # fmt: skip
-    columns = [pair for pair in columns if pair in found]
+    columns = [pair for pair in columns if pair in found and found[pair].images]
     last = {case.kind: i for i, case in enumerate(cases)}
     cells: list[Any] = []
     labels: list[str] = []
@@ -208,10 +213,6 @@ def overview(cases: Sequence[Any], found: Any, path: Path) -> None:
         cells += [cases[i].before, cases[i].after]
         labels += [cases[i].source, cases[i].target]
         for name, edit in columns:
-            result = found[name, edit]
-            there = i in result.cases
-            cells.append(
-                result.images[result.cases.index(i)] if there else Image.new("RGB", (64, 64), "white")
-            )
-            labels.append(f"{edit}, {name}" if there else "")
+            cells.append(picture(found[name, edit], i))
+            labels.append(f"{edit}, {name}" if i in found[name, edit].cases else "")
     save_image(grid(cells, columns=2 + len(columns), labels=labels, cell=104), path)
