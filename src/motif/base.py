@@ -179,8 +179,7 @@ class Base:
         """What another dress has on beyond this one, in words: "32 of 32 weights changed, mean |W - W0| 1e-3; ..."."""
         pairs = [(after.weight(name), self.weight(name)) for name in {**self.weights, **after.weights}]
         gaps = [float((w.float() - w0.float()).abs().mean()) for w, w0 in pairs if w is not w0]
-        changed = sum(gap > 0 for gap in gaps)
-        mean = sum(gaps) / max(len(gaps), 1)
+        changed, mean = sum(gap > 0 for gap in gaps), sum(gaps) / max(len(gaps), 1)
         fresh = {token: len(v[0]) for token, v in after.vectors.items() if token not in self.vectors}
         words = ", ".join(f"{token} ({n} vector{'s' * (n > 1)})" for token, n in fresh.items())
         return f"{changed} of {len(gaps)} weights changed, mean |W - W0| {mean:.2e}; tokens {words or 'none'}"

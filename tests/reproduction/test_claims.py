@@ -169,12 +169,12 @@ def bench(name: str) -> Any:
 
 def made_by_benches() -> dict[str, tuple[set[str], set[str]]]:
     """{stored results: (rows, metrics)} that each bench can make, by its own tables."""
-    methods, editing, dci, edit, elite = (
-        bench(n) for n in ("methods", "editing", "dci", "custom_edit", "elite")
+    methods, report, dci, edit, elite = (
+        bench(n) for n in ("methods", "editing_report", "dci", "custom_edit", "elite")
     )
     values, schemes, compress = (bench(n) for n in ("value_embedding", "ico_schemes", "compress"))
-    edits = {f"{e} | {i}" for e in editing.EDITS for i in (*editing.INVERSIONS, editing.PHOTO)}
-    edits |= {f"{e} {s:g}" for e in ("prompt-to-prompt", "sdedit") for s in editing.STRENGTHS}
+    edits = {f"{e} | {i}" for e in report.EDITS for i in (*report.INVERSIONS, report.PHOTO)}
+    edits |= {f"{e} {s:g}" for e in ("prompt-to-prompt", "sdedit") for s in report.STRENGTHS}
     size, untils = dci.WHOLE, (0.15, 0.3, 0.6)
     steps = range(size.every, size.learning + 1, size.every)
     drawn = {f"{name} {step}" for name in dci.LEARNING for step in steps}
@@ -201,7 +201,7 @@ def made_by_benches() -> dict[str, tuple[set[str], set[str]]]:
     }
     return {
         "methods": ({*methods.SINGLE, *methods.PAIRS}, {*results.MEASURED, "trade-off", *costs}),
-        "editing": (edits | {*editing.INVERSIONS}, edited),
+        "editing": (edits | {*report.INVERSIONS}, edited),
         "dci": (drawn, scores | above | {"trade-off"}),
         "custom-edit": (ways | over, {*edit.LIKE, edit.AT_SOURCE, edit.AT_REFERENCES}),
         "elite": (elite_rows(elite), scores | {"seconds"}),
