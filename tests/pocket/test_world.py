@@ -317,12 +317,28 @@ def test_an_edit_changes_the_picture_inside_its_mask() -> None:
     pytest.importorskip("mitsuba")
     from motif.pocket.world.pairs import render_pair
 
-    for seed, kind in enumerate(("colour", "context", "accessory", "noun")):
+    for seed, kind in enumerate(("colour", "context", "accessory", "noun", "pattern")):
         pair = edit_pairs.edit_pair(np.random.default_rng(seed + 20), kind=kind)
         drawn = render_pair(pair, size=32, samples=8)
         change = np.abs(drawn.before.astype(int) - drawn.after).mean(-1)
         inside, outside = change[drawn.change > 200].mean(), change[drawn.change < 50].mean()
         assert inside > 2.5 * outside, (kind, inside, outside)
+
+
+def test_what_is_painted_otherwise_is_the_change_of_a_colour_or_a_pattern() -> None:
+    """Not the whole object: the part in its second colour stays outside, and so does all that is beside it."""
+    pytest.importorskip("mitsuba")
+    from motif.pocket.world.pairs import render_pair
+    from motif.pocket.world.render import render
+
+    for seed, kind in enumerate(("colour", "pattern")):
+        pair = edit_pairs.edit_pair(np.random.default_rng(seed + 40), kind=kind)
+        drawn = render_pair(pair, size=32, samples=8)
+        body = render(pair.before, size=32, samples=8)[1] > 0
+        assert 0.1 < (drawn.change > 127).sum() / body.sum() < 0.9, kind
+        assert not (drawn.change[~body] > 0).any(), kind
+        change = np.abs(drawn.before.astype(int) - drawn.after).mean(-1)
+        assert change[drawn.change == 255].mean() > 3 * change[body & (drawn.change == 0)].mean(), kind
 
 
 def test_styles_differ_from_the_photo_and_pencil_is_grey() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from motif.pocket.world import contexts
 from motif.pocket.world.edit_pairs import EditPair
 from motif.pocket.world.meshes import Mesh
-from motif.pocket.world.render import to_bytes, trace
+from motif.pocket.world.render import repainted, to_bytes, trace
 from motif.pocket.world.staging import Stage, framing, staged
 
 
@@ -26,8 +26,9 @@ class PairPictures:
 def render_pair(pair: EditPair, *, size: int = 64, samples: int = 16) -> PairPictures:
     """Both scenes from one camera that holds both, at one depth in the ground.
 
-    The change is the object (of both scenes), the accessory (of both), or for a context all but the object.
-    Shadows and bounced light outside it differ too, as they do in a real pair.
+    The change is, for a colour or a pattern, the surface that is painted otherwise; for a noun the object and for an
+    accessory the accessory, of both scenes; for a context all but the object. Shadows and bounced light outside it
+    differ too, as they do in a real pair.
     """
     sink = min(contexts.PLACES[scene.view.context].sink for scene in (pair.before, pair.after))
     stages = [staged(scene, sink=sink) for scene in (pair.before, pair.after)]
@@ -44,6 +45,8 @@ def render_pair(pair: EditPair, *, size: int = 64, samples: int = 16) -> PairPic
         change = 1 - np.minimum(first.object_, second.object_)
     elif pair.kind == "accessory":
         change = np.maximum(first.accessory, second.accessory)
+    elif pair.kind in ("colour", "pattern"):
+        change = np.minimum(repainted(first, second), first.object_)
     else:
         change = np.maximum(first.object_, second.object_)
     return PairPictures(to_bytes(first.picture), to_bytes(second.picture), to_bytes(change))

@@ -20,6 +20,8 @@ from motif.pocket.world.staging import Stage, horizon, staged
 from motif.pocket.world.tracing import MARK, rays
 
 OVERSAMPLE = 2
+SEEN = 0.02
+"""Difference of reflectance from which a surface has another colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Traced:
     picture: Array  # [side, side, 3], display values 0..1
     object_: Array  # [side, side], coverage of the object 0..1
     accessory: Array  # [side, side], coverage of the accessory 0..1
+    albedo: Array  # [OVERSAMPLE · side, OVERSAMPLE · side, 3], the colours of surfaces, without light
 
 
 def render(scene: Scene, *, size: int = 64, samples: int = 16) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -69,7 +72,14 @@ def trace(scene: Scene, *, size: int = 64, samples: int = 16, stage: Stage | Non
         artist = styles.pencil if scene.view.style == "pencil" else styles.watercolour
         picture = artist(picture, np.random.default_rng(scene.view.seed + 1))
     covers = np.floor(layers[..., 4:6] / MARK * per_pixel + 0.05) / per_pixel
-    return Traced(_reduced(picture), _reduced(covers[..., 0]), _reduced(covers[..., 1]))
+    return Traced(_reduced(picture), _reduced(covers[..., 0]), _reduced(covers[..., 1]), layers[..., 6:9])
+
+
+def repainted(one: Traced, other: Traced) -> Array:
+    """[side, side]: the share of each pixel whose surface has another colour, of two traces by the same rays (one
+    geometry, one camera, one seed), so that nothing else differs: no noise, no light, no shadow.
+    """
+    return _reduced((np.abs(one.albedo - other.albedo).max(-1) > SEEN).astype(np.float64))
 
 
 def _reduced(picture: Array) -> Array:
