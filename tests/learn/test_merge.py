@@ -170,6 +170,30 @@ def test_plain_words_beside_a_token_are_held_however_they_came_together(base: An
     assert off(heard(base, "tea pot", "tea pot"), heard(base.wear(gate), "tea pot", "tea pot")) > 1e-2
 
 
+def test_where_two_begin_with_one_word_it_gets_their_mean(
+    base: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Words that stayed the rare token both started from; their nouns and ends are held exactly all the same."""
+
+    def frozen(token: str, noun: str, seed: int) -> Concept:
+        concept = dataclasses.replace(concept_of(base, token, seed=seed), tokens={token: word})
+        return dataclasses.replace(concept, record=dataclasses.replace(concept.record, nouns={token: noun}))
+
+    word = concept_of(base).tokens["<new1>"]
+    two, reports = (frozen("<new1>", "cat", 1), frozen("<new2>", "tea", 2)), list[Report]()
+    phrases = ("<new1> cat", "<new2> tea")
+    with caplog.at_level(logging.WARNING, "motif"):
+        merged = base.wear(merge(base, *two, captions=CAPTIONS, on_report=reports.append))
+    assert '"<new1> cat" and "<new2> tea" begin with one word to the text encoder' in caplog.text
+    assert "cannot all be held" in caplog.text and reports[0].mean("words") > 1e-2
+    own = [heard(base.wear(one), phrase, phrase) for one, phrase in zip(two, phrases, strict=True)]
+    for mine, phrase in zip(own, phrases, strict=True):
+        made = heard(merged, phrase, phrase)
+        assert off({n: v[:, 1:] for n, v in made.items()}, {n: v[:, 1:] for n, v in mine.items()}) < 2e-6
+        mean = {name: (own[0][name][:, :1] + own[1][name][:, :1]) / 2 for name in made}
+        assert off({n: v[:, :1] for n, v in made.items()}, mean) < 2e-6
+
+
 def test_the_same_concept_twice_is_one_thing_under_two_names(base: Any) -> None:
     concept = concept_of(base, seed=1)
     twice = merge(base, concept, concept, captions=CAPTIONS)

@@ -35,7 +35,6 @@ CUT = 1e-9
 class Update:
     """Everything of Δ but E. Float64, on the CPU."""
 
-    words: Tensor  # C: [row, channel]
     spread: Tensor  # A with A Aᵀ = RᵀR: [channel, direction]
     ridge: float  # λ as a share of G's mean eigenvalue
     left: Tensor  # [row, rank]
@@ -69,7 +68,7 @@ def solve(words: Tensor, held: Tensor) -> Update:
     kept = scales > CUT * scales[0]
     right, rest = torch.linalg.qr(p[:, kept] / cost.sqrt()[:, None])
     left = n[kept].T / scales[kept] @ rest.T
-    return Update(words, said * values.sqrt(), ridge, left, (axes @ right).T)
+    return Update(said * values.sqrt(), ridge, left, (axes @ right).T)
 
 
 def _directions(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -66,9 +66,13 @@ def merge(
     lines = held_captions(base, named, captions, count)
     vectors = {token: parts for concept in named for token, parts in concept.tokens.items()}
     words, held = word_rows(base, named, vectors), caption_rows(base, lines, general_captions(base))
-    names = list(dict.fromkeys(name for concept in named for name in concept.changes))
-    kept, errors = _distinct(words, {name: _errors(named, words, name) for name in names})
-    update = solve(torch.cat([word.rows for word in words])[kept], held)
+    names, rows = (
+        dict.fromkeys(n for one in named for n in one.changes),
+        torch.cat([word.rows for word in words]),
+    )
+    wanted = {name: _errors(named, words, name) for name in names}
+    kept, errors = _distinct(words, wanted)
+    update = solve(rows[kept], held)
     changes = {name: update.change(errors[name]) for name in names}
     report = Report(
         tuple(dict.fromkeys(word.phrase for word in words)),
@@ -77,7 +81,7 @@ def merge(
         len(lines),
         len(held),
         update.ridge,
-        tuple(residuals(base, named, changes, errors, update)),
+        tuple(residuals(base, named, changes, rows, wanted, update)),
     )
     _tell(report)
     if on_report:
@@ -172,24 +176,40 @@ def _errors(concepts: Sequence[Concept], words: Sequence[Words], name: str) -> T
 
 
 def _distinct(words: Sequence[Words], errors: Mapping[str, Tensor]) -> tuple[list[int], dict[str, Tensor]]:
-    """The rows that differ from every row before them, and E of those. InputError where two equal rows are to become
-    two different things: no matrix does that."""
+    """The rows that differ from every row before them, and E of those: the mean over the rows that equal each.
+
+    What two concepts make of words that only begin alike (one rare token that neither learned; "tea pot" and "tea cup")
+    no matrix holds both of: the mean is nearest to the two, and the log says so. InputError where they are alike to
+    their end.
+    """
     rows = torch.cat([word.rows for word in words])
-    owner = [word for word in words for _ in word.rows]
+    owner = [
+        (word, len(word.rows) - k) for word in words for k in range(len(word.rows))
+    ]  # (whose, rows to its end)
     near = torch.cdist(rows, rows) <= 1e-5 * rows.norm(dim=1, keepdim=True)
     first = [int(row.nonzero()[0]) for row in near]
+    alike = dict[tuple[str, str], None]()
     for j, i in enumerate(first):
-        if owner[i].concept == owner[j].concept:
-            continue
+        (one, _), (other, left) = owner[i], owner[j]
         apart = sum(float((e[:, i] - e[:, j]).square().sum()) for e in errors.values())
         whole = sum(float(e[:, [i, j]].square().sum()) for e in errors.values())
-        if apart > 1e-6 * whole:
+        if one.concept == other.concept or apart <= 1e-6 * whole:
+            continue
+        if left <= 2:  # the last word, and the end of the text
             raise InputError(
-                f'"{owner[i].phrase}" and "{owner[j].phrase}" are the same words to the text encoder, and their '
-                "concepts make different things of them: learn one with another token vector or another noun"
+                f'"{one.phrase}" and "{other.phrase}" are the same words to the text encoder, and their concepts make '
+                "different things of them: learn one with another token vector or another noun"
             )
+        alike[one.phrase, other.phrase] = None
+    for pair in alike:
+        log.warning(
+            '"%s" and "%s" begin with one word to the text encoder: it gets the mean of what their concepts make of it',
+            *pair,
+        )
     kept = [j for j, i in enumerate(first) if i == j]
-    return kept, {name: e[:, kept] for name, e in errors.items()}
+    share = torch.tensor([[float(i == k) for k in kept] for i in first], dtype=rows.dtype)  # [row, kept]
+    share /= share.sum(0)
+    return kept, {name: e @ share for name, e in errors.items()}
 
 
 # -- what is left behind ---------------------------------------------------------------------------------------------

@@ -51,16 +51,22 @@ def residuals(
     base: Base,
     concepts: Sequence[Concept],
     changes: Mapping[str, Change],
+    words: Tensor,
     errors: Mapping[str, Tensor],
     update: Update,
 ) -> Iterator[Residual]:
-    """‖W Rᵀ‖ = ‖W A‖ for RᵀR = AAᵀ: the captions' part needs no rows. In float32, on the base's device."""
+    """‖W Rᵀ‖ = ‖W A‖ for RᵀR = AAᵀ: the captions' part needs no rows. In float32, on the base's device.
+
+    Args:
+        words: [row, channel], with equal rows, which may be wanted to become different things.
+        errors: What each concept makes of them, {weight: [out, row]}.
+    """
     spread = update.spread.to(base.device, torch.float32)
-    columns = update.words.T.to(base.device, torch.float32)
+    columns = words.T.to(base.device, torch.float32)
     for name, change in changes.items():
         own = base.models.parameter(name).detach().float()
         target = own @ columns + errors[name].to(columns)
-        missed = times(change, update.words.T) - errors[name]
+        missed = times(change, words.T) - errors[name]
         added = _added([c.changes[name] for c in concepts if name in c.changes], spread)
         whole = float((own @ spread).norm())
         yield Residual(
