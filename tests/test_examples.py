@@ -122,6 +122,48 @@ def test_a_kohya_folder_is_read_with_a_notice(tmp_path: Path) -> None:
         assert len(found.used) == 4 and "10 repeats" in found.notices[0] and "sks dog" in found.notices[0]
 
 
+def retrieved(folder: Path, inner: str, count: int = 3) -> Path:
+    """What the released retrieve.py leaves, on another machine: pictures and three lists beside them."""
+    (folder / inner).mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        Image.linear_gradient("L").resize((20 + i, 20)).save(folder / inner / f"{i}.jpg")
+    lists = {
+        "images": f"real_reg/cat/{inner}/{{}}.jpg",
+        "caption": "a cat, number {}",
+        "urls": "http://x.org/{}",
+    }
+    for name, line in lists.items():
+        (folder / f"{name}.txt").write_text("".join(f"{line.format(i)}\n" for i in range(count)))
+    return folder
+
+
+@pytest.mark.parametrize("inner", ["images", "wooden_pot", "."])
+def test_a_retrieved_set_is_its_lists(tmp_path: Path, inner: str) -> None:
+    """Of both releases, and with the pictures beside the lists; wherever they were written."""
+    found = survey(retrieved(tmp_path, inner))
+    assert [(f.path.name, f.caption) for f in found.used] == [
+        (f"{i}.jpg", f"a cat, number {i}") for i in range(3)
+    ]
+    assert not found.problems and not found.notices
+    (tmp_path / inner / "1.jpg").unlink()
+    (tmp_path / inner / "2.txt").write_text("its own")
+    found = survey(tmp_path)
+    assert [f.caption for f in found.used] == ["a cat, number 0", "its own"]
+    assert "1 of 3 pictures of images.txt are not there" in found.notices[0]
+    (tmp_path / "caption.txt").write_text("one\ntwo\n")
+    with pytest.raises(InputError, match=r"images.txt has 3 lines and caption.txt 2"):
+        survey(tmp_path)
+
+
+def test_the_one_folder_of_a_folder_is_meant(tmp_path: Path) -> None:
+    shutil.copytree(DUCKS, tmp_path / "images")
+    (tmp_path / ".cache").mkdir()
+    found = survey(tmp_path)
+    assert len(found.used) == len(survey(DUCKS).used) and "pictures are those of images" in found.notices[0]
+    (tmp_path / "more").mkdir()
+    assert not survey(tmp_path).used  # which of the two is not known
+
+
 @pytest.mark.parametrize(
     ("names", "words"),
     [

@@ -12,13 +12,15 @@ import torch
 from PIL import Image
 
 from motif.base import Base
+from motif.cli.learn import drawing
 from motif.errors import InputError
 from motif.learn import Examples, custom_diffusion, fine_tune_all
 from motif.learn.batches import Batches, Group, Shown
 from motif.learn.concepts_list import concepts_list
-from motif.learn.prior import Prior
+from motif.learn.prior import Prior, find
 from motif.learn.recipes import COMPVIS
 from motif.learn.starts import rare_rows
+from motif.learn.target_words import captions_of
 from motif.learn.trained import Trained
 from motif.schedule import Schedule
 from pieces import Model
@@ -170,6 +172,50 @@ def test_a_concepts_list_is_read(sd1: Model, tmp_path: Path, photos: Path, more:
     assert concept.record.settings["class_prompt"] == ["a cat", "photo of a tea"]
 
 
+def test_an_entry_without_a_token_teaches_its_words(
+    sd1: Model, tmp_path: Path, photos: Path, more: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = concepts_list(listed(tmp_path, photos, more, instance_prompt="photo of a cat"))
+    assert [one.token for one in found] == [None, "<new2>"] and [one.phrase for one in found] == [
+        "cat",
+        "<new2> tea",
+    ]
+    assert '"photo of a cat" names no <token>' in caplog.text
+    assert "'a cat and a <new2> tea on the beach'" in drawing(found, Path("c.safetensors"), "pocket")
+    concept = custom_diffusion(sd1.base, found, **QUICK)
+    assert list(concept.tokens) == ["<new2>"] and concept.record.prompts == ("photo of a cat", TEA)
+    assert captions_of(concept)[-2:] == [("cat", "cat"), ("cat", "photo of a cat")]
+
+
+def test_a_retrieved_class_folder_is_named_by_itself_or_by_its_lists(
+    sd1: Model, tmp_path: Path, photos: Path, more: Path
+) -> None:
+    (tmp_path / "reg" / "images").mkdir(parents=True)
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "reg" / "images" / "0.jpg")
+    for name, line in (
+        ("images", "elsewhere/images/0.jpg"),
+        ("caption", "a red cat"),
+        ("urls", "http://x.org"),
+    ):
+        (tmp_path / "reg" / f"{name}.txt").write_text(f"{line}\n")
+    lists = {"class_data_dir": "reg/images.txt", "class_prompt": "reg/caption.txt"}
+    path, keys = listed(tmp_path, photos, more), list[str]()
+    for first in ({}, lists):
+        told = json.loads(path.read_text())
+        path.write_text(json.dumps([told[0] | first, told[1]]))
+        found = concepts_list(path)
+        assert [(one.prior, one.class_prompt) for one in found] == [
+            (str(tmp_path / "reg"), "" if first else "a cat"),
+            ("", ""),
+        ]
+        source = find(found[0].prior, ["a cat"])
+        assert [(p.path.name, p.caption, p.captioned) for p in source.photos] == [
+            ("0.jpg", "a red cat", True)
+        ]
+        keys.append(custom_diffusion(sd1.base, found, **QUICK).fingerprint)
+    assert keys[0] == keys[1]
+
+
 @pytest.mark.parametrize(
     ("first", "words"),
     [
@@ -177,7 +223,6 @@ def test_a_concepts_list_is_read(sd1: Model, tmp_path: Path, photos: Path, more:
         ({"instance_prompt": None}, "no instance_prompt"),
         ({"class_prompt": 3}, "text is wanted"),
         ({"instance_data_dir": "nowhere"}, "nowhere"),
-        ({"instance_prompt": "photo of a cat"}, "names no new word"),
     ],
 )
 def test_a_wrong_concepts_list_is_refused_by_name(

@@ -61,9 +61,7 @@ def learner(name: str, method: Method) -> Command:
         concept, run = sizes(function, base, examples, chosen, base.advice.get(name, {}))
         prepare(output, needs=max(LEAST, concept))
         prepare_folder(folder, needs=max(LEAST, run))
-        told = "; ".join(
-            f"{len(one)} photo{'s' * (len(one) > 1)} of {one.phrase or one.prompt}" for one in taught
-        )
+        told = "; ".join(f"{len(one)} photo{'s' * (len(one) > 1)} of {one.phrase}" for one in taught)
         voice.note(f"{told}; {'resuming' if resumed else 'working'} in {folder}")
         with voice.progress("learning") as on_progress:
             calls = accepted(function, on_progress=on_progress, on_picture=voice.counting("prior picture"))
@@ -217,12 +215,12 @@ def run_bytes(
 def drawing(taught: Sequence[Examples], concept: Path, base: str) -> str:
     """The command that draws what was learned, as a shell takes it."""
     one = taught[0]
-    named = " and ".join(f"{'a ' if each.noun else ''}{each.phrase}" for each in taught)
+    named = " and ".join(f"{'' if each.token and not each.noun else 'a '}{each.phrase}" for each in taught)
     words = [
         "motif",
         "sample",
         "plain",
-        f"{named if one.token else one.prompt} on the beach",
+        f"{named if one.token or len(taught) > 1 else one.prompt} on the beach",
         "--wear",
         str(concept),
     ]

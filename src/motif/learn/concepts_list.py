@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from motif.errors import InputError
 from motif.files import read_text
-from motif.learn.examples import Examples
+from motif.learn.examples import Examples, find_tokens
+from motif.learn.listing import CAPTIONED, PICTURED
+
+log = logging.getLogger("motif")
 
 NEEDED = ("instance_prompt", "instance_data_dir")
 KEYS = (*NEEDED, "class_prompt", "class_data_dir")
@@ -22,8 +26,9 @@ KEYS = (*NEEDED, "class_prompt", "class_data_dir")
 def concepts_list(path: Path) -> list[Examples]:
     """The examples of every concept of the file; folders are looked for from the working directory, then beside it.
 
-    A class_data_dir that is not there or empty is where the published code writes what it draws: the method's prior
-    stands in for it.
+    A prompt without a <token> teaches its plain words (card 1.3). A class_data_dir that is not there or empty is where
+    the published code writes what it draws: the method's prior stands in for it. The log tells of both. It may be an
+    images.txt too, with caption.txt beside it for a class_prompt, as the released code's `--real_prior` has them.
     """
     try:
         told = json.loads(read_text(path))
@@ -44,13 +49,32 @@ def _examples(path: Path, i: int, told: dict[str, Any]) -> Examples:
             raise InputError(f"{path}: concept {i} has {key} = {value!r}: text is wanted")
     if missing := [key for key in NEEDED if not told.get(key)]:
         raise InputError(f"{path}: concept {i} has no {missing[0]}")
-    prior = _found(path, told["class_data_dir"]) if told.get("class_data_dir") else None
+    prompt = told["instance_prompt"]
+    if wordless := not find_tokens(prompt):
+        log.warning('%s: "%s" names no <token>: its plain words learn what the photos show', path, prompt)
+    prior, class_prompt = _prior(path, told)
     return Examples(
         _found(path, told["instance_data_dir"]),
-        told["instance_prompt"],
-        class_prompt=told.get("class_prompt", ""),
-        prior=str(prior) if prior and prior.is_dir() and any(prior.iterdir()) else "",
+        prompt,
+        token=None if wordless else "",
+        class_prompt=class_prompt,
+        prior=prior,
     )
+
+
+def _prior(path: Path, told: dict[str, str]) -> tuple[str, str]:
+    """(the folder of a concept's prior, or "" for the method's; what it shows)."""
+    place, prompt = told.get("class_data_dir", ""), told.get("class_prompt", "")
+    if not place:
+        return "", prompt
+    folder = _found(path, place)
+    if folder.name == PICTURED and folder.is_file():
+        folder = folder.parent
+        prompt = "" if Path(prompt).name == CAPTIONED else prompt
+    if folder.is_dir() and any(folder.iterdir()):
+        return str(folder), prompt
+    log.info("%s: class_data_dir %s has nothing yet: the method's prior stands in for it", path, place)
+    return "", prompt
 
 
 def _found(path: Path, place: str) -> Path:

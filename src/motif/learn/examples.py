@@ -31,6 +31,9 @@ __all__ = ["Examples", "File", "Photo", "Survey", "check_token", "find_nouns", "
 log = logging.getLogger("motif")
 
 
+OPENING = re.compile(r"(an? |the )?\w+ (of|in the style of) ((an?|the) )?", re.IGNORECASE)
+"""What a prompt without a token says before it comes to its concept: "photo of a "."""
+
 # A noun ends at the first of these, or at a comma or full stop.
 BEHIND_NOUNS = frozenset(
     "a an and are as at before behind below beside between by during for from had has having he her his holding in "
@@ -140,8 +143,8 @@ class Examples:
 
     @property
     def phrase(self) -> str:
-        """What `{concept}` stands for: the token with its noun ("<new1> cat")."""
-        return f"{self.token or ''} {self.noun}".strip()
+        """What `{concept}` stands for: the token with its noun ("<new1> cat"); the prompt's own words without one."""
+        return f"{self.token} {self.noun}".strip() if self.token else self.noun or plain_words(self.prompt)
 
     def _caption(self, file: File) -> str:
         if file.caption is None:
@@ -170,6 +173,11 @@ def find_tokens(prompt: str) -> tuple[str, ...]:
                 f'"{stray.group()}" in "{prompt}" is not a token: one word in angle brackets, such as <new1>'
             )
     return tuple(dict.fromkeys(TOKEN.findall(prompt)))
+
+
+def plain_words(prompt: str) -> str:
+    """What a prompt without a token is of: "tea pot" of "photo of a tea pot"."""
+    return OPENING.sub("", prompt, count=1).strip()
 
 
 def plain(caption: str) -> str:

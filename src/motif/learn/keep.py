@@ -69,7 +69,9 @@ class Judge:
             MissingModel: the encoder is not on this machine. InputError: a prompt that says nothing but the token.
         """
         name = encoder or ("pocket" if base.name == "pocket" else "paper")
-        named = " and ".join(f"a {one.phrase}" if one.token else one.prompt for one in concepts)
+        named = " and ".join(
+            f"a {one.phrase}" if one.token or len(concepts) > 1 else one.prompt for one in concepts
+        )
         prompts = tuple(previews) or tuple(f"{named} {place}" for place in PLACES)
         require_prompts(prompts, len(prompts), "strip")
         return Judge(ClipEncoder.load(name, device=str(base.device)), concepts, prompts, side)

@@ -14,6 +14,8 @@ PICTURES = frozenset(
     ".jpg .jpeg .jfif .png .webp .bmp .gif .tif .tiff .avif .heic .heif .jp2 .ppm .pgm .tga".split()
 )
 CAPTIONS = (".txt", ".caption")
+PICTURED, CAPTIONED = "images.txt", "caption.txt"
+"""What the released code's retrieve.py writes beside its pictures: their paths and their captions, line by line."""
 
 
 def paths_in(folder: Path) -> list[Path]:
@@ -47,6 +49,30 @@ class Folder:
             if found and found.is_file() and (owner is None or owner.stem == photo.stem):
                 return found
         return None
+
+
+def retrieved_set(folder: Path) -> tuple[dict[Path, str], list[str]]:
+    """({picture: its caption}, lines that name none) of a folder with images.txt and caption.txt; empty without them.
+
+    A picture is looked for beside the lists first, for such folders travel and their paths are whole. InputError where
+    the lists do not go together.
+    """
+    if not (folder / PICTURED).is_file() or not (folder / CAPTIONED).is_file():
+        return {}, []
+    places, captions = (read_text(folder / name).rstrip("\n").split("\n") for name in (PICTURED, CAPTIONED))
+    if len(places) != len(captions):
+        raise InputError(
+            f"{folder}: {PICTURED} has {len(places)} lines and {CAPTIONED} {len(captions)}: each picture needs its line"
+        )
+    found, lost = dict[Path, str](), list[str]()
+    for place, caption in zip(places, captions, strict=True):
+        path = Path(place.strip())
+        near = (folder / path.parent.name / path.name, folder / path.name, path)
+        if there := next((each for each in near if each.is_file()), None):
+            found[there] = " ".join(caption.split())
+        else:
+            lost.append(place.strip())
+    return found, lost
 
 
 def by_name(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:

@@ -88,11 +88,13 @@ def unopened(folder: Path) -> Survey:
 def opened(listed: Survey, count: int, prompt: str) -> tuple[Photo, ...]:
     """The first `count` pictures that can be opened; the prompt stands in for a caption."""
     found, rest = replace(listed, files=(), notices=()), iter(listed.used)
+    captions = {file.path: file.caption for file in listed.used}
     while some := list(islice(rest, count - len(found.used))):
         looked = survey([file.path for file in some])
         for line in looked.problems:
             log.warning("%s", line)
-        found = replace(found, files=(*found.files, *looked.files))
+        told = (replace(file, caption=captions[file.path]) for file in looked.files)
+        found = replace(found, files=(*found.files, *told))
     return Examples(found, prompt, token=None).photos
 
 

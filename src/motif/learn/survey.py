@@ -1,7 +1,8 @@
 """What lies in a folder of photos: every file, its fate, and why.
 
     used       a photo; with its caption, its mask, and notes on what was done to it
-    caption    NAME.txt beside NAME.*, or metadata.jsonl with one {"file_name": ..., "text": ...} a line
+    caption    NAME.txt beside NAME.*, or metadata.jsonl with one {"file_name": ..., "text": ...} a line; a folder with
+               images.txt and caption.txt (the released retrieve.py's) is what these list, line by line
     mask       NAME-mask.png beside NAME.*
     skipped    hidden files, text, videos, folders, masks that are no PNG, whatever is no picture
     refused    a picture that cannot be used: damaged, or too small; it is named, never deleted
@@ -25,7 +26,16 @@ from PIL import Image, UnidentifiedImageError
 from motif.errors import InputError
 from motif.files import read_text
 from motif.images import DAMAGE, mask_path, open_picture
-from motif.learn.listing import PICTURES, Folder, find, masked_photo, paths_in
+from motif.learn.listing import (
+    CAPTIONED,
+    PICTURED,
+    PICTURES,
+    Folder,
+    find,
+    masked_photo,
+    paths_in,
+    retrieved_set,
+)
 
 Fate = Literal["used", "caption", "mask", "skipped", "refused"]
 
@@ -115,9 +125,10 @@ def survey(
     Raises:
         InputError: nothing is there, or it cannot be read; a broken metadata.jsonl.
     """
-    place, paths, notices = _listed(photos)
+    place, paths, notices, captions = _listed(photos)
     folders = {folder: Folder.read(folder) for folder in {path.parent for path in paths}}
     files, seen = [_fate(path, folders[path.parent]) for path in paths], dict[str, str]()
+    files = [_captioned(file, captions.get(file.path, "")) for file in files]
     if opened:
         files = [_opened(file, resolution, seen) if file.fate == "used" else file for file in files]
     for folder, inside in folders.items():
@@ -126,30 +137,55 @@ def survey(
     return Survey(place, tuple(files), tuple(notices))
 
 
-def _listed(photos: str | Path | Sequence[str | Path]) -> tuple[str, list[Path], list[str]]:
-    """(what to call the place, its files, notices)."""
+def _listed(
+    photos: str | Path | Sequence[str | Path],
+) -> tuple[str, list[Path], list[str], dict[Path, str]]:
+    """(what to call the place, its files, notices, captions that the place has of them)."""
     if not isinstance(photos, str | Path):
         paths = [Path(p).expanduser() for p in photos]
         if missing := [path for path in paths if not path.is_file()]:
             raise InputError(f"{missing[0]}: no such picture")
-        return f"the list of {len(paths)} photo{'s' * (len(paths) != 1)}", paths, []
+        return f"the list of {len(paths)} photo{'s' * (len(paths) != 1)}", paths, [], {}
     if str(photos).startswith(("http://", "https://")):
         raise InputError(f"{photos}: photos are read from this machine: download them into a folder first")
     place = Path(photos).expanduser()
     if place.is_file():
-        return str(place), [place], []
+        return str(place), [place], [], {}
     if not place.is_dir():
         raise InputError(f"{place}: no such folder or picture")
+    captions, lost = retrieved_set(place)
+    if captions or lost:
+        told = f"{place}: {len(lost)} of {len(captions) + len(lost)} pictures of {PICTURED} are not there"
+        return str(place), [*captions], [f"{told}: {lost[0]}"] if lost else [], captions
+    return *_inside(place), {}
+
+
+def _inside(place: Path) -> tuple[str, list[Path], list[str]]:
+    """(what to call a folder, its files, notices). Of a folder with one folder of pictures and none beside it, what is
+    in there."""
     paths, notices = paths_in(place), list[str]()
-    named = [p for p in paths if p.is_dir() and KOHYA.fullmatch(p.name)]
-    if len(named) == 1 and not any(p.suffix.lower() in PICTURES for p in paths):
-        place, paths = named[0], paths_in(named[0])
+    inner = [path for path in paths if path.is_dir() and not path.name.startswith(".")]
+    named = [path for path in inner if KOHYA.fullmatch(path.name)] or inner
+    if len(named) == 1 and not _pictured(paths) and _pictured(within := paths_in(named[0])):
+        notices = [f"{place}: its pictures are those of {named[0].name}"]
+        place, paths = named[0], within
     if match := KOHYA.fullmatch(place.name):
         notices = [
             f"{place}: a kohya folder: its photos are read, its {match[1]} repeats are not needed (motif counts "
             f'steps), and "{match[2]}" is not used: the prompt says what they show'
         ]
     return str(place), paths, notices
+
+
+def _pictured(paths: Sequence[Path]) -> bool:
+    return any(path.suffix.lower() in PICTURES for path in paths)
+
+
+def _captioned(file: File, caption: str) -> File:
+    """A file of a retrieved set with its line of the captions, where it has none of its own."""
+    if not caption or file.caption or file.fate != "used":
+        return file
+    return replace(file, caption=caption, notes=(*file.notes, f"caption from {CAPTIONED}"))
 
 
 def _fate(path: Path, folder: Folder) -> File:

@@ -8,7 +8,6 @@ what several begin with is read once (`packs`): the states are the same, and sev
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from motif.base import Base
 from motif.concept import Concept
 from motif.errors import InputError
+from motif.learn.examples import plain_words
 from motif.learn.general import kept_rows
 from motif.learn.packs import read_together
 from motif.text import Tokens
@@ -25,9 +25,6 @@ from motif.tokens import TOKEN
 
 STYLES = frozenset(("art", "painting", "style"))
 """Nouns of styles, as whole words: "cartoon" is none (card 9.1, 15)."""
-
-OPENING = re.compile(r"(an? |the )?\w+ (of|in the style of) ((an?|the) )?", re.IGNORECASE)
-"""What a prompt without a token says before it comes to its concept: "photo of a "."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +91,7 @@ def _named(concept: Concept) -> dict[str, str]:
 
 def _plain(prompts: Sequence[str]) -> dict[str, str]:
     """{what a prompt without a token is of: that prompt}."""
-    found = {
-        OPENING.sub("", prompt, count=1).strip(): prompt for prompt in prompts if not TOKEN.search(prompt)
-    }
+    found = {plain_words(prompt): prompt for prompt in prompts if not TOKEN.search(prompt)}
     return {phrase: prompt for phrase, prompt in found.items() if phrase}
 
 
