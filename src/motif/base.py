@@ -7,10 +7,9 @@ memory; its weights are swapped in for the length of each call and out again, so
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -160,7 +159,7 @@ class Base:
     ) -> Base:
         nouns = {**self.nouns, **concept.record.nouns}
         base = self.dressed({**self.weights, **weights}, {**self.vectors, **vectors}, nouns)
-        return dataclasses.replace(base, concepts=(*self.concepts, concept))
+        return replace(base, concepts=(*self.concepts, concept))
 
     def weight(self, name: str) -> Tensor:
         """What stands in a weight's place: the one that is worn there, or the base's own."""
@@ -173,7 +172,7 @@ class Base:
         nouns: Mapping[str, str],
     ) -> Base:
         """This base with just these tensors on (they may be parameters under training)."""
-        return dataclasses.replace(self, weights=weights, vectors=vectors, nouns=nouns)
+        return replace(self, weights=weights, vectors=vectors, nouns=nouns)
 
     def difference(self, after: Base) -> str:
         """What another dress has on beyond this one, in words: "32 of 32 weights changed, mean |W - W0| 1e-3; ..."."""
@@ -251,7 +250,7 @@ class Base:
         if prompt or not self.models.empty_is_zero:
             return text
         zero = None if text.pooled is None else torch.zeros_like(text.pooled)
-        return dataclasses.replace(text, states=torch.zeros_like(text.states), pooled=zero)
+        return replace(text, states=torch.zeros_like(text.states), pooled=zero)
 
     def predict(
         self, x: Tensor, t: Tensor | int, states: Tensor, pooled: Tensor | None, call: Call | None
