@@ -34,7 +34,8 @@ def test_the_report_is_whole_and_asks_nobody(
     width: int,
     dark: bool,
 ) -> None:
-    broken = {"learn": "dreambooth", "settings": {"steps": 1, "batch_size": 2, "prior": "<b>nowhere"}}
+    settings = {"steps": 2, "batch_size": 2, "prior": "none", "resolution": 16, "lr": 1e38}
+    broken = {"name": "<b>broken", "learn": "dreambooth", "settings": settings}
     tradeoff(spec(methods=[*raw()["methods"], broken]), tmp_path / "out", base=tiny_base)
     alone = tmp_path / "elsewhere" / "report.html"
     alone.parent.mkdir()
@@ -44,7 +45,7 @@ def test_the_report_is_whole_and_asks_nobody(
     browser.events.clear()
     page.open(alone.as_uri())
     said = page.run("document.body.innerText")
-    for words in ("custom-diffusion steps 2", "the base", "What failed", "<b>nowhere"):
+    for words in ("custom-diffusion steps 2", "the base", "What failed", "<b>broken"):
         assert words in said, words
     assert page.run("[...document.images].length") >= 1
     assert page.run("[...document.images].every(i => i.complete && i.naturalWidth > 0 && i.alt)")

@@ -97,6 +97,16 @@ def test_without_ray_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytes
         crew("ray", Setup(str(tmp_path), "pocket", ""), workers=1)
 
 
+def test_a_ray_that_does_not_start_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(**_: Any) -> None:
+        raise Exception("the node timed out\nduring startup")
+
+    fake = type("Ray", (), {"is_initialized": staticmethod(lambda: False), "init": staticmethod(late)})
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    with pytest.raises(InputError, match=r"^Ray cannot start at this machine: the node timed out$"):
+        crew("ray", Setup(str(tmp_path), "pocket", ""), workers=1)
+
+
 def test_ray_is_asked_for_actors_and_a_dead_one_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

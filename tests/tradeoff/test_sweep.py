@@ -197,18 +197,17 @@ def test_stopped_anywhere_it_ends_with_the_same_table(
 
 
 def test_a_failed_job_is_named_and_the_rest_goes_on(tmp_path: Path, spec: Make, raw: Any, run: Any) -> None:
-    ways = [
-        *raw()["methods"],
-        {"learn": "dreambooth", "settings": {"steps": 1, "batch_size": 2, "prior": "nowhere"}},
-    ]
+    """What nobody can see beforehand: a rate at which the values overflow."""
+    settings = {"steps": 2, "batch_size": 2, "prior": "none", "resolution": 16, "lr": 1e38}
+    ways = [*raw()["methods"], {"learn": "dreambooth", "settings": settings}]
     found, done = run(spec(methods=ways))
-    assert [failure.label for failure in found.failures] == ["toy: learn dreambooth to step 1"]
-    assert found.failures[0].wrong_input and "nowhere" in found.failures[0].why
+    assert [failure.label for failure in found.failures] == ["toy: learn dreambooth to step 2"]
+    assert found.failures[0].wrong_input and "nan" in found.failures[0].why
     assert [bool(row.values) for row in found.rows] == [True, True, True, False]
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "What failed" in page and "toy: learn dreambooth to step 1" in page and "nowhere" in page
+    assert "What failed" in page and "toy: learn dreambooth to step 2" in page and "lower --lr" in page
     assert "Traceback" in next((tmp_path / "out" / "failures").iterdir()).read_text()
-    ways[2]["settings"]["prior"] = "none"
+    settings["lr"] = 1e-6
     again, done = run(spec(methods=ways))
     assert not again.failures and counts(done) == (1, 2, 2) and not (tmp_path / "out" / "failures").exists()
 

@@ -52,11 +52,15 @@ def test_what_cannot_work_is_said_before_any_work(
 def test_failures_are_the_exit(
     tmp_path: Path, home: Path, photos: Path, clip_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = write(tmp_path, home, photos, clip_folder)
-    spec.write_text(spec.read_text().replace("guidance = [1.0, 3.0]", 'negative = ["", "<new9>"]'))
-    assert main(["tradeoff", str(spec), "-o", str(tmp_path / "out"), "--device", "cpu"]) == 2
+    spec, words = write(tmp_path, home, photos, clip_folder), ["-o", str(tmp_path / "out"), "--device", "cpu"]
+    text = spec.read_text()
+    spec.write_text(text.replace("guidance = [1.0, 3.0]", 'negative = ["", "<new9>"]'))
+    assert main(["tradeoff", str(spec), *words]) == 2
     told = capsys.readouterr()
-    assert (
-        "1 job failed (see the report): toy: the base negative <new9>" in told.err
-        and "hypervolume" in told.out
-    )
+    assert "toy: the base negative <new9>" in told.err and not told.out, "seen before the first job"
+    settings = 'settings = {steps = 2, batch_size = 2, prior = "none", resolution = 16, lr = 1e38}'
+    spec.write_text(text.replace("methods = [", f'methods = [{{learn = "dreambooth", {settings}}}, '))
+    assert main(["tradeoff", str(spec), *words]) == 2
+    told = capsys.readouterr()
+    assert "1 job failed (see the report): toy: learn dreambooth to step 2: the loss" in told.err
+    assert "hypervolume" in told.out

@@ -60,7 +60,7 @@ def bench(
         raise InputError(f"{turns} turns: one or more is needed")
     if threads < 0:
         raise InputError(f"{threads} threads: one or more, or 0 for torch's choice")
-    planned, found = rows(quick=quick, only=only), list[Measured]()
+    planned, found, held = rows(quick=quick, only=only), list[Measured](), list[Measured]()
     store = Kept(
         Path(kept) if kept else None,
         {"base": base, "threads": threads, "device": device, "precision": precision},
@@ -72,16 +72,17 @@ def bench(
             if on_row and not _whole(row, turns, store):
                 on_row(row.name, number, len(planned))
             found.append(_row(row, turns, store))
-            if found[-1].error:
-                log.warning("%s was not measured: %s", row.name, found[-1].error)
+            held += found[-1:] if found[-1].error else []
             if len(found) > 1 and found[0].error and len({one.error for one in found}) == 1:
                 break  # no base, no such device: it is not the row's fault
+            while held and (len(found) > 1 or found[0].ours):
+                log.warning("%s was not measured: %s", held[0].row.name, held.pop(0).error)
     except KeyboardInterrupt:
         told = f"{len(found)} of {len(planned)} rows are measured"
         kept_in = f" and kept in {store.path}, and the same command goes on" if store.path else ""
         raise Interrupted(f"stopped: {told}{kept_in}") from None
     if not any(one.ours for one in found):
-        raise InputError(f"nothing was measured; {found[0].row.name}: {found[0].error}")
+        raise InputError(f"nothing was measured: {found[0].error}")
     return Report(tuple(found), base, turns, quick)
 
 

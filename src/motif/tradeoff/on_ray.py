@@ -57,8 +57,9 @@ class Actors:
             where: dict[str, Any] = {"address": at} if at else local
             try:
                 self.ray.init(log_to_driver=False, logging_level="ERROR", **where)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise InputError(f"Ray cannot start at {at or 'this machine'}: {error}") from None
+            except Exception as error:  # Ray raises bare ones too, as when a busy machine is slow to start it
+                why = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise InputError(f"Ray cannot start at {at or 'this machine'}: {why}") from None
         self.free: list[Any] = []
         self.busy: dict[Any, _Given] = {}
 

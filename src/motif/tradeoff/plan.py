@@ -99,6 +99,8 @@ class Planner:
         settled = function.settle(self.base, who.examples, **given) if hasattr(function, "settle") else {}
         settled = {k: plain(v) for k, v in settled.items() if k not in LEARN_OWN} or way.learn.defaults(given)
         steps = int(settled.get("steps") or 0)
+        if "steps" in settled and steps < 1:
+            raise InputError(f"{way.asked.called}: steps {steps}: one or more")
         free = {
             "checkpoint_every",
             *(["steps"] if goes_on(function, settled) else []),

@@ -20,6 +20,7 @@ from motif.errors import InputError, Interrupted
 from motif.files import read_text, written
 from motif.tradeoff.jobs import Job, Plan
 from motif.tradeoff.plan import Planner
+from motif.tradeoff.rehearse import rehearse
 from motif.tradeoff.scatter import Crew, Failure, crew, scatter
 from motif.tradeoff.spec import Spec, read_spec
 from motif.tradeoff.store import Store
@@ -122,8 +123,10 @@ def tradeoff(
             if plan is None:
                 plan, lost = _searched(sweep, planner, optimise, on_job)
             else:
+                missing = {job for job in plan.jobs if not all(map(store.has, job.makes))}
                 if on_plan:
-                    on_plan(len(plan.jobs), sum(not all(map(store.has, job.makes)) for job in plan.jobs))
+                    on_plan(len(plan.jobs), len(missing))
+                rehearse(plan.jobs, base, missing)
                 lost = sweep.run(plan, on_job)
         except (KeyboardInterrupt, Interrupted):
             told = f"stopped: what is done is kept in {out}, and the same command goes on"
