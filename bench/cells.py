@@ -1,8 +1,9 @@
 """Results of a bench by object and row, each made once: OUT/cells/"OBJECT - ROW.json", {metric: a value per picture}.
 
 A cell is known by what it was asked for, by the base's weights, by the encoders that judge and the held-out pictures
-and photos, and by the bench's own code and motif's version: where one of them is another, it is made again.
-`bench/reproduction.py` reads the folder.
+and photos, and by the bench's own code and motif's version: where one of them is another, it is made again. It says
+too what code made it (`codes`): the methods' modules with all that they import, and the bench's. That is no part of
+what it is known by; pages say where rows are of different code. `bench/reproduction.py` reads the folder.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -18,23 +19,45 @@ from typing import Any
 
 KNOWN = "for"
 """Where a cell says what it was made for."""
+CODE = "code"
+"""Where a cell says what code made it: {place: digest}; cells of before 2026-11-29 do not."""
 
 Cell = dict[str, list[float | None]]
 
 
-def cell(folder: Path, subject: str, row: str, known: str, make: Callable[[], Mapping[str, Any]]) -> Cell:
-    """A cell, from its file or made; a stopped bench goes on with what is not there."""
+def cell(
+    folder: Path,
+    subject: str,
+    row: str,
+    known: str,
+    make: Callable[[], Mapping[str, Any]],
+    *,
+    by: Iterable[str] = (),
+) -> Cell:
+    """A cell, from its file or made; a stopped bench goes on with what is not there.
+
+    Args:
+        folder: Where cells are.
+        subject: Whose it is.
+        row: Of what.
+        known: What it is made for, in a word.
+        make: What makes it: {metric: a value per picture}.
+        by: The methods that make it, "learn ico": `methods.load` names them, and no import does.
+    """
     from motif.files import written
+
+    asking = Path(inspect.stack(0)[1].filename)
 
     path = folder / f"{subject} - {row}.json"
     if path.is_file():
         told = json.loads(path.read_text(encoding="utf-8"))
+        told.pop(CODE, None)
         if told.pop(KNOWN, None) == known:
             return told
     print(f"{subject}: {row}", flush=True)
     made = {name: [*value] if isinstance(value, list | tuple) else [value] for name, value in make().items()}
     with written(path) as part:
-        part.write_text(json.dumps({KNOWN: known, **made}), encoding="utf-8")
+        part.write_text(json.dumps({KNOWN: known, CODE: codes(asking, by), **made}), encoding="utf-8")
     return made
 
 
@@ -69,6 +92,16 @@ def surroundings() -> str:
     encoders = {name: content(pocket_weights() / name) for name in ("clip", "dino", "judge")}
     data = content(Path(concepts.__file__).parent / "data")
     return address("bench", version=motif.__version__, encoders=encoders, data=data)
+
+
+def codes(asking: Path, by: Iterable[str] = ()) -> dict[str, str]:
+    """{place: a digest of the code there and of all of motif that it imports}: of methods as a trade-off knows them,
+    and of the script that asks, with what it takes from its folder."""
+    from motif import methods
+    from motif.tradeoff.digest import code, script
+
+    found = {name: code(methods.find(*name.split(" ", 1)).path) for name in by}
+    return {**found, asking.stem: script(asking)}
 
 
 @cache
@@ -106,8 +139,10 @@ def learned(base: Any, subject: Any, method: str, folder: Path, **settings: Any)
     from motif import methods
     from motif.concept import Concept
     from motif.learn import Examples
+    from motif.tradeoff.digest import code
 
-    path = folder / f"{subject.name}-{method}-{known_by(base, method, settings)}.safetensors"
+    made_by = code(methods.find("learn", method).path)
+    path = folder / f"{subject.name}-{method}-{known_by(base, method, settings, made_by)}.safetensors"
     spent = path.with_suffix(".seconds")
     if not path.is_file():
         begun = time.perf_counter()

@@ -76,7 +76,8 @@ def main() -> None:
                 scores = exam(subject, base.wear(small), f"<new1> {subject.noun}", **how)
                 return scores | {"megabytes": megabytes(small)}
 
-            cell(asked.out / "compress" / "cells", name, form, known_by(base, how, few), scored)
+            known, by = known_by(base, how, few), ["learn custom-diffusion"]
+            cell(asked.out / "compress" / "cells", name, form, known, scored, by=by)
     for name in OBJECTS[:1] if asked.quick else OBJECTS[2:]:
         for group in GROUPS:
 
@@ -86,7 +87,8 @@ def main() -> None:
                 )
                 return {"moved": moved(base, concept)[group]}
 
-            cell(asked.out / "weights" / "cells", name, group, known_by(base, few), share)
+            known, by = known_by(base, few), ["learn fine-tune-all"]
+            cell(asked.out / "weights" / "cells", name, group, known, share, by=by)
 
 
 if __name__ == "__main__":

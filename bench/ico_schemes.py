@@ -101,9 +101,9 @@ def main() -> None:
                     points.append(exam(subject, base.wear(concept), f"<new1> {subject.noun}", **how))
                 return averaged(points)
 
-            scores = cell(folder / "cells", name, row, known, scored)
+            scores = cell(folder / "cells", name, row, known, scored, by=["learn ico"])
             if row == "vectors 2":
-                cell(folder / "cells", name, "contexts 6", known, lambda scores=scores: scores)
+                cell(folder / "cells", name, "contexts 6", known, lambda told=scores: told, by=["learn ico"])
     table = "\n".join(figure(with_trade_off(folder / "cells")))
     (folder / "ico-schemes.md").write_text(table + "\n", encoding="utf-8")
     print(table)

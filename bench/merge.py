@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, help="write the table there too")
     asked = parser.parse_args()
     import torch
+    from cells import CODE, codes
     from machine import processor
     from results import Value, plainly
     from stable_diffusion_shape import build
@@ -172,7 +173,8 @@ def main() -> None:
         asked.out.parent.mkdir(parents=True, exist_ok=True)
         asked.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
         rows = {name: {"seconds": plainly(Value.of({"": took["ours"]}))} for name, took in kept.items()}
-        asked.out.with_name("results.json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+        told = {CODE: codes(Path(__file__)), "rows": rows}
+        asked.out.with_name("results.json").write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from typing import Any
 from cells import weights as weights_of
 from methods_one import DRAWING, digest
 from methods_report import report
+from results import codes_of, told_codes
 
 BASE = "(the base, class word)"
 KEPT = Path(__file__).parents[1] / "docs" / "results" / "methods"
@@ -199,7 +200,10 @@ def written(cells: Sequence[Cell], asked: argparse.Namespace) -> dict[str, str]:
     failed = {cell.name: why(cell) for cell in absent if cell.error.is_file()}
     waiting = [cell.name for cell in absent if cell.name not in failed]
     asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "methods.md").write_text(report(found, vars(asked), failed, waiting))
+    text = report(found, vars(asked), failed, waiting)
+    code = told_codes(codes_of({cell.name: found[cell.spec["row"]]["+".join(cell.spec["subjects"])] for cell in cells
+                                if cell.result.is_file()}))  # fmt: skip
+    (asked.out / "methods.md").write_text(f"{text.rstrip()}\n\nThe code that made the cells: {code}.\n")
     return failed
 
 

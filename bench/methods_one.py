@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cells import CODE, codes
 
 ADDED = ("wearing a red hat", "next to a yellow ball")
 DRAWING = 25
@@ -215,7 +216,8 @@ def done(spec: dict[str, Any], out: Path) -> dict[str, Any]:
         for subject in subjects:
             prior_of(base, subject.noun, out, spec["quick"])
     me, cost = made(base, spec, subjects, out)
-    return exam(base, me, spec, subjects, out) | {"cost": cost}
+    by = sorted({f"learn {stage['method']}" for stage in spec["stages"]})
+    return exam(base, me, spec, subjects, out) | {"cost": cost, CODE: codes(Path(__file__), by)}
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results import READERS, Rows, Value, measured, quick, stored, take
+from results import READERS, Rows, Value, made_by, measured, quick, stored, take
 
 ROOT = Path(__file__).parents[1]
 CLAIMS, PAGE = ROOT / "reproduction", ROOT / "docs" / "reproduction.md"
@@ -176,15 +176,20 @@ def page(found: Iterable[Mapping[str, Any]], results: Callable[[str], Rows | Non
 
 
 def sources(results: Callable[[str], Rows | None]) -> str:
-    """Which stored results the verdicts come from, and how much is in them."""
-    lines = ["| stored results | measured | rows | of | most values in a row |", "|---|---|---|---|---|"]
+    """Which stored results the verdicts come from, how much is in them, and whether one code made all of it."""
+    lines = [
+        "| stored results | measured | rows | of | most values in a row | code |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in READERS:
         if rows := results(name):
             values = [value for metrics in rows.values() for value in metrics.values()]
             objects = sorted({name for value in values for name in value.values} - {""})
             most = max(sum(map(len, value.values.values())) for value in values)
             day = measured(name) if results is stored else ""
-            lines.append(f"| {name} | {day} | {len(rows)} | {', '.join(objects) or '–'} | {most or '–'} |")
+            code = made_by(name) if results is stored else "one"
+            told = [name, day, str(len(rows)), ", ".join(objects) or "–", str(most or "–"), code]
+            lines.append(f"| {' | '.join(told)} |")
     missing = [name for name in READERS if not results(name)]
     told = [f"- {', '.join(names)}: `{command}`" for command, names in by_command(missing).items()]
     return "\n".join([*lines, *(["", "Not there yet, and what makes them:", "", *told] if told else [])])
@@ -217,9 +222,10 @@ claim of the five papers that has a figure or a table, its numbers, our command 
 more than two standard errors on the claimed side. **Does not hold**: as far on the other side. **Undecided**:
 between. A claim of several comparisons holds where all do. **About equal** holds within the margin given, errors and
 all. Differences are of the same prompts and seeds, picture by picture, where both sides' pictures are stored; errors
-are over pictures of the objects named, and say nothing of others. pocket is a model of 64 px in a world of its own:
-what holds there is evidence for the method's code and its idea, not for its numbers on photos. Results are of the
-weights of pocket that were shipped on their day.
+are over pictures of the objects named, and say nothing of others. Code: whether all rows of a result were made by the
+same versions of the methods and of the bench (unknown: measured before cells said it). pocket is a model of 64 px in a
+world of its own: what holds there is evidence for the method's code and its idea, not for its numbers on photos.
+Results are of the weights of pocket that were shipped on their day.
 """
 
 

@@ -98,11 +98,70 @@ def take() -> list[str]:
             about = {
                 "from": place.relative_to(ROOT).as_posix() if place.is_relative_to(ROOT) else place.name,
                 "measured": day_of(place),
+                "code": source.codes(place),
             }
             text = json.dumps({**about, "rows": plain}, indent=1, ensure_ascii=False)
             path.write_text(text + "\n", encoding="utf-8")
             taken.append(name)
     return taken
+
+
+Codes = dict[str, dict[str, list[str]]]
+"""{place of code: {its digest: the cells that it made}}; "" stands for cells that do not say."""
+
+
+def codes_of(cells: Mapping[str, Mapping[str, Any]]) -> Codes:
+    """What code made which cells, by what they say of themselves (`cells.codes`)."""
+    found: Codes = {}
+    for name, told in sorted(cells.items()):
+        for place, digest in (told.get("code") or {"": ""}).items():
+            found.setdefault(place, {}).setdefault(digest, []).append(name)
+    return found
+
+
+def codes_in(place: Path) -> Codes:
+    """Of a folder of cells, or of one file."""
+    files = [place] if place.is_file() else sorted(place.glob("*.json"))
+    told = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    return codes_of({name: one for name, one in told.items() if isinstance(one, dict)})
+
+
+def methods_codes(folder: Path) -> Codes:
+    """Of `bench/methods.py`'s cells."""
+    from methods import planned
+
+    return codes_of({c.name: json.loads(c.result.read_text()) for c in planned(folder) if c.result.is_file()})
+
+
+def told_codes(codes: Codes) -> str:
+    """In words: whether one code made all of it."""
+    silent = sum(map(len, codes.get("", {}).values()))
+    known = {place: digests for place, digests in codes.items() if place}
+    several = [
+        f"{place}: {len(digests)} versions ({'; '.join(sorted(shortest(digests)))})"
+        for place, digests in known.items()
+        if len(digests) > 1
+    ]
+    if not known:
+        return "unknown"
+    told = "; ".join(several) or "one"
+    return f"{told}; unknown of {silent} cells" if silent else told
+
+
+def shortest(digests: Mapping[str, list[str]]) -> list[str]:
+    """The cells of all versions but the one that made most, at most three of each by name."""
+    most = max(digests, key=lambda digest: (len(digests[digest]), digest))
+    rest = [names for digest, names in digests.items() if digest != most]
+    return [
+        ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") for names in rest
+    ]
+
+
+def made_by(name: str) -> str:
+    """The same of a stored result."""
+    path = RESULTS / f"{name}.json"
+    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return told_codes(told.get("code") or {})
 
 
 def day_of(place: Path) -> str:
@@ -188,6 +247,7 @@ def cells(folder: Path) -> dict[str, dict[str, Value]]:
     known = cells[max(cells, key=lambda path: path.stat().st_mtime_ns)].get("for") if cells else None
     for path, told in cells.items():
         subject, _, row = path.stem.partition(" - ")
+        told.pop("code", None)
         if told.pop("for", None) == known:
             found.setdefault(row, {})[subject] = {
                 m: v if isinstance(v, list) else [v] for m, v in told.items()
@@ -303,11 +363,12 @@ class Source:
     read: Callable[[Path], Rows]
     place: str
     command: str
+    codes: Callable[[Path], Codes] = codes_in
     kept: bool = False  # its cells travel with the repository, in docs/results
 
 
 READERS: Mapping[str, Source] = {
-    "methods": Source(methods, "methods", "python bench/methods.py"),
+    "methods": Source(methods, "methods", "python bench/methods.py", methods_codes),
     "editing": Source(scores, "editing/editing.json", "python bench/editing.py -o out/bench/editing"),
     "dci": Source(dci, "dci", "python bench/dci.py", kept=True),
     "custom-edit": Source(plain_rows, "custom-edit/results.json", "python bench/custom_edit.py"),

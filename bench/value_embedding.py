@@ -89,7 +89,10 @@ def main() -> None:
             ) -> dict[str, Any]:
                 return inverted(base, method, case.before, case.source, how | settings)[1]
 
-            cell(asked.out / "value-embedding" / "cells", f"{number:02d}", row, known, scored)
+            cell(
+                asked.out / "value-embedding" / "cells", f"{number:02d}", row, known, scored,
+                by=[f"invert {method}"],
+            )  # fmt: skip
     pairs = [
         case for case in cases(5 if asked.quick else 20) if case.kind == "class" and len(case.blend) == 2
     ]
@@ -99,7 +102,10 @@ def main() -> None:
             def done(case: Any = case, method: str = method) -> dict[str, Any]:
                 return edited(base, method, case, how)
 
-            cell(asked.out / "short-captions" / "cells", f"{number:02d}", method, known, done)
+            cell(
+                asked.out / "short-captions" / "cells", f"{number:02d}", method, known, done,
+                by=[f"invert {method}", f"edit {SHORT[method]}"],
+            )  # fmt: skip
 
 
 if __name__ == "__main__":

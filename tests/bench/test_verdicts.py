@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from motif.measure.score import Score
+from motif.tradeoff import digest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 cells: Any = importlib.import_module("cells")
@@ -281,6 +283,51 @@ def test_a_cell_is_known_by_the_encoders_the_pictures_and_the_bench_s_own_code(
     cells.surroundings.cache_clear()
     assert len({first, before, cells.known_by(base, 1)}) == 3
     cells.surroundings.cache_clear()
+
+
+def test_a_cell_says_what_code_made_it_and_one_that_does_not_is_taken(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def make() -> dict[str, Any]:
+        asked.append(1)
+        return {"m": [0.5]}
+
+    assert cells.cell(tmp_path, "cat", "ico", "known", make, by=["learn ico"]) == {"m": [0.5]}
+    told = json.loads((tmp_path / "cat - ico.json").read_text())
+    assert told["code"].keys() == {"learn ico", "test_verdicts"}
+    assert told["code"]["learn ico"] == digest.code("motif.learn.ico:ico")
+    (tmp_path / "dog - ico.json").write_text(json.dumps({"for": "known", "m": [0.7]}))
+    assert cells.cell(tmp_path, "dog", "ico", "known", make) == {"m": [0.7]} and len(asked) == 1
+    rows = results.cells(tmp_path)
+    assert rows["ico"].keys() == {"m"} and rows["ico"]["m"].mean == pytest.approx(0.6)
+    assert results.told_codes(results.codes_in(tmp_path)) == "one; unknown of 1 cells"
+
+
+def test_rows_of_different_code_are_told() -> None:
+    one, other = {"code": {"learn ico": "1", "bench": "1"}}, {"code": {"learn ico": "2", "bench": "1"}}
+    made = results.codes_of({"a": one, "b": one, "c": other})
+    assert results.told_codes(made) == "learn ico: 2 versions (c)"
+    assert results.told_codes(results.codes_of({"a": one, "b": one})) == "one"
+    assert results.told_codes(results.codes_of({"a": {"m": [1.0]}})) == "unknown" == results.told_codes({})
+
+
+def test_a_script_s_code_is_its_own_and_all_that_it_imports(tmp_path: Path) -> None:
+    script, beside = tmp_path / "one.py", tmp_path / "beside.py"
+
+    def now() -> str:
+        digest.script.cache_clear()
+        digest._parsed.cache_clear()
+        return digest.script(script)
+
+    script.write_text("import beside\nfrom motif.measure import kid\n")
+    beside.write_text("LAW = 1\n")
+    first = now()
+    beside.write_text('"""Says."""\nLAW = 1  # why\n')
+    assert now() == first
+    beside.write_text("LAW = 2\n")
+    second = now()
+    script.write_text("import beside\nfrom motif.measure import psnr\n")
+    assert len({first, second, now()}) == 3
 
 
 # -- bench/ico_schemes.py --------------------------------------------------------------------------------------

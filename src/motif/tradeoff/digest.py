@@ -41,6 +41,22 @@ def code(place: str) -> str:
     return address("code", modules={name: _parsed(file)[0] for name, file in sorted(_reached(first).items())})
 
 
+@cache
+def script(file: Path) -> str:
+    """Of a script, of the scripts beside it that it imports, and of all of motif that they import."""
+    found, ahead = dict[str, str](), [file.resolve()]
+    while ahead:
+        one = ahead.pop()
+        found[one.stem], imported = _parsed(one)
+        for name in imported:
+            beside = file.resolve().with_name(f"{name}.py")
+            if name.partition(".")[0] == "motif":
+                found |= {module: _parsed(place)[0] for module, place in _reached(name).items()}
+            elif beside.is_file() and name not in found:
+                ahead.append(beside)
+    return address("script", modules=found)
+
+
 def _reached(first: str) -> dict[str, Path]:
     """{module: its file} of a module and all that it imports of its own package and of motif."""
     packages, found, ahead = {"motif", first.partition(".")[0]}, dict[str, Path](), [first]
