@@ -20,6 +20,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from motif.base import Base
+from motif.elite.encoder import SHIPPED, Encoder
+from motif.elite.start import fresh
 from motif.errors import InputError
 from motif.loading import pocket_weights
 from motif.pocket.recipe import assemble, shipping, train
@@ -329,17 +332,54 @@ def test_stock_diffusers_loads_and_samples_the_shipped_folder(trained: Path, tmp
     assert [entry.name for entry in tmp_path.iterdir()] == ["shipped"]
 
 
-def test_a_shipped_encoder_stays_as_long_as_its_base_does(trained: Path, tmp_path: Path) -> None:
-    out, run = tmp_path / "shipped", tmp_path / "run"
-    assemble(trained, out)
-    (out / "elite").mkdir()
-    (out / "elite" / "encoder.safetensors").write_bytes(b"trained on these weights")
-    assert assemble(trained, out)["elite"] == 24
+@pytest.fixture
+def run_with_encoder(trained: Path, tmp_path: Path) -> Path:
+    """The tiny run with a tiny encoder of its own base and image tower, as `motif learn elite` leaves it."""
+    run, shipped = tmp_path / "run", tmp_path / "first"
     shutil.copytree(trained, run)
-    weights = run / "unet" / "unet" / "diffusion_pytorch_model.safetensors"
-    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
-    assert "elite" not in assemble(run, out)
-    assert not (out / "elite").exists()
+    assemble(run, shipped)
+    base = Base.load(str(shipped / "pipeline"), device="cpu")
+    made = replace(fresh(base, str(shipped / "condition-clip"), hidden=4), image="pocket")
+    made.save(run / shipping.ENCODER, half=True)
+    return run
+
+
+def test_a_runs_encoder_is_shipped_and_found_and_comes_back(
+    run_with_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, file = tmp_path / "shipped", run_with_encoder / shipping.ENCODER
+    sizes = assemble(run_with_encoder, out)
+    assert sizes["elite"] == file.stat().st_size and shipping.ENCODER == SHIPPED
+    monkeypatch.setenv("MOTIF_POCKET_WEIGHTS", str(out))
+    assert Encoder.load("pocket").fingerprint == Encoder.load(file).fingerprint
+    assert "elite" in unpack(out, tmp_path / "again")
+    assert (tmp_path / "again" / shipping.ENCODER).read_bytes() == file.read_bytes()
+    assert assemble(tmp_path / "again", tmp_path / "twice")["elite"] == sizes["elite"]
+    monkeypatch.setattr(shipping, "LIMIT", sum(sizes.values()) - 1)
+    with pytest.raises(InputError, match="--small"):
+        assemble(run_with_encoder, out)
+
+
+@pytest.mark.parametrize("part", ["unet/unet/diffusion_pytorch_model", "condition-image/clip/model"])
+def test_a_shipped_encoder_stays_as_long_as_its_base_and_image_tower_do(
+    run_with_encoder: Path, tmp_path: Path, part: str
+) -> None:
+    run, out = run_with_encoder, tmp_path / "shipped"
+    assemble(run, out)
+    (run / shipping.ENCODER).unlink()
+    assert "elite" in assemble(run, out), "the one that was shipped"
+    weights = run / f"{part}.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
+    assert "elite" not in assemble(run, out) and not (out / "elite").exists()
+
+
+def test_a_file_that_is_no_encoder_is_not_shipped(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "elite").mkdir()
+    save_file({"x": torch.zeros(1)}, tmp_path / "run" / shipping.ENCODER)
+    with pytest.raises(InputError, match="no ELITE encoder"):
+        assemble(tmp_path / "run", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_shipped_folder_unpacks_to_what_it_was_assembled_from(trained: Path, tmp_path: Path) -> None:

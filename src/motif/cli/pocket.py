@@ -163,11 +163,12 @@ def assemble(voice: Voice, run: Path, output: Path) -> None:
     """Write the folder that is shipped from a training's parts."""
     from motif.pocket.recipe import assemble as write
 
-    had = (output / "elite").exists()
+    found = [place for place in (run, output) if (place / "elite" / "encoder.safetensors").is_file()]
     sizes = _understood(lambda: write(run, prepare_folder(output)))
-    if had and "elite" not in sizes:
+    if found and "elite" not in sizes:
         voice.note(
-            "its ELITE encoder belonged to the weights before and is gone: train it anew (motif learn elite)"
+            f"ELITE's encoder ({found[0] / 'elite'}) belongs to other weights and is left out: train one on these "
+            "(motif learn elite)"
         )
     voice.result({"folder": str(output), "bytes": sizes}, str(output))
 

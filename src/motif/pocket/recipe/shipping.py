@@ -4,7 +4,7 @@ and methods need.
 
 from __future__ import annotations
 
-import filecmp
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -14,16 +14,21 @@ from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoTokenizer,
     CLIPConfig,
     CLIPModel,
     CLIPTextModel,
+    CLIPVisionModel,
     CLIPVisionModelWithProjection,
     ViTModel,
 )
 
+from motif.base import Base
+from motif.concept import Origin
 from motif.errors import InputError
+from motif.features.extractors import fingerprint
 from motif.pocket.recipe.clip import image_processor
 from motif.pocket.recipe.dino import vit_processor
 from motif.pocket.recipe.judge import load_judge
@@ -33,6 +38,8 @@ from motif.pocket.recipe.vae import load_vae
 Pipeline: Any = StableDiffusionPipeline  # its annotations are narrower than what it takes
 LIMIT = 60_000_000
 """All weights together, in bytes."""
+ENCODER = Path("elite") / "encoder.safetensors"
+"""ELITE's encoder, in a run's folder and in the shipped one: `motif learn elite` trains it on the shipped base."""
 
 
 def text_tower(run: Path) -> tuple[Any, Any]:
@@ -83,8 +90,8 @@ def assemble(run: Path, out: Path) -> dict[str, int]:
     float16.
 
     The folder is built beside `out` and renamed. Parts not trained yet are left out, except the pipeline's,
-    which must be there (InputError). An `elite/` that `out` has (`motif learn elite` writes it there) stays if the
-    pipeline and the conditioning CLIP's image tower stay what they were. Returns the bytes per part. Raises InputError
+    which must be there (InputError). ELITE's encoder is the run's, or the one that `out` has, where its base and image
+    tower are those of the new folder; one of other weights is left out. Returns the bytes per part. Raises InputError
     when all together are larger than `LIMIT`.
     """
     for part in ("vae/vae", "condition-clip/clip", "unet/unet"):
@@ -109,23 +116,33 @@ def assemble(run: Path, out: Path) -> dict[str, int]:
         vit_processor().save_pretrained(beside / "dino")
     if (run / "judge" / "judge").exists():
         shutil.copytree(run / "judge" / "judge", beside / "judge")
-    if (out / "elite").exists() and all(same(beside, out, part) for part in ("pipeline", "condition-clip")):
-        shutil.copytree(out / "elite", beside / "elite")
+    encoders = [place / ENCODER for place in (run, out) if (place / ENCODER).is_file()]
+    if fitting := next((encoder for encoder in encoders if belongs(encoder, beside)), None):
+        (beside / ENCODER).parent.mkdir()
+        shutil.copy(fitting, beside / ENCODER)
     sizes = {part.name: folder_size(part) for part in sorted(beside.iterdir())}
     if (total := sum(sizes.values())) > LIMIT:
         raise InputError(
             f"the shipped weights take {total / 1e6:.1f} MB, over {LIMIT / 1e6:.0f} MB: use a smaller size"
+            + (" (ELITE's encoder: --small 8 or less)" if fitting else "")
         )
     replace_folder(beside, out)
     return sizes
 
 
-def same(one: Path, other: Path, part: str) -> bool:
-    """Whether two shipped folders have the same weights in a part."""
-    names = sorted(file.relative_to(one) for file in (one / part).rglob("*.safetensors"))
-    return names == sorted(file.relative_to(other) for file in (other / part).rglob("*.safetensors")) and all(
-        filecmp.cmp(one / name, other / name, shallow=False) for name in names
-    )
+def belongs(encoder: Path, shipped: Path) -> bool:
+    """Whether an ELITE encoder was trained on the base and the image tower of a shipped folder, which it then finds
+    under the name pocket. InputError where the file is no encoder."""
+    try:
+        with safe_open(encoder, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
+            told = json.loads((file.metadata() or {})["motif.elite"])  # pyright: ignore[reportUnknownMemberType]
+        base = {name: tuple(v) if isinstance(v, list) else v for name, v in told["base"].items()}
+        origin, image, weights = Origin(**base), told["image"], told["image_weights"]
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{encoder} is no ELITE encoder, or damaged: remove it, or train it anew") from error
+    tower: Any = CLIPVisionModel.from_pretrained(shipped / "condition-clip", dtype=torch.float32)
+    mine = Base.load(str(shipped / "pipeline"), device="cpu", precision="fp32").origin
+    return (image, weights, origin.fingerprint) == ("pocket", fingerprint(tower), mine.fingerprint)
 
 
 def unpack(shipped: Path, run: Path) -> list[str]:
@@ -147,6 +164,8 @@ def unpack(shipped: Path, run: Path) -> list[str]:
     for part in ("clip", "dino", "judge"):
         if (shipped / part).exists() and (part != "judge" or readable(shipped / part)):
             saves[f"{part}/{part}"] = lambda folder, part=part: shutil.copytree(shipped / part, folder)
+    if (shipped / ENCODER).is_file():
+        saves[ENCODER.as_posix()] = lambda file: shutil.copy(shipped / ENCODER, file)
     return [name.split("/")[0] for name, save in saves.items() if _lay(run / name, save)]
 
 
@@ -160,7 +179,7 @@ def readable(judge: Path) -> bool:
 
 
 def _lay(folder: Path, save: Callable[[Path], Any]) -> bool:
-    """Saves beside, then renames; False, and nothing, where the folder is there."""
+    """Saves a folder (or a file) beside, then renames; False, and nothing, where it is there."""
     if folder.exists():
         return False
     beside = folder.with_name(folder.name + ".part")
