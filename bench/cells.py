@@ -17,6 +17,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from methods_one import digest
+
 KNOWN = "for"
 """Where a cell says what it was made for."""
 CODE = "code"
@@ -115,6 +117,22 @@ def weights(*parts: str) -> str:
         path for folder in folders for path in folder.rglob("*") if path.suffix in (".safetensors", ".json")
     )
     return sha256(b"".join(sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:16]
+
+
+@cache
+def content(path: Path) -> str:
+    """One word for a file, or for a folder's files."""
+    from motif.tradeoff import digest
+
+    return digest.content(path)
+
+
+def place(folder: Path, subject: Any, row: str, told: Sequence[Any], parts: Sequence[str]) -> Path:
+    """Where a cell lies that travels with the repository: known by what is told of it, by these parts of pocket, and by
+    the object's photos."""
+    known = digest([subject.name, row, *told, weights(*parts), content(subject.folder)])
+    name = "".join(c for c in row.replace(" ", "-") if c not in ":,")
+    return folder / f"{subject.name}-{name}-{known}.result"
 
 
 @cache

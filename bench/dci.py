@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import weights
+from cells import place, weights
 from dci_report import PAGE, figure, head, table, verdicts
 from identity import ADDED
 from methods_one import digest, keep, prior_of
@@ -197,10 +197,8 @@ class Exam:
 
     def place(self, row: Row) -> Path:
         """Where a row's cell is kept."""
-        size = [self.size.prompts, self.size.seeds, self.size.steps]
-        known = digest([self.name, row.name, *row.told, size, weights(*PARTS), content(self.subject.folder)])
-        name = row.name.replace(":", "").replace(",", "").replace(" ", "-")
-        return self.kept / f"{self.name}-{name}-{known}.result"
+        told = [*row.told, [self.size.prompts, self.size.seeds, self.size.steps]]
+        return place(self.kept, self.subject, row.name, told, PARTS)
 
     def cell(self, row: Row) -> dict[str, list[float]] | None:
         """{metric: a value for each picture}, where it is there."""
@@ -288,14 +286,6 @@ def base() -> Any:
     from motif.base import Base
 
     return Base.load("pocket", device="cpu")
-
-
-@cache
-def content(folder: Path) -> str:
-    """One word for a folder's files."""
-    from motif.tradeoff import digest
-
-    return digest.content(folder)
 
 
 @cache

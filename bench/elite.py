@@ -1,12 +1,17 @@
 """ELITE on pocket: a concept from one photo, against methods that learn it from the same photo.
 
-`python bench/elite.py -o out/bench/elite` encodes the first photo of four held-out objects (with its mask) and draws
-eight prompts with: the class word; the encoder's words, all (v) and the primary one (w); the patches too, over a sweep
-of λ and without the word's map, and the patches without the words; an encoder of one layer with one and with several
-words, and of several layers in three orders, each trained here for the same few steps (`--ablation-steps`); and Textual
-Inversion, DreamBooth and Custom Diffusion from that one photo. Writes elite.md (CLIP-T with the class word in the
-concept's place, CLIP-I and DINO-I with the object's six photos, seconds to the concept; mean ± standard error over
-pictures), elite.json and a sheet. Every cell (object and row) is kept in cells/, and made once.
+`python bench/elite.py --learned` encodes the first photo of four held-out objects (with its mask) and draws eight
+prompts with: the class word; the encoder's words, all (v) and the primary one (w); the patches too, over a sweep of λ
+and without the word's map, and the patches without the words; an encoder of one layer with one and with several words,
+and of several layers in three orders, each trained here for the same few steps (`--ablation-steps 300`); and Textual
+Inversion, DreamBooth and Custom Diffusion from that one photo (`--learned`). Where there is no encoder, what needs none
+is measured. Writes elite.md (CLIP-T with the class word in the concept's place, CLIP-I and DINO-I with the object's six
+photos, seconds to the concept; mean ± standard error over pictures) and a sheet.
+
+A cell (object and row) is a file in docs/results/elite, known by its settings, the weights and the encoder; it is made
+once. Pictures and runs of learning stay in OUT; a stopped run goes on, and two processes share the work by
+`--concepts car,cat` and `--concepts boat,cactus`. A cell is 24 pictures (45 s of a slow core), a method's learning 150
+to 200 steps more (2 to 4 minutes).
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,9 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import cell, known_by
+from cells import content, place, weights
 from identity import ADDED, EXAM
+from methods_one import keep, prior_of
+from results import RESULTS, Value, short
 
+KEPT = RESULTS / "elite"
+PARTS = ("pipeline", "condition-clip", "clip", "dino")
+"""What draws, reads photos and scores."""
 SWEEP = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
 LEARNED = ("textual-inversion", "dreambooth", "custom-diffusion")
 METRICS = ("CLIP-T", "CLIP-I", "DINO-I")
@@ -44,10 +55,20 @@ ORDERS = {
 
 
 @dataclass(frozen=True)
+class Row:
+    """A row of an object: what it is known by, and what makes (base, seconds, words for the object, λ, form)."""
+
+    name: str
+    told: Sequence[Any]
+    make: Callable[[], tuple[Any, float, str, float | None, str]]
+
+
+@dataclass(frozen=True)
 class Bench:
     """What is asked for, and what all rows share."""
 
     asked: argparse.Namespace
+    kept: Path = KEPT
 
     @cached_property
     def base(self) -> Any:
@@ -60,6 +81,18 @@ class Bench:
         from motif.elite.encoder import Encoder
 
         return Encoder.load(self.asked.encoder)
+
+    @cached_property
+    def read(self) -> str:
+        """One word for the encoder's file; "" where there is none."""
+        from motif.elite.encoder import shipped
+        from motif.errors import MissingModel
+
+        try:
+            return content(shipped() if self.asked.encoder == "pocket" else Path(self.asked.encoder))
+        except MissingModel as missing:
+            print(f"{missing}; what needs none is measured", file=sys.stderr)
+            return ""
 
     @cached_property
     def judges(self) -> tuple[Any, Any]:
@@ -92,78 +125,106 @@ class Bench:
         return self.base.wear(plain), time.perf_counter() - begun
 
     def learned(self, subject: Any, method: str) -> tuple[Any, float]:
-        """(the base with the concept on that a method learns from the photo, seconds without its prior's pictures)."""
+        """(the base with the concept on that a method learns from the photo, seconds of its steps); a stopped run goes
+        on."""
         from motif import methods
         from motif.learn import Examples
 
-        photo = subject.references[0]
-        told: list[float] = []
+        run = self.asked.out / "runs" / f"{subject.name}-{method}-{weights('pipeline')}"
+        drawn = method != "textual-inversion"
+        prior = str(prior_of(self.base, subject.noun, self.asked.out / "priors", False)) if drawn else ""
+        examples = Examples(subject.references[0], f"photo of a <new1> {subject.noun}", prior=prior)
+        concept = methods.load("learn", method)(
+            self.base, examples, preview_every=0, folder=run, resume=(run / "state.json").is_file()
+        )
+        last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+        return self.base.wear(concept), last["step"] / last["steps_per_second"]
 
-        def tick(_: Any) -> None:
-            told.append(time.perf_counter())
+    def trained_by(self, layers: str) -> dict[str, Any]:
+        """The settings of an ablation's encoder: the whole encoder's, of these layers and few steps."""
+        kept = ("batch_size", "text_lr", "lr", "weight_lr", "l1", "hidden", "ema", "mixed", "seed")
+        steps = self.asked.ablation_steps
+        few = {"layers": layers, "text_steps": steps, "steps": steps, "local_steps": 0}
+        return {key: self.encoder.settings[key] for key in kept} | few
 
-        examples = Examples(photo, f"photo of a <new1> {subject.noun}")
-        learn = methods.load("learn", method)
-        concept = learn(self.base, examples, preview_every=0, on_progress=tick)
-        return self.base.wear(concept), (told[-1] - told[0]) * len(told) / max(len(told) - 1, 1)
-
-    def variant(self, name: str) -> Any:
-        """An encoder without a local network of some layers, trained for a few steps; kept."""
+    def variant(self, layers: str) -> Any:
+        """An encoder without a local network of some layers, trained for a few steps; kept, and gone on with."""
         from motif.elite.encoder import Encoder
         from motif.elite.train import elite
 
-        layers = VARIANTS[name] if name in VARIANTS else ORDERS[name][0]
-        known = known_by(self.base, layers, self.asked.ablation_steps)
-        path = self.asked.out / "variants" / f"{name.replace(' ', '-').replace(',', '')}-{known}.safetensors"
+        path = (
+            self.asked.out
+            / "variants"
+            / f"{layers.replace(',', '-')}-{self.asked.ablation_steps}.safetensors"
+        )
         if not path.is_file():
-            kept = ("batch_size", "text_lr", "lr", "weight_lr", "l1", "hidden", "ema", "mixed", "seed")
-            settings: dict[str, Any] = {key: self.encoder.settings[key] for key in kept}
-            settings |= {"text_steps": self.asked.ablation_steps, "steps": self.asked.ablation_steps}
-            made = elite(self.base, self.asked.shards, layers=layers, local_steps=0, **settings)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            run = path.with_suffix(".run")
+            made = elite(self.base, self.asked.shards, folder=run, resume=(run / "state.pt").is_file(),
+                         **self.trained_by(layers))  # fmt: skip
             made.save(path)
         return Encoder.load(path)
 
-    def rows(self, subject: Any) -> dict[str, Callable[[], tuple[Any, float, str, float | None, str]]]:
-        """{row: what makes (base, seconds, words for the object, λ, form)}."""
-        found: dict[str, Any] = {"class word": lambda: (self.base, 0.0, subject.noun, None, "image")}
-        for name in VARIANTS if self.asked.ablation_steps else ():
-            for words, letter in (("all", "v"), ("primary", "w"))[: 1 if "one word" in name else 2]:
-                found[f"{name} [{letter}], short training"] = lambda name=name, words=words: (
-                    *self.encoded(subject, self.variant(name), words=words, local=False), "<S>", None, "image",
-                )  # fmt: skip
-        for name, (_, number) in ORDERS.items() if self.asked.ablation_steps else ():
-            found[name] = lambda name=name, number=number: (
-                *self.encoded(subject, self.variant(name), words=number, local=False), "<S>", None, "image",
-            )  # fmt: skip
-        for words, letter in (("all", "v"), ("primary", "w")):
-            found[f"ELITE [{letter}], without patches"] = lambda words=words: (
-                *self.encoded(subject, self.encoder, words=words, local=False), "<S>", None, "image",
-            )  # fmt: skip
-        for strength in SWEEP:
-            found[f"ELITE, λ {strength:g}"] = lambda strength=strength: (
-                *self.encoded(subject, self.encoder), "<S>", strength, "image",
-            )  # fmt: skip
-        found["ELITE, λ 0.6, without the word's map"] = lambda: (
-            *self.encoded(subject, self.encoder), "<S>", 0.6, "none",
-        )  # fmt: skip
-        found["local alone"] = lambda: (*self.local_alone(subject), "<S>", 0.6, "image")
+    def rows(self, subject: Any) -> list[Row]:
+        """What is measured of an object."""
+        found = [Row("class word", [], lambda: (self.base, 0.0, subject.noun, None, "image"))]
+        found += [*self.ablations(subject), *self.whole(subject)] if self.read else []
         for method in LEARNED if self.asked.learned else ():
-            found[f"{method}, one photo"] = lambda method=method: (
+            found.append(Row(f"{method}, one photo", [], lambda method=method: (
                 *self.learned(subject, method), f"<new1> {subject.noun}", None, "image",
-            )  # fmt: skip
+            )))  # fmt: skip
         return found
 
-    @cached_property
-    def known(self) -> str:
-        """What a cell depends on."""
+    def ablations(self, subject: Any) -> list[Row]:
+        """Encoders of other layers, trained for a few steps."""
+        told: list[tuple[str, str, Any]] = []
+        for name, layers in VARIANTS.items():
+            for words, letter in (("all", "v"), ("primary", "w"))[: 1 if "one word" in name else 2]:
+                told.append((f"{name} [{letter}], short training", layers, words))
+        told += [(name, layers, number) for name, (layers, number) in ORDERS.items()]
+        return [
+            Row(name, [self.trained_by(layers), words], lambda layers=layers, words=words: (
+                *self.encoded(subject, self.variant(layers), words=words, local=False), "<S>", None, "image",
+            ))
+            for name, layers, words in (told if self.asked.ablation_steps else ())
+        ]  # fmt: skip
+
+    def whole(self, subject: Any) -> list[Row]:
+        """The encoder itself: its words, its patches with each strength, and its patches alone."""
+        found = [
+            Row(f"ELITE [{letter}], without patches", [self.read, words], lambda words=words: (
+                *self.encoded(subject, self.encoder, words=words, local=False), "<S>", None, "image",
+            ))
+            for words, letter in (("all", "v"), ("primary", "w"))
+        ]  # fmt: skip
+        local = [(f"ELITE, λ {strength:g}", strength, "image") for strength in SWEEP]
+        for name, strength, form in (*local, ("ELITE, λ 0.6, without the word's map", 0.6, "none")):
+            found.append(Row(name, [self.read, strength, form], lambda strength=strength, form=form: (
+                *self.encoded(subject, self.encoder), "<S>", strength, form,
+            )))  # fmt: skip
+        alone = Row("local alone", [self.read], lambda: (*self.local_alone(subject), "<S>", 0.6, "image"))
+        return [*found, alone]
+
+    def place(self, subject: Any, row: Row) -> Path:
+        """Where a row's cell is kept."""
         asked = self.asked
-        made = [self.encoder.fingerprint, asked.prompts, asked.seeds, asked.steps, asked.ablation_steps]
-        return known_by(self.base, *made)
+        told = [*row.told, asked.prompts, asked.seeds, asked.steps]
+        return place(self.kept, subject, row.name, told, PARTS)
+
+    def cell(self, subject: Any, row: Row) -> dict[str, list[float]] | None:
+        """{metric: values}, where it is there."""
+        path = self.place(subject, row)
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def work(self, subject: Any) -> None:
+        """Make every cell that is not there."""
+        for row in self.rows(subject):
+            if not self.place(subject, row).is_file():
+                print(f"{subject.name}: {row.name}", flush=True)
+                keep(self.place(subject, row), self.scored(subject, row.name, row.make))
 
     def picture(self, subject: Any, row: str, number: int) -> Path:
         """The first picture of a prompt of a row."""
-        return self.asked.out / "cells" / f"{subject.name} - {row} {number}.png"
+        return self.asked.out / "pictures" / f"{subject.name} - {row} {number}.png"
 
     def scored(self, subject: Any, row: str, make: Callable[[], Any]) -> dict[str, Any]:
         """A row's scores for one object; of every prompt a picture stays."""
@@ -188,27 +249,64 @@ class Bench:
         )
         for i, image in enumerate(images[:: len(seeds)]):
             save_image(image, self.picture(subject, row, i))
-        return {m: [*s.per_image] for m, s in zip(METRICS, scores, strict=True)} | {"seconds": seconds}
+        found = {m: [short(v) for v in s.per_image] for m, s in zip(METRICS, scores, strict=True)}
+        return found | {"seconds": [short(seconds)]}
 
 
-def told(cells: Sequence[dict[str, Any]]) -> str:
-    """A row of the table."""
-    parts: list[str] = []
-    for metric in METRICS:
-        values = np.concatenate([np.asarray(cell[metric], dtype=float) for cell in cells])
-        parts.append(f"{values.mean():.3f} ± {values.std(ddof=1) / len(values) ** 0.5:.3f}")
-    seconds = float(np.median([cell["seconds"][0] for cell in cells]))
-    return " | ".join([*parts, f"{seconds:.2g}" if seconds else ""])
+def found_in(bench: Bench, subjects: Sequence[Any]) -> dict[str, dict[str, Value]]:
+    """{row: {metric: values}} of the rows that every one of these objects has."""
+    rows: dict[str, dict[str, Value]] = {}
+    each = {
+        subject.name: {row.name: bench.cell(subject, row) for row in bench.rows(subject)}
+        for subject in subjects
+    }
+    for name in each[subjects[0].name] if subjects else ():
+        cells = {subject: told[name] for subject, told in each.items() if told[name] is not None}
+        if len(cells) == len(subjects):
+            rows[name] = {m: Value.of({s: c[m] for s, c in cells.items()}) for m in (*METRICS, "seconds")}
+    return rows
 
 
-def main() -> None:
-    """Encode, learn, draw, measure; print the table."""
-    from machine import processor
+def planned(kept: Path = KEPT) -> dict[str, dict[str, Value]]:
+    """The rows of everything asked for that is measured by the weights and the encoder that are here."""
+    from motif.pocket.concepts import held_out
+
+    bench = Bench(arguments(["--learned", "--ablation-steps", "300"]), kept)
+    return found_in(bench, [subject for subject in held_out() if subject.name in EXAM])
+
+
+def table(rows: dict[str, dict[str, Value]]) -> list[str]:
+    """A line for every row."""
+    lines = ["| | CLIP-T x2.5 | CLIP-I | DINO-I | seconds |", "|---|---|---|---|---|"]
+    for row, metrics in rows.items():
+        cells = [f"{metrics[m].mean:.3f} ± {metrics[m].error or 0.0:.3f}" for m in METRICS]
+        seconds = float(np.median([v for some in metrics["seconds"].values.values() for v in some]))
+        lines.append(f"| {row} | {' | '.join(cells)} | {f'{seconds:.2g}' if seconds else ''} |")
+    return lines
+
+
+def sheet(bench: Bench, subject: Any) -> None:
+    """The photo, and a line of pictures for every row whose pictures are here."""
     from PIL import Image
 
     from motif.grids import grid
-    from motif.pocket.concepts import held_out
+    from motif.images import save_image
 
+    files = [
+        [bench.picture(subject, row.name, i) for i in range(bench.asked.prompts)]
+        for row in bench.rows(subject)
+        if "λ" not in row.name or row.name == "ELITE, λ 0.6"
+    ]
+    here = [line for line in files if all(file.is_file() for file in line)]
+    pictures = [Image.open(subject.references[0]).convert("RGB")] * bench.asked.prompts
+    pictures += [Image.open(file) for line in here for file in line]
+    save_image(
+        grid(pictures, columns=bench.asked.prompts, cell=96), bench.asked.out / f"sheet-{subject.name}.png"
+    )
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for, or these words."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -223,39 +321,30 @@ def main() -> None:
         "--ablation-steps", type=int, default=0, help="steps of each ablation's two stages; 0: none"
     )
     parser.add_argument("--learned", action="store_true", help="the methods that learn from the photo, too")
-    asked = parser.parse_args()
+    parser.add_argument("--report", action="store_true", help="write the report of what is there alone")
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Encode, learn, draw, measure; print the table."""
+    from motif.files import written
+    from motif.pocket.concepts import held_out
+
+    asked = arguments()
     bench, by_name = Bench(asked), {subject.name: subject for subject in held_out()}
     subjects = [by_name[name] for name in asked.concepts.split(",")]
-    found: dict[str, list[dict[str, Any]]] = {}
     for subject in subjects:
-        for row, make in bench.rows(subject).items():
-            one = cell(
-                asked.out / "cells",
-                subject.name,
-                row,
-                bench.known,
-                lambda s=subject, r=row, m=make: bench.scored(s, r, m),
-            )
-            found.setdefault(row, []).append(one)
-    lines = [
+        if not asked.report:
+            bench.work(subject)
+        sheet(bench, subject)
+    head = (
         f"ELITE on pocket, from one photo: {', '.join(s.name for s in subjects)}; {asked.prompts} prompts x "
-        f"{asked.seeds} seeds each, {asked.steps} DDIM steps; mean ± standard error over pictures; {processor()}, "
-        f"{date.today()}.",
-        "",
-        "| | CLIP-T x2.5 | CLIP-I | DINO-I | seconds |",
-        "|---|---|---|---|---|",
-        *(f"| {row} | {told(cells)} |" for row, cells in found.items()),
-    ]
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "elite.md").write_text("\n".join(lines) + "\n")
-    (asked.out / "elite.json").write_text(json.dumps(found, indent=1))
-    shown = [row for row in found if "λ" not in row or row == "ELITE, λ 0.6"]
-    for subject in subjects:
-        files = [[bench.picture(subject, row, i) for i in range(asked.prompts)] for row in shown]
-        pictures = [Image.open(subject.references[0]).convert("RGB")] * asked.prompts
-        pictures += [Image.open(file) for row in files for file in row]
-        grid(pictures, columns=asked.prompts, cell=96).save(asked.out / f"sheet-{subject.name}.png")
-    print("\n".join(lines))
+        f"{asked.seeds} seeds each, {asked.steps} DDIM steps; mean ± standard error over pictures; {date.today()}."
+    )
+    text = "\n".join([head, "", *table(found_in(bench, subjects))]) + "\n"
+    with written(asked.out / "elite.md") as part:
+        part.write_text(text, encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -283,6 +283,13 @@ def dci(folder: Path) -> dict[str, dict[str, Value]]:
     return dci_rows(planned(folder))
 
 
+def elite(folder: Path) -> dict[str, dict[str, Value]]:
+    """`bench/elite.py`: its kept cells of the base and the encoder that are here."""
+    from elite import planned
+
+    return planned(folder)
+
+
 OWN, OTHERS = "ICO's", "Custom Diffusion's"
 SEEN = ", by what is seen"
 """Ends the name of a distance at equal "asked" instead of equal CLIP-T."""
@@ -372,9 +379,7 @@ READERS: Mapping[str, Source] = {
     "editing": Source(scores, "editing/editing.json", "python bench/editing.py -o out/bench/editing"),
     "dci": Source(dci, "dci", "python bench/dci.py", kept=True),
     "custom-edit": Source(plain_rows, "custom-edit/results.json", "python bench/custom_edit.py"),
-    "elite": Source(
-        cells, "elite/cells", "python bench/elite.py --encoder ENCODER --ablation-steps 300 --learned"
-    ),
+    "elite": Source(elite, "elite", "python bench/elite.py --ablation-steps 300 --learned", kept=True),
     "value-embedding": Source(cells, "value-embedding/cells", "python bench/value_embedding.py"),
     "short-captions": Source(cells, "short-captions/cells", "python bench/value_embedding.py"),
     "ico-schemes": Source(with_trade_off, "ico-schemes/cells", "python bench/ico_schemes.py"),

@@ -12,6 +12,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
+import cells
 import dci
 
 
@@ -35,7 +36,8 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, An
     monkeypatch.setattr(dci, "base", lambda: type("Base", (), {"wear": lambda self, concept: concept})())
     monkeypatch.setattr(dci, "KEPT", tmp_path / "kept")
     monkeypatch.setattr(dci, "DOCS", tmp_path / "docs")
-    monkeypatch.setattr(dci, "weights", lambda *parts: "these")
+    for module in (dci, cells):
+        monkeypatch.setattr(module, "weights", lambda *parts: "these")
     (tmp_path / "docs" / "pictures").mkdir(parents=True)
     return made
 
@@ -83,7 +85,7 @@ def test_a_cell_is_made_again_where_it_is_lost_or_of_other_weights(
     monkeypatch.setattr(dci, "LEARNING", learning)
     run(tmp_path, monkeypatch, "--concepts", "cat")
     assert len(drawn) == first + 1 + 4 + 15 + 3, "what that learning has to do with, and nothing else"
-    monkeypatch.setattr(dci, "weights", lambda *parts: "others")
+    monkeypatch.setattr(cells, "weights", lambda *parts: "others")
     run(tmp_path, monkeypatch, "--concepts", "cat")
     assert len(drawn) == 2 * first + 1 + 4 + 15 + 3
 
