@@ -1,0 +1,111 @@
+"""Inversions beside the same procedures written by hand (`by_hand`): latent for latent, on pocket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from by_hand import ByHand
+from motif import invert
+from motif.invert.image_tokens import image_tokens
+from motif.invert.mapping import fresh
+from pieces import gap
+
+STEPS, GUIDANCE = 3, 5.0
+CAPTION = "a photo of a red cat in the desert"
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    """A held-out photo; the caption is not its own, so that there is something to fit."""
+    from motif.pocket.world import held_out
+
+    pictures, _, _ = held_out.read_pairs(Path(held_out.__file__).parents[1] / "data")
+    return Image.fromarray(pictures.rgb[0])
+
+
+@pytest.fixture(scope="module")
+def run() -> ByHand:
+    return ByHand(STEPS, GUIDANCE)
+
+
+@pytest.fixture(scope="module")
+def way(run: ByHand, picture: Image.Image) -> list[Tensor]:
+    return run.climb(run.encode(picture), run.read(CAPTION))
+
+
+def upwards(back: list[Tensor]) -> Tensor:
+    """[level, ...] of what was walked from the noise down."""
+    return torch.stack(back[::-1])
+
+
+def test_ddim_inversion(pocket: Any, picture: Image.Image, run: ByHand, way: list[Tensor]) -> None:
+    mine = invert.ddim(pocket, picture, CAPTION, steps=STEPS, guidance=GUIDANCE)
+    assert gap(mine.latents, torch.stack(way)) < 1e-4
+    back, (caption, empty) = [way[-1]], (run.read(CAPTION), run.read(""))
+    for step in range(STEPS):
+        with torch.no_grad():
+            uncond, cond = (run.noise(back[-1], step, states) for states in (empty, caption))
+        back.append(run.down(back[-1], step, run.guided(uncond, cond)))
+    assert mine.way is not None and gap(mine.way, upwards(back)) < 1e-3
+    assert gap(mine.way[0], mine.latents[0]) > 0.1, "guidance leaves the way up, or nothing was tested"
+
+
+def test_negative_prompt_inversion_is_guidance_one(
+    pocket: Any, picture: Image.Image, run: ByHand, way: list[Tensor]
+) -> None:
+    mine = invert.negative_prompt(pocket, picture, CAPTION, steps=STEPS, guidance=GUIDANCE)
+    back, caption = [way[-1]], run.read(CAPTION)
+    for step in range(STEPS):
+        with torch.no_grad():
+            back.append(run.down(back[-1], step, run.noise(back[-1], step, caption)))
+    assert mine.way is not None and gap(mine.way, upwards(back)) < 1e-3
+    assert mine.uncond is not None and gap(mine.uncond[0], caption) < 1e-5
+
+
+def test_null_text_inversion(pocket: Any, picture: Image.Image, run: ByHand, way: list[Tensor]) -> None:
+    mine = invert.null_text(pocket, picture, CAPTION, steps=STEPS, guidance=GUIDANCE, inner_steps=3)
+    nulls, back = run.null_text(way, run.read(CAPTION), 3)
+    assert mine.way is not None and gap(mine.way, upwards(back)) < 1e-3
+    plain = invert.ddim(pocket, picture, CAPTION, steps=STEPS, guidance=GUIDANCE)
+    assert plain.way is not None and gap(mine.way[0], plain.way[0]) > 0.05, "or nothing was fitted"
+    assert mine.uncond is not None
+    learned = torch.stack(nulls) - run.read("")
+    off = (
+        mine.uncond - run.read("") - learned
+    ).abs()  # Adam takes signs: where a slope is 0 they are rounding's
+    assert float(off.mean()) < 0.01 * float(learned.abs().mean())
+
+
+def test_value_embedding_as_released(pocket: Any, picture: Image.Image, run: ByHand) -> None:
+    """Two updates a step: Adam's first ones take the slopes' signs, so that after four rounding has grown to 1 %."""
+    mine = invert.value_embedding(pocket, picture, CAPTION, steps=STEPS, guidance=GUIDANCE, inner_steps=2)
+    caption = run.read(CAPTION)
+    words, width = caption.shape[1:]
+    tokens = image_tokens([picture], "pocket", width=width, device="cpu")
+    networks = convolutions(tokens.shape[1], words)
+    found, back = run.value_embedding(run.encode(picture), caption, tokens, networks, 2, pixels=64)
+    assert mine.way is not None and gap(mine.way, upwards(back)) < 1e-3
+    for kind, learned in zip(("scale", "shift"), zip(*found, strict=True), strict=True):
+        assert gap(mine.values[kind], torch.stack(learned)) < 1e-3, kind
+
+
+def convolutions(tokens: int, words: int) -> nn.Sequential:
+    """The release's mapping network in torch's own layers, in training mode for ever; its first values are the seed's
+    draw."""
+    made = nn.Sequential(
+        nn.Conv1d(tokens, 2 * words, 1), nn.Conv1d(2 * words, 2 * words, 1), nn.BatchNorm1d(2 * words),
+        nn.LeakyReLU(0.01), nn.Conv1d(2 * words, 2 * words, 1),
+    ).train()  # fmt: skip
+    drawn = fresh(1, tokens, words, head="affine", start="default", seed=0, device=torch.device("cpu"))
+    w0, b0, w1, b1, w2, b2, _, _ = (part[0] for part in drawn)
+    with torch.no_grad():
+        for layer, weight, bias in ((made[0], w0, b0), (made[1], w1, b1), (made[4], w2, b2)):
+            layer.weight.copy_(weight[..., None])
+            layer.bias.copy_(bias[:, 0])
+    return made
