@@ -380,3 +380,21 @@ def test_speed_s_goals_and_what_fails_it(
         found == near
         and [word for word, text in zip(words, lines[1:], strict=True) if f": {word} (" in text] == words
     )
+
+
+def test_bfloat16_s_distance_is_told_and_fails_nothing() -> None:
+    seconds = {"null-text": [(1.0, 3.0)] * 2}
+    lines, near = speed.verdicts(seconds, {"null-text": [0.5, 0.5]}, [(30.0, 30.1), (29.0, 29.1)], None)
+    assert near and not any("apart" in line for line in lines)
+
+
+def test_what_is_wanted_of_a_gpu_is_measured_there_or_not_run() -> None:
+    absent = "\n".join(speed.on_gpu(None))
+    assert absent.count("not run here") == 4 and "at most 10" in absent and "holds" not in absent
+    rows = [
+        {"ddim": 1.0, "null-text": s, "null-text fast": 5.0, "prompt-to-prompt": 3.0}
+        for s in (8.0, 9.0, 11.0)
+    ]
+    told = speed.on_gpu(rows)
+    assert "| null-text | 9.00 (8.00 to 11.00) | at most 10: holds |" in told
+    assert "| prompt-to-prompt | 3.00 (3.00 to 3.00) | at most 2: **does not hold** |" in told

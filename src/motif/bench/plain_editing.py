@@ -41,6 +41,7 @@ class Plain:
     def __init__(self, base: Any, steps: int, guidance: float) -> None:
         self.unet, self.steps, self.guidance = copy.deepcopy(base.models.unet), steps, guidance
         self.unet.requires_grad_(True)
+        self.dtype: torch.dtype = base.dtype
         self.attention = Explicit()
         self.unet.set_attn_processor(self.attention)
         self.times = base.schedule.timesteps(steps)
@@ -48,7 +49,8 @@ class Plain:
 
     def output(self, x: Tensor, step: int, states: Tensor) -> Tensor:
         """The predicted noise."""
-        out: Tensor = self.unet(x.to(states.dtype), self.times[step], encoder_hidden_states=states).sample
+        states = states.to(self.dtype)
+        out: Tensor = self.unet(x.to(self.dtype), self.times[step], encoder_hidden_states=states).sample
         return out.to(x.dtype)
 
     def move(self, x: Tensor, noise: Tensor, a: float, b: float) -> Tensor:
@@ -68,7 +70,7 @@ class Plain:
     def null_text(self, x0: Tensor, cond: Tensor, empty: Tensor, rounds: int = 10) -> tuple[Tensor, Tensor]:
         """(∅ of every step, the latents that come back)."""
         way = self.ddim(x0, cond)
-        x, null, found = way[-1], empty.clone(), list[Tensor]()
+        x, null, found = way[-1], empty.float(), list[Tensor]()  # what is fitted is float32, as ours is
         for step in range(self.steps):
             null = null.clone().detach().requires_grad_(True)
             adam = torch.optim.Adam([null], lr=1e-2 * (1 - step / 100))
