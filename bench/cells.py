@@ -17,14 +17,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from methods_one import digest
-
 KNOWN = "for"
 """Where a cell says what it was made for."""
 CODE = "code"
 """Where a cell says what code made it: {place: digest}; cells of before 2026-11-29 do not."""
 
 Cell = dict[str, list[float | None]]
+
+
+def digest(told: Any) -> str:
+    """What a specification is known by."""
+    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def cell(

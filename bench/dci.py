@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import place, weights
+from cells import digest, place, weights
 from dci_report import PAGE, figure, head, table, verdicts
 from identity import ADDED
-from methods_one import digest, keep, prior_of
+from methods_one import keep, prior_of
 from results import RESULTS, Value, dci_rows, short
 
 STAND_IN = {"boat": "car", "cactus": "mushroom", "car": "boat", "cat": "dog"}  # nouns of pocket's world

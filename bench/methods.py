@@ -27,8 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cells import digest
 from cells import weights as weights_of
-from methods_one import DRAWING, digest
+from methods_one import DRAWING
 from methods_report import report
 from results import codes_of, told_codes
 

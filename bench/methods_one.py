@@ -13,12 +13,11 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import CODE, codes
+from cells import CODE, codes, digest
 
 ADDED = ("wearing a red hat", "next to a yellow ball")
 DRAWING = 25
@@ -26,11 +25,6 @@ TEMPLATES = (
     "a photo of a {concept}", "a rendering of a {concept}", "a cropped photo of the {concept}",
     "the photo of a {concept}", "a photo of a clean {concept}", "a close-up photo of a {concept}",
 )  # fmt: skip
-
-
-def digest(told: Any) -> str:
-    """What a specification is known by."""
-    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def keep(path: Path, told: Any) -> None:
