@@ -14,6 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor
 
 from motif.base import Base
@@ -21,11 +22,17 @@ from motif.errors import InputError
 from motif.lanes import Call
 from motif.loading import pocket_weights
 from motif.pocket.concepts import held_out
-from motif.pocket.recipe import assemble, card, figures
+from motif.pocket.recipe import assemble, card, drawn, figures
 from motif.pocket.recipe.dino import nearer_share
 from motif.pocket.recipe.judge import agreement, classified, colours, load_judge
 from motif.pocket.recipe.material import LABELS, Material, material_from, normalised
-from motif.pocket.recipe.probes import WordMaps, come_back, kernel_distance
+from motif.pocket.recipe.probes import (
+    WordMaps,
+    come_back,
+    kernel_distance,
+    kernel_distance_error,
+    other_words,
+)
 from motif.pocket.recipe.shipping import folder_size
 from motif.pocket.world import scene
 from motif.pocket.world.held_out import PAIRS, SEED, read_pairs
@@ -49,29 +56,35 @@ def test_the_card_measures_and_writes(
     trained: Path, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assemble(trained, tmp_path / "shipped")
-    monkeypatch.setattr(card, "load_material", lambda shards: (material, material))
-    drawn = [crowd_at(0, index) for index in (0, 1, 2, 3, 128, 129, 130, 131)]
+    of_crowd = [crowd_at(0, index) for index in (0, 1, 2, 3, 128, 129, 130, 131)]
     pixels = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
-    crowd = Pictures(
-        pixels, np.full((8, 64, 64), 255, np.uint8), [one for _, one in drawn], [name for name, _ in drawn]
-    )
-    monkeypatch.setattr(card, "read_shards", lambda shards, kind: crowd)
-    measured = card.measure_card(tmp_path / "shipped", "nowhere", samples=4, threads=torch.get_num_threads())
-    names = {one.name for one in measured}
-    assert {
-        "vae psnr dB",
-        "clip caption among 64",
-        "dino instance nearer",
-        "judge noun",
-        "judge instance among 2",
-        "samples noun",
-    } <= names
+    names, scenes = zip(*of_crowd, strict=True)
+    crowd = Pictures(pixels, np.full((8, 64, 64), 255, np.uint8), list(scenes), list(names))
+    apart = Pictures(material.rgb.numpy(), material.mask.numpy(), list(material.scenes),
+                     [str(int(number)) for number in material.instance])  # fmt: skip
+    monkeypatch.setattr(card, "read_shards", lambda shards, kind: {"crowd": crowd, "apart": apart}[kind])
+    monkeypatch.setattr(drawn, "SMALL_CAPTIONS", ["a far away photo of a dog"])
+    folder = tmp_path / "shipped"
+    threads = torch.get_num_threads()
+    measured = card.measure_card(folder, "nowhere", samples=4, threads=threads)
+    assert {"vae psnr dB", "clip caption among 64", "dino instance nearer", "judge noun",
+            "judge instance among 2", "samples noun", "samples: object there",
+            "condition-clip instance nearer"} <= {one.name for one in measured}  # fmt: skip
     assert all(np.isfinite(one.value) and one.count > 0 for one in measured)
-    text = (tmp_path / "shipped" / "MODEL_CARD.md").read_text()
+    assert all(one.floor is not None and one.ceiling is not None for one in measured if one.part != "speed"
+               and "asked small" not in one.name)  # fmt: skip
+    text = (folder / "MODEL_CARD.md").read_text()
     assert all(f"| {one.name} | {one.value:.3f} |" in text for one in measured)
-    assert (
-        json.loads((tmp_path / "shipped" / "card.json").read_text())["figures"][0]["name"] == measured[0].name
+    said = json.loads((folder / "card.json").read_text())
+    assert [one["name"] for one in said["figures"]] == [one.name for one in measured]
+    again = card.measure_card(
+        folder, "nowhere", parts=["speed"], samples=4, threads=threads, machine="another"
     )
+    assert [one for one in again if one.part != "speed"] == [one for one in measured if one.part != "speed"]
+    assert all("another" in one.measured for one in again if one.part == "speed")
+    save_file({}, folder / "judge" / "more.safetensors")
+    other = card.measure_card(folder, "nowhere", parts=["speed"], samples=4, threads=threads)
+    assert {one.part for one in other} == {"speed"}  # the others' figures were of other weights
 
 
 def test_kid_is_nought_for_one_distribution_and_agrees_with_its_definition() -> None:
@@ -82,7 +95,27 @@ def test_kid_is_nought_for_one_distribution_and_agrees_with_its_definition() -> 
     kernel = lambda u, v: (float(u @ v) / 8 + 1) ** 3  # noqa: E731
     within = sum(kernel(x[i], x[j]) for i in range(3) for j in range(3) if i != j) / 6 + kernel(y[0], y[1])
     across = sum(kernel(u, v) for u in x for v in y) / 6
-    assert kernel_distance(x, y).item() == pytest.approx(within - 2 * across)
+    assert kernel_distance(x, y) == pytest.approx(within - 2 * across)
+
+
+def test_kid_of_pairs_leaves_out_a_caption_s_own_render() -> None:
+    """Pairs that are alike beyond their distribution do not count as likeness of the distributions."""
+    draws = torch.Generator().manual_seed(1)
+    a = torch.randn(60, 8, generator=draws, dtype=torch.float64)
+    assert kernel_distance(a, a) < -0.05 and kernel_distance(a, a, paired=True) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_kid_s_error_is_what_other_pictures_would_change(paired: bool) -> None:
+    draws = torch.Generator().manual_seed(0)
+
+    def pictures() -> tuple[Tensor, Tensor]:
+        return torch.randn(80, 6, generator=draws), torch.randn(80, 6, generator=draws) + 0.6
+
+    again = [pictures() for _ in range(60)]
+    true = torch.tensor([kernel_distance(*one, paired=paired) for one in again]).std().item()
+    said = [kernel_distance_error(*one, paired=paired, draws=200) for one in again[:10]]
+    assert true == pytest.approx(float(np.mean(said)), rel=0.35)
 
 
 def looks(pattern: str, style: str = "photo") -> scene.Scene:
@@ -141,19 +174,19 @@ def test_a_sample_is_held_to_what_its_caption_says() -> None:
         "a photo of a dog with a red hat",
         "a photo of a checked dog",
     ]
-    right = figures.held(guessing(asked, colour=("blue", "red")), asked, captions)
+    right = drawn.held(guessing(asked, colour=("blue", "red")), asked, captions)
     assert right["colour"][:2].tolist() == [1, 0] and right["colour"][2:].isnan().all()
     assert right["noun"].tolist() == [1, 1, 1, 1] and right["context"].isnan().all()
 
 
 def test_a_caption_says_its_objects_labels_alone() -> None:
     caption = "a photo of a red dog wearing a blue hat in the snow"
-    assert figures.said("colour", "red", caption) and figures.said("noun", "dog", caption)
-    assert figures.said("accessory", "hat", caption) and figures.said("context", "snow", caption)
-    assert not figures.said("accessory", "none", caption) and not figures.said("context", "night", caption)
-    assert not figures.said("colour", "blue", caption)
-    assert not figures.said("colour", "white", "an image of a snowman and a white ball in a kitchen")
-    assert not figures.said("colour", "green", "a photo of a cat in a green field")
+    assert drawn.said("colour", "red", caption) and drawn.said("noun", "dog", caption)
+    assert drawn.said("accessory", "hat", caption) and drawn.said("context", "snow", caption)
+    assert not drawn.said("accessory", "none", caption) and not drawn.said("context", "night", caption)
+    assert not drawn.said("colour", "blue", caption)
+    assert not drawn.said("colour", "white", "an image of a snowman and a white ball in a kitchen")
+    assert not drawn.said("colour", "green", "a photo of a cat in a green field")
 
 
 def test_floor_and_ceiling_are_another_sample_and_the_render(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,10 +195,44 @@ def test_floor_and_ceiling_are_another_sample_and_the_render(monkeypatch: pytest
     captions = ["a photo of a dog", "a photo of a cat"] * 2
     images = torch.ones(4, 3, 64, 64)
     saw = {1.0: guessing(asked), -1.0: guessing(shown([dog] * 4))}  # the renders are black
-    monkeypatch.setattr(figures, "classified", lambda judge, pictures: saw[pictures[0, 0, 0, 0].item()])
-    (noun,) = figures.sample_figures(None, images, asked, captions)  # type: ignore[arg-type]
+    monkeypatch.setattr(drawn, "classified", lambda judge, pictures: saw[pictures[0, 0, 0, 0].item()])
+    (noun,) = drawn.sample_figures(None, images, asked, captions)  # type: ignore[arg-type]
     assert (noun.name, noun.value, noun.floor, noun.ceiling, noun.count) == ("samples noun", 1.0, 0.0, 0.5, 4)
-    assert card.row(replace(noun, value=0.5)).endswith("| 4 | 0.000 | 0.500 | ≥ 0.85 (missed) |")
+    assert card.row(replace(noun, value=0.5), "a").endswith("| 4 | 0.000 | 0.500 | ≥ 0.85 (missed) | a |")
+
+
+def test_colours_are_also_scored_for_one_and_for_two() -> None:
+    asked = shown([looks("plain"), looks("plain"), looks("striped"), looks("plain", "pencil")])
+    right = agreement(guessing(asked, colour=("red", "green")), asked)["colours"]
+    one, two = figures.by_colours("x", (colours(asked) > 0).sum(1) == 2, right, right, 1.0)
+    assert (one.name, one.value, one.count, one.floor) == ("x, of one", 1.0, 2, 1.0)
+    assert (two.name, two.value, two.count, two.floor) == ("x, of two", 0.0, 1, 0.0)
+
+
+def test_an_object_is_there_from_half_the_smallest_render_s_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    renders = shown([looks("plain")] * 2)
+    mask = torch.zeros(2, 64, 64, dtype=torch.uint8)
+    mask[0, :16, :16], mask[1, :32, :32] = 255, 255  # so that 128 pixels are enough
+    area = {1.0: 129, 0.5: 127, -1.0: 256, 0.0: 0}
+
+    def found(judge: object, images: Tensor) -> Tensor:
+        out = torch.zeros(len(images), 64 * 64)
+        for row, image in zip(out, images, strict=True):
+            row[: area[image[0, 0, 0].item()]] = 0.9
+        return out.view(-1, 1, 64, 64)
+
+    monkeypatch.setattr(drawn, "found_masks", found)
+    large, small, noise = (torch.full((2, 3, 64, 64), value) for value in (1.0, 0.5, 0.0))
+    there, asked_small = drawn.there_figures(None, large, small, replace(renders, mask=mask), noise)  # type: ignore[arg-type]
+    assert (there.value, there.floor, there.ceiling) == (1, 0, 1)
+    assert (asked_small.value, asked_small.ceiling) == (0, None)
+
+
+def test_the_vae_s_floor_and_ceiling_are_strangers_and_shards(pairs: tuple[Material, list[str]]) -> None:
+    some = pairs[0].take(torch.arange(8))
+    stored = figures.errors(figures.as_stored(some.rgb), some)[0]
+    assert 33 < stored.min() < 60
+    assert figures.errors(normalised(some.rgb).roll(1, 0), some)[0].max() < 25
 
 
 def test_nearer_asks_for_another_place() -> None:
@@ -298,7 +365,7 @@ def test_inversion_and_attention_of_the_shipped_base(pairs: tuple[Material, list
     ][:2]
     nouns = [LABELS["noun"][int(material.labels["noun"][i])] for i in rows]
     some = material.take(torch.tensor(rows))
-    psnr, ratio = come_back(
+    back = come_back(
         Base.load("pocket"),
         normalised(some.rgb),
         some.mask[:, None].float() / 255,
@@ -306,7 +373,17 @@ def test_inversion_and_attention_of_the_shipped_base(pairs: tuple[Material, list
         nouns,
         steps=20,
     )
-    assert psnr.min() > 24 and ratio.mean() > 2
+    assert back.psnr.min() > 24 and back.lowest.max() < 20 and back.highest.min() > 50
+    assert back.ratio.mean() > 2 and back.other.mean() < back.ratio.mean() < back.mask.mean()
+
+
+def test_the_other_word_is_never_the_noun() -> None:
+    text = Base.load("pocket").read(["a photo of a dog", "a dog"])
+    own = [text.span("dog", image=0), text.span("dog", image=1)]
+    for seed in range(20):
+        first, second = other_words(text, own, seed)
+        assert not range(max(first.start, own[0].start), min(first.stop, own[0].stop))
+        assert second == text.span("a", image=1)
 
 
 def test_stock_diffusers_fine_tunes_the_shipped_base(tmp_path: Path) -> None:
@@ -367,10 +444,10 @@ def test_the_held_out_pairs_are_what_their_seed_draws() -> None:
 
     pictures, captions, full = read_pairs(card.HELD_OUT)
     assert len(pictures.scenes) == PAIRS
-    for number, drawn in enumerate(pictures.scenes):
+    for number, one in enumerate(pictures.scenes):
         rng = np.random.default_rng([SEED, 11, number])
-        assert drawn == scene.Scene(scene.draw_instance(rng), scene.draw_view(rng))
-        assert captions[number] == caption(drawn, rng) and full[number] == full_caption(drawn)
+        assert one == scene.Scene(scene.draw_instance(rng), scene.draw_view(rng))
+        assert captions[number] == caption(one, rng) and full[number] == full_caption(one)
     pytest.importorskip("mitsuba")
     from motif.pocket.world.render import render
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from motif.cli import main, pocket
+from motif.pocket.recipe.card import PARTS
 from motif.pocket.recipe.settings import SIZES, STAGES
 from motif.pocket.world import held_out, shards
 
 
 def test_the_choices_are_the_recipes() -> None:
     assert pocket.STAGES == STAGES and set(pocket.SIZES) == set(SIZES)
+    assert tuple(PARTS) == pocket.CARD
 
 
 @pytest.mark.parametrize(

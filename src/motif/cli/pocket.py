@@ -19,6 +19,7 @@ from motif.files import cache_folder
 PATH = click.Path(path_type=Path)
 STAGES = ("tokenizer", "vae", "condition-clip", "clip", "dino", "judge", "unet", "decoder", "condition-image")
 SIZES = ("tiny", "first", "h200")
+CARD = ("vae", "clip", "judge", "instances", "samples", "probes", "speed")
 
 
 def cache() -> Path:
@@ -176,9 +177,16 @@ def assemble(voice: Voice, run: Path, output: Path) -> None:
 @pocket.command(cls=Command)
 @click.option("--folder", type=PATH, help="The shipped folder; the default is the embedded base's own.")
 @SHARDS
+@click.option(
+    "--parts",
+    multiple=True,
+    type=click.Choice(CARD),
+    help="Measure only these; the others' figures stay if they are of the same weights. May be given several times.",
+)
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1), help="Threads of torch.")
-def card(voice: Voice, folder: Path | None, shards: Path, threads: int) -> None:
+def card(voice: Voice, folder: Path | None, shards: Path, parts: Sequence[str], threads: int) -> None:
     """Measure a shipped folder on held-out pictures, and write its model card."""
+    from motif.bench.machine import processor
     from motif.loading import pocket_weights
     from motif.pocket.recipe import measure_card
 
@@ -189,7 +197,9 @@ def card(voice: Voice, folder: Path | None, shards: Path, threads: int) -> None:
         )
         raise InputError(f"{folder}: {what}")
     prepare_folder(folder)
-    figures = _understood(lambda: measure_card(folder, shards, threads=threads))
+    figures = _understood(
+        lambda: measure_card(folder, shards, parts=parts or CARD, threads=threads, machine=processor())
+    )
     voice.result([asdict(one) for one in figures], str(folder / "MODEL_CARD.md"))
 
 

@@ -1,33 +1,41 @@
-"""Measures the shipped weights on held-out pictures and captions, and writes the model card."""
+"""Measures the shipped weights on held-out pictures and captions, part by part, and writes the model card."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
 
 from motif.files import written
-from motif.pocket.recipe.figures import (
-    Figure,
-    clip_figures,
-    dino_figures,
+from motif.pocket.recipe.drawn import (
+    SMALL_CAPTIONS,
+    decoded_noise,
     draw,
-    judge_figures,
     kid_figure,
-    probe_figures,
     sample_figures,
     seeds_figure,
     speed_figures,
+    there_figures,
+)
+from motif.pocket.recipe.figures import (
+    Figure,
+    clip_figures,
+    instance_figures,
+    judge_figures,
+    probe_figures,
     vae_figures,
 )
-from motif.pocket.recipe.judge import load_judge
-from motif.pocket.recipe.material import as_bytes, load_material, material_from, write_grid
+from motif.pocket.recipe.judge import Judge, load_judge
+from motif.pocket.recipe.material import Material, as_bytes, material_from, write_grid
 from motif.pocket.recipe.shipping import folder_size
 from motif.pocket.recipe.unet import GUIDANCE, STEPS
 from motif.pocket.world.held_out import read_pairs
@@ -56,42 +64,100 @@ ASKED: Mapping[str, tuple[float, float]] = {
 """The least and the most that each figure should be."""
 
 
+@dataclass(frozen=True)
+class Subject:
+    """A shipped folder under measurement, with the pictures it is measured on; each is read when it is asked for."""
+
+    folder: Path
+    shards: Path
+    samples: int
+    seed: int
+
+    @cached_property
+    def pipeline(self) -> Any:
+        return StableDiffusionPipeline.from_pretrained(
+            self.folder / "pipeline", dtype=torch.float32, safety_checker=None
+        )
+
+    @cached_property
+    def judge(self) -> Judge:
+        return load_judge(self.folder / "judge")
+
+    @cached_property
+    def held_out(self) -> tuple[Material, list[str], list[str]]:
+        """The package's pairs: pictures, captions, full captions."""
+        pictures, captions, full = read_pairs(HELD_OUT)
+        return material_from(pictures), captions, full
+
+    def shard(self, kind: str) -> Material:
+        return material_from(read_shards(self.shards, kind=kind))
+
+    def drawn(self) -> list[Figure]:
+        """What the pipeline draws of the pairs' captions; also writes card.png and card.txt."""
+        pairs, captions, _ = self.held_out
+        asked, captions = pairs.take(torch.arange(self.samples)), captions[: self.samples]
+        images, small = (draw(self.pipeline, texts, self.seed) for texts in (captions, SMALL_CAPTIONS))
+        noise = decoded_noise(self.pipeline, self.samples)
+        write_grid(as_bytes(images[:100]), 10, self.folder / "card.png", scale=1)
+        with written(self.folder / "card.txt") as path:
+            path.write_text("\n".join(captions[:100]) + "\n", encoding="utf-8")
+        return [
+            *sample_figures(self.judge, images, asked, captions),
+            *there_figures(self.judge, images, small, pairs, noise),
+            kid_figure(self.folder / "dino", images, asked, noise),
+            seeds_figure(self.pipeline, self.folder / "dino", captions[:32]),
+        ]
+
+
+PARTS: Mapping[str, Callable[[Subject], list[Figure]]] = {
+    "vae": lambda of: vae_figures(of.pipeline.vae, of.held_out[0]),
+    "clip": lambda of: clip_figures(of.folder / "clip", of.held_out[0], of.held_out[2]),
+    "judge": lambda of: judge_figures(of.judge, of.held_out[0]),
+    "instances": lambda of: instance_figures(of.folder, of.judge, of.shard("apart"), of.shard("crowd")),
+    "samples": Subject.drawn,
+    "probes": lambda of: probe_figures(of.folder, of.held_out[0], of.held_out[1]),
+    "speed": lambda of: speed_figures(of.pipeline),
+}
+"""The card's parts, in its order."""
+
+
 @torch.no_grad()
 def measure_card(
-    folder: Path | str, shards: Path | str, *, samples: int = 200, seed: int = 0, threads: int = 2
+    folder: Path | str,
+    shards: Path | str,
+    *,
+    parts: Collection[str] = tuple(PARTS),
+    samples: int = 200,
+    seed: int = 0,
+    threads: int = 2,
+    machine: str = "",
 ) -> list[Figure]:
-    """Measures a shipped folder; writes MODEL_CARD.md, card.json, card.png and card.txt into it.
+    """Measures these parts of a shipped folder; writes MODEL_CARD.md, card.json, card.png and card.txt into it after
+    each. What card.json says of the other parts stays where it is of the same weights.
 
-    Pictures and captions are the 200 held-out pairs of the package; views of one instance are those of the held-out
-    instances of `shards`, and of its crowd.
+    Pictures and captions are the 200 held-out pairs of the package; "instances" also reads the kinds "apart" and
+    "crowd" of `shards`. `machine` is what the card calls this one.
     """
-    folder = Path(folder)
     torch.set_num_threads(threads)
-    pictures, captions, full = read_pairs(HELD_OUT)
-    pairs, held_out = material_from(pictures), load_material(Path(shards))[1]
-    crowd = material_from(read_shards(shards, kind="crowd"))
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        folder / "pipeline", dtype=torch.float32, safety_checker=None
-    )
-    judge = load_judge(folder / "judge")
-    asked, captions = pairs.take(torch.arange(samples)), captions[:samples]
-    images = draw(pipeline, captions, seed)
-    figures = [
-        *vae_figures(pipeline.vae, pairs),
-        *clip_figures(folder / "clip", pairs, full, held_out),
-        *dino_figures(folder / "dino", held_out),
-        *judge_figures(judge, pairs, crowd),
-        *sample_figures(judge, images, asked, captions),
-        kid_figure(folder / "dino", images, held_out),
-        seeds_figure(pipeline, folder / "dino", captions[:32]),
-        *probe_figures(folder, pairs, read_pairs(HELD_OUT)[1]),
-        *speed_figures(pipeline),
-    ]
-    write_grid(as_bytes(images[:100]), 10, folder / "card.png", scale=1)
-    with written(folder / "card.txt") as path:
-        path.write_text("\n".join(captions[:100]) + "\n", encoding="utf-8")
-    write_card(folder, figures)
-    return figures
+    subject = Subject(Path(folder), Path(shards), samples, seed)
+    told = ", ".join(filter(None, (str(date.today()), machine, f"{threads} thread{'s' * (threads > 1)}")))
+    found = kept(subject.folder)
+    for part, measure in PARTS.items():
+        if part in parts:
+            found[part] = [replace(one, part=part, measured=told) for one in measure(subject)]
+            write_card(subject.folder, [one for name in PARTS for one in found.get(name, [])])
+    return [one for name in PARTS for one in found.get(name, [])]
+
+
+def kept(folder: Path) -> dict[str, list[Figure]]:
+    """The figures of each part that card.json has of the folder's present weights."""
+    path = folder / "card.json"
+    said = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"weights": ""}
+    found: dict[str, list[Figure]] = {}
+    if said["weights"] == weights_of(folder):
+        for one in said["figures"]:
+            found.setdefault(one.get("part", ""), []).append(Figure(**one))
+    return found
 
 
 def weights_of(folder: Path) -> str:
@@ -124,11 +190,12 @@ def write_card(folder: Path, figures: Sequence[Figure]) -> None:
         if part.is_dir()
     )
     text = CARD.format(
-        rows="\n".join(row(one) for one in figures),
+        rows="\n".join(row(one, marks(figures)[one.measured]) for one in figures),
         parts=parts,
         steps=STEPS,
         guidance=GUIDANCE,
         weights=weights,
+        measured="; ".join(f"({mark}) {told}" for told, mark in marks(figures).items()),
         history=history(weights),
     )
     with written(folder / "MODEL_CARD.md") as path:
@@ -138,7 +205,12 @@ def write_card(folder: Path, figures: Sequence[Figure]) -> None:
         path.write_text(data.replace("NaN", "null") + "\n", encoding="utf-8")
 
 
-def row(one: Figure) -> str:
+def marks(figures: Sequence[Figure]) -> dict[str, str]:
+    """A letter for each day and machine on which some figure was measured."""
+    return {told: chr(ord("a") + i) for i, told in enumerate(dict.fromkeys(one.measured for one in figures))}
+
+
+def row(one: Figure, mark: str) -> str:
     """A figure as a row of the card's table."""
     least, most = ASKED.get(one.name, (NO, YES))
     asked = f"≥ {least:g}" if least > NO else f"≤ {most:g}" if most < YES else ""
@@ -150,6 +222,7 @@ def row(one: Figure) -> str:
         str(one.count),
         *bounds,
         asked + " (missed)" * missed(one),
+        mark,
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -175,17 +248,32 @@ instances apart, `judge/` is the tests' classifier.
 
 ## Measured on held-out pictures
 
-Of the weights `{weights}` (a digest of all weight files in this folder, by which a test knows them).
-Means with standard errors over n pictures (for "nearer": over classes; "among 64": over instances; for seconds:
-over repeats; for KID the deviation over subsets of 100). Samples: {steps} DDIM steps, guidance {guidance},
-held-out captions; the judge holds a sample to what its caption says, of a striped or checked object with either
-colour first. Floor: another caption's sample, for KID renders of other objects; ceiling: the render of the same
-caption, for two seeds the distance of two captions. "Judge colour" is its first guess, "judge colours" its first two
-where an object has two colours; a pencil drawing has none and is not counted. Seconds are those of the stock
-pipeline on two cores.
+Of the weights `{weights}` (a digest of all weight files in this folder, by which a test knows them), by
+`motif pocket card`: {measured}.
 
-| figure | mean | standard error | n | floor | ceiling | asked |
-|---|---|---|---|---|---|---|
+Means with standard errors over n pictures; for "nearer" over classes, for "among 64" over instances, for seconds over
+repeats, for KID by the bootstrap: 1,000 times all pictures drawn anew with replacement. Samples: {steps} DDIM steps,
+guidance {guidance}, the 200 held-out captions; the judge holds a sample to what its caption says, of a striped or
+checked object with either colour first. "Judge colour" is its first guess, "judge colours" its first two where an
+object has two colours; a pencil drawing has none and is not counted. "Object there": the judge finds one, of half
+the smallest held-out object's size or more; "asked small" are captions of a "far away" or "very small" object, which
+is where the base is weakest.
+
+| | floor: what nothing right gives | ceiling: what all right gives |
+|---|---|---|
+| vae | another picture's reconstruction | the picture as it comes out of a shard (AVIF) |
+| judge, samples | the answer to another picture, another caption's sample | 1; the render of the same caption |
+| object there | decoded noise | renders (asked small: renders of objects far away) |
+| kid | decoded noise | one half of the renders against the other |
+| two seeds' distance | the same picture | samples of two captions |
+| inversion | another picture's reconstruction | the reconstruction in 8 bits |
+| attention | the map of a random other word of the caption | the object's mask as the map |
+| nearer, among 64 | chance | 1 |
+
+Seconds are those of the stock pipeline, and have none.
+
+| figure | mean | standard error | n | floor | ceiling | asked | measured |
+|---|---|---|---|---|---|---|---|
 {rows}
 
 The first hundred samples (`card.txt` has their captions):

@@ -1,36 +1,35 @@
-"""What the model card says of the shipped weights: one function for each group of figures."""
+"""What the model card says of what reads pictures: the VAE, both CLIPs, DINO, the judge, and the base turned round."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
-from transformers import AutoTokenizer, CLIPModel, ViTModel
+from transformers import AutoTokenizer, CLIPModel, CLIPVisionModelWithProjection, ViTModel
 
 from motif.base import Base
 from motif.pocket.recipe.clip import blocks, token_ids
 from motif.pocket.recipe.dino import nearer_share
-from motif.pocket.recipe.judge import KINDS, Judge, agreement, classified, identities
-from motif.pocket.recipe.latents import text_states
+from motif.pocket.recipe.judge import Judge, agreement, classified, colours, identities
 from motif.pocket.recipe.material import LABELS, Material, normalised
-from motif.pocket.recipe.probes import come_back, kernel_distances
-from motif.pocket.recipe.unet import GUIDANCE, STEPS, sample
+from motif.pocket.recipe.probes import come_back
 from motif.pocket.recipe.vae import encode_all
-from motif.pocket.world.phrases import PLACES
-from motif.pocket.world.scene import NOUNS
+from motif.pocket.world.shards import save_sheet, untiled
 
 
 @dataclass(frozen=True)
 class Figure:
     """One measured number: its mean over `count` independent units, the standard error of that mean, and what
-    the measure gives where nothing is right (floor) and where all is (ceiling), if that says something.
+    the measure gives where nothing is right (floor) and where all is (ceiling), if that says something. `part` is the
+    card's part that measures it, `measured` the day and the machine.
     """
 
     name: str
@@ -39,35 +38,59 @@ class Figure:
     count: int
     floor: float | None = None
     ceiling: float | None = None
+    part: str = ""
+    measured: str = ""
 
     def __str__(self) -> str:
         return f"{self.name}: {self.value:.3f} ± {self.error:.3f} (n = {self.count})"
 
 
-def figure(name: str, values: Tensor) -> Figure:
-    """Mean and standard error of [n] values; NaN is no value, and is not counted."""
+def figure(
+    name: str, values: Tensor, floor: Tensor | float | None = None, ceiling: Tensor | float | None = None
+) -> Figure:
+    """Mean and standard error of [n] values, and the means of what is floor and ceiling; NaN is no value, and is not
+    counted.
+    """
     values = values[~values.isnan()].double()
     error = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return Figure(name, values.mean().item(), error, len(values))
+    low, high = (one.nanmean().item() if isinstance(one, Tensor) else one for one in (floor, ceiling))
+    return Figure(name, values.mean().item(), error, len(values), low, high)
 
 
 def vae_figures(vae: Any, held_out: Material) -> list[Figure]:
-    """PSNR per picture in dB; the mean colour's error, of the picture and of its object, in grey levels."""
+    """PSNR per picture in dB; the mean colour's error, of the picture and of its object, in grey levels. Floor: another
+    picture's reconstruction; ceiling: the picture as training gets it from a shard.
+    """
     made = torch.cat(
         [vae.decode(piece).sample for piece in encode_all(vae, held_out.rgb, "cpu").split(64)]
     ).clamp(-1, 1)
-    error, inside = made - normalised(held_out.rgb), held_out.mask[:, None].float() / 255
+    three = [errors(images, held_out) for images in (made, made.roll(1, 0), as_stored(held_out.rgb))]
+    names = ("vae psnr dB", "vae colour error", "vae colour error inside the object")
+    return [figure(name, *values) for name, *values in zip(names, *three, strict=True)]
+
+
+def errors(made: Tensor, true: Material) -> tuple[Tensor, Tensor, Tensor]:
+    """PSNR in dB and mean colour's error in grey levels, of the picture and inside its object, [image] each; made
+    [image, 3, 64, 64] in -1..1.
+    """
+    error, inside = made - normalised(true.rgb), true.mask[:, None].float() / 255
     psnr = -10 * torch.log10(error.square().mean((1, 2, 3)) / 4)
     own = (error * inside).sum((2, 3)) / inside.sum((2, 3)).clamp(min=1)
-    return [
-        figure("vae psnr dB", psnr),
-        figure("vae colour error", error.mean((2, 3)).abs().mean(1) * 127.5),
-        figure("vae colour error inside the object", own.abs().mean(1) * 127.5),
-    ]
+    return psnr, error.mean((2, 3)).abs().mean(1) * 127.5, own.abs().mean(1) * 127.5
 
 
-def clip_figures(folder: Path, pairs: Material, captions: list[str], held_out: Material) -> list[Figure]:
-    """The scoring CLIP: the right full caption among 64, the same instance nearer than a classmate."""
+def as_stored(rgb: Tensor) -> Tensor:
+    """Pictures [image, 64, 64, 3] uint8 as a shard gives them back, [image, 3, 64, 64] in -1..1."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "sheet.avif"
+        save_sheet(list(rgb.numpy()), path)
+        with Image.open(path) as sheet:
+            tiles = untiled(np.asarray(sheet.convert("RGB")), len(rgb))
+    return normalised(torch.from_numpy(tiles.copy()))
+
+
+def clip_figures(folder: Path, pairs: Material, captions: list[str]) -> list[Figure]:
+    """The scoring CLIP: the right full caption among 64."""
     clip = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
     ids = token_ids(AutoTokenizer.from_pretrained(folder), captions)
     images = embeddings(clip, pairs)
@@ -76,10 +99,7 @@ def clip_figures(folder: Path, pairs: Material, captions: list[str], held_out: M
     right = [
         (ids[i : i + 64][one.argmax(1)] == ids[i : i + 64]).all(1).float() for i, one in blocks(similarity)
     ]
-    return [
-        replace(figure("clip caption among 64", torch.cat(right)), floor=1 / 64, ceiling=1.0),
-        nearer("clip instance nearer", embeddings(clip, held_out), held_out),
-    ]
+    return [figure("clip caption among 64", torch.cat(right), 1 / 64, 1.0)]
 
 
 def embeddings(clip: Any, material: Material) -> Tensor:
@@ -102,12 +122,25 @@ def nearer(name: str, features: Tensor, held_out: Material) -> Figure:
         share, count = nearer_share(features[rows], held_out.take(rows))
         if count:
             shares.append(share)
-    return replace(figure(name, torch.tensor(shares)), floor=0.5, ceiling=1.0)
+    return figure(name, torch.tensor(shares), 0.5, 1.0)
 
 
-def dino_figures(folder: Path, held_out: Material) -> list[Figure]:
-    """The same instance nearer than a classmate, by DINO's CLS token."""
-    return [nearer("dino instance nearer", dino_features(folder, normalised(held_out.rgb)), held_out)]
+def instance_figures(folder: Path, judge: Judge, apart: Material, crowd: Material) -> list[Figure]:
+    """The same instance nearer than a classmate, by each shipped reader of pictures; and each instance of the crowd
+    among all of its class, by the judge.
+    """
+    clip = CLIPModel.from_pretrained(folder / "clip", dtype=torch.float32).eval()
+    side: Any = CLIPVisionModelWithProjection.from_pretrained(folder / "condition-clip", dtype=torch.float32)
+    images = normalised(apart.rgb)
+    condition = torch.cat([side.eval()(pixel_values=piece).image_embeds for piece in images.split(64)])
+    among = len(crowd) // (2 * len(crowd.labels["noun"].unique()))
+    found = own_among_classmates(identities(judge, crowd), crowd)
+    return [
+        nearer("clip instance nearer", embeddings(clip, apart), apart),
+        nearer("condition-clip instance nearer", condition, apart),
+        nearer("dino instance nearer", dino_features(folder / "dino", images), apart),
+        figure(f"judge instance among {among}", found, 1 / among, 1.0),
+    ]
 
 
 def dino_features(folder: Path, images: Tensor) -> Tensor:
@@ -116,88 +149,24 @@ def dino_features(folder: Path, images: Tensor) -> Tensor:
     return torch.cat([model(pixel_values=piece).last_hidden_state[:, 0] for piece in images.split(64)])
 
 
-def kid_figure(folder: Path, images: Tensor, held_out: Material) -> Figure:
-    """KID of samples against held-out renders, on DINO's features; its error is over subsets of both."""
-    ours, theirs = dino_features(folder, images), dino_features(folder, normalised(held_out.rgb))
-    distances = kernel_distances(ours, theirs)
-    half = held_out.instance % 2 == 0
-    real = kernel_distances(theirs[half], theirs[~half]).mean().item()
-    return Figure("samples kid (dino)", distances.mean().item(), distances.std().item(), len(distances), real)
-
-
-def seeds_figure(pipeline: Any, folder: Path, captions: list[str]) -> Figure:
-    """1 − cosine of DINO's features of two seeds' samples of a caption; as ceiling, that of two captions'."""
-    one, two = (
-        F.normalize(dino_features(folder, draw(pipeline, captions, seed)), dim=1) for seed in (100, 200)
-    )
-    apart = 1 - (one * two.roll(1, 0)).sum(1).mean().item()
-    return replace(figure("two seeds' distance (dino)", 1 - (one * two).sum(1)), floor=0.0, ceiling=apart)
-
-
-def said(kind: str, name: str, caption: str) -> bool:
-    """Whether a caption says this label of its object, so that a sample can be held to it."""
-    if kind == "context":
-        return any(phrase in caption for phrase in PLACES[name])
-    words = caption.split()
-    if kind == "colour":  # what comes after the noun is some other thing's, or its part's
-        return name in words[: next(i for i, word in enumerate(words) if word in NOUNS)]
-    return name in words
-
-
-def held(logits: dict[str, Tensor], asked: Material, captions: Sequence[str]) -> dict[str, Tensor]:
-    """Per kind of label, [image]: 1 where the judge sees what the caption says, 0 where not, NaN where it says nothing
-    of the kind. Of a striped or checked object's two colours either may come first.
-    """
-    right = agreement(logits, asked)
-    first_two = (logits["colour"].topk(2).indices == asked.labels["colour"][:, None]).any(1).float()
-    two = torch.tensor([bool({"striped", "checked"} & set(text.split())) for text in captions])
-    right["colour"] = torch.where(two & ~right["colour"].isnan(), first_two, right["colour"])
-    for kind in KINDS:
-        names = [LABELS[kind][int(label)] for label in asked.labels[kind]]
-        silent = [not said(kind, name, text) for name, text in zip(names, captions, strict=True)]
-        right[kind][torch.tensor(silent)] = torch.nan
-    return {kind: right[kind] for kind in KINDS}
-
-
-def draw(pipeline: Any, captions: Sequence[str], seed: int) -> Tensor:
-    """[caption, 3, 64, 64] samples in -1..1 with the shipped guidance and steps."""
-    states = text_states(pipeline.text_encoder, pipeline.tokenizer, ["", *captions], "cpu").float()
-    pieces = enumerate(states[1:].split(16))
-    return torch.cat(
-        [sample(pipeline.unet, pipeline.vae, one, states[:1], seed=seed + i) for i, one in pieces]
-    )
-
-
-def sample_figures(judge: Judge, images: Tensor, asked: Material, captions: Sequence[str]) -> list[Figure]:
-    """What the judge sees in samples of captions; floor: in the sample of another caption, ceiling: in the render."""
-    ours, theirs = classified(judge, images), classified(judge, normalised(asked.rgb))
-    right, ceiling = held(ours, asked, captions), held(theirs, asked, captions)
-    floor = held({kind: logits.roll(1, 0) for kind, logits in ours.items()}, asked, captions)
-    return [
-        replace(
-            figure(f"samples {kind}", right[kind]),
-            floor=floor[kind].nanmean().item(),
-            ceiling=ceiling[kind].nanmean().item(),
-        )
-        for kind in KINDS
-        if not right[kind].isnan().all()
-    ]
-
-
-def judge_figures(judge: Judge, pairs: Material, crowd: Material) -> list[Figure]:
-    """The judge on held-out renders: labels (floor: of another picture's), and each instance of the crowd among all of
-    its class by the picture in another place.
-    """
+def judge_figures(judge: Judge, pairs: Material) -> list[Figure]:
+    """The judge on held-out renders; floor: its answer to another picture."""
     logits = classified(judge, normalised(pairs.rgb))
     right = agreement(logits, pairs)
     chance = agreement({kind: values.roll(1, 0) for kind, values in logits.items()}, pairs)
-    out = [
-        replace(figure(f"judge {kind}", right[kind]), floor=chance[kind].nanmean().item(), ceiling=1.0)
-        for kind in right
-    ]
-    among = len(crowd) // (2 * len(crowd.labels["noun"].unique()))
-    found = own_among_classmates(identities(judge, crowd), crowd)
-    return [*out, replace(figure(f"judge instance among {among}", found), floor=1 / among, ceiling=1.0)]
+    out = [figure(f"judge {kind}", values, chance[kind], 1.0) for kind, values in right.items()]
+    two = (colours(pairs) > 0).sum(1) == 2
+    return [*out, *by_colours("judge colours", two, right["colours"], chance["colours"], 1.0)]
+
+
+def by_colours(name: str, two: Tensor, right: Tensor, floor: Tensor, ceiling: Tensor | float) -> list[Figure]:
+    """A score of colours for objects of one colour and for those of `two`, each by itself; [picture] all."""
+    return [
+        figure(f"{name}, of {which}", *(one.where(rows, torch.nan) if isinstance(one, Tensor) else one
+                                        for one in (right, floor, ceiling)))
+        for which, rows in (("one", ~two), ("two", two))
+        if not right[rows].isnan().all()
+    ]  # fmt: skip
 
 
 def own_among_classmates(vectors: Tensor, crowd: Material) -> Tensor:
@@ -209,33 +178,19 @@ def own_among_classmates(vectors: Tensor, crowd: Material) -> Tensor:
     return (likeness.argmax(1) == torch.arange(len(first))).float()
 
 
-def speed_figures(pipeline: Any, *, repeats: int = 3) -> list[Figure]:
-    """Seconds of the stock pipeline, from prompt to pictures, for one and for eight pictures; torch's present
-    threads, after a first call that is not counted.
-    """
-    out: list[Figure] = []
-    pipeline.set_progress_bar_config(disable=True)
-    for count in (1, 8):
-        seconds: list[float] = []
-        for _ in range(repeats + 1):
-            start = time.perf_counter()
-            pipeline(["a photo of a dog"] * count, num_inference_steps=STEPS, guidance_scale=GUIDANCE)
-            seconds.append(time.perf_counter() - start)
-        out.append(figure(f"seconds for {count}", torch.tensor(seconds[1:])))
-    return out
-
-
 def probe_figures(folder: Path, pairs: Material, captions: list[str], *, count: int = 64) -> list[Figure]:
     """Inversion and attention on held-out photos whose caption names the object's class."""
     nouns = [LABELS["noun"][int(label)] for label in pairs.labels["noun"]]
-    rows = [i for i, noun in enumerate(nouns) if said("noun", noun, captions[i])][:count]
+    rows = [i for i, noun in enumerate(nouns) if noun in captions[i].split()][:count]
     some = pairs.take(torch.tensor(rows))
-    psnr, ratio = come_back(
+    back = come_back(
         Base.load(str(folder / "pipeline"), device="cpu"),
         normalised(some.rgb),
         some.mask[:, None].float() / 255,
         [captions[i] for i in rows],
         [nouns[i] for i in rows],
     )
-    seen = replace(figure("noun's attention inside over outside", ratio), floor=1.0)
-    return [figure("ddim inversion psnr dB", psnr), seen]
+    return [
+        figure("ddim inversion psnr dB", back.psnr, back.lowest, back.highest),
+        figure("noun's attention inside over outside", back.ratio, back.other, back.mask),
+    ]

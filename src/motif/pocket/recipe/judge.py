@@ -155,6 +155,13 @@ def classified(judge: Judge, images: Tensor) -> dict[str, Tensor]:
     return {kind: torch.cat([piece[kind].float().cpu() for piece in pieces]) for kind in KINDS}
 
 
+@torch.no_grad()
+def found_masks(judge: Judge, images: Tensor) -> Tensor:
+    """The masks [image, 1, 64, 64] in 0..1 of the objects that the judge finds, on the CPU."""
+    device = next(judge.parameters()).device
+    return torch.cat([judge.find(piece.to(device)).float().cpu() for piece in images.split(64)])
+
+
 def answers(judge: Judge, images: Tensor) -> dict[str, Tensor]:
     """The judge's first guess per kind of label, [image] indices on the CPU."""
     return {kind: logits.argmax(1) for kind, logits in classified(judge, images).items()}

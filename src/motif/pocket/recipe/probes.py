@@ -5,7 +5,9 @@ a word's attention lies on its object.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -50,6 +52,24 @@ def invert(base: Base, x0: Tensor, text: Text, *, steps: int) -> Tensor:
     return x
 
 
+@dataclass(frozen=True)
+class Back:
+    """What inversion and sampling gave, [picture] each: measured, and where nothing or all would be right."""
+
+    psnr: Tensor
+    """dB of the picture that comes back against the VAE's own reconstruction; `lowest`: against another picture's;
+    `highest`: of the reconstruction in 8 bits.
+    """
+    lowest: Tensor
+    highest: Tensor
+    ratio: Tensor
+    """The noun's map inside the object's mask over outside; `other`: a random other word's; `mask`: the mask's own, if
+    it were the map.
+    """
+    other: Tensor
+    mask: Tensor
+
+
 @torch.no_grad()
 def come_back(
     base: Base,
@@ -59,44 +79,90 @@ def come_back(
     nouns: Sequence[str],
     *,
     steps: int = 50,
-) -> tuple[Tensor, Tensor]:
-    """Per picture: PSNR in dB of DDIM inversion and sampling at guidance 1 against the VAE's own reconstruction, and
-    the mean of the noun's map inside the object's mask over its mean outside.
-
-    images [image, 3, h, w] in -1..1, masks [image, 1, h, w] in 0..1; every caption holds its noun.
+    seed: int = 0,
+) -> Back:
+    """DDIM inversion and sampling at guidance 1 of images [image, 3, h, w] in -1..1 with masks [image, 1, h, w] in
+    0..1; every caption holds its noun, and other words.
     """
     mean, _ = base.posterior(images)
     text = base.read(captions)
-    seen = WordMaps([text.span(noun, image=i) for i, noun in enumerate(nouns)])
+    own = [text.span(noun, image=i) for i, noun in enumerate(nouns)]
+    seen, other = WordMaps(own), WordMaps(other_words(text, own, seed))
     lane = Lane("main", invert(base, mean, text, steps=steps), text)
-    again = finish(denoise(base, [lane], steps=steps, controls=[seen]))["main"]
-    error = (base.decode(again).clamp(-1, 1) - base.decode(mean).clamp(-1, 1)).square().mean((1, 2, 3))
-    assert seen.total is not None
-    height, width = seen.total.shape[-2:]
-    inside = F.adaptive_avg_pool2d(masks, (height, width))[:, 0]
-    levels = [(seen.total * share).sum((1, 2)) / share.sum((1, 2)) for share in (inside, 1 - inside)]
-    return 10 * torch.log10(4 / error), levels[0] / levels[1]
-
-
-def kernel_distance(ours: Tensor, theirs: Tensor) -> Tensor:
-    """KID: the unbiased squared MMD of features [n, d] and [m, d] under k(x, y) = (xᵀy / d + 1)³ (Bińkowski et
-    al. 2018, section 4).
-    """
-    n, m = len(ours), len(theirs)
-    a, b, c = (
-        (x @ y.T / ours.shape[1] + 1) ** 3 for x, y in ((ours, ours), (theirs, theirs), (ours, theirs))
+    again = base.decode(finish(denoise(base, [lane], steps=steps, controls=[seen, other]))["main"]).clamp(
+        -1, 1
     )
-    return (a.sum() - a.trace()) / (n * (n - 1)) + (b.sum() - b.trace()) / (m * (m - 1)) - 2 * c.mean()
+    first = base.decode(mean).clamp(-1, 1)
+    assert seen.total is not None and other.total is not None
+    height, width = seen.total.shape[-2:]
+    inside = F.adaptive_avg_pool2d(masks, (height, width))
+    coarse = F.adaptive_avg_pool2d(masks, (height // 2, width // 2))
+    perfect = inside + F.interpolate(coarse, size=(height, width), mode="bilinear")
+    return Back(
+        _psnr(again, first),
+        _psnr(again, first.roll(1, 0)),
+        _psnr(((first + 1) * 127.5).round() / 127.5 - 1, first),
+        *(_inside_over_outside(maps, inside[:, 0]) for maps in (seen.total, other.total, perfect[:, 0])),
+    )
 
 
-def kernel_distances(
-    ours: Tensor, theirs: Tensor, *, subsets: int = 50, size: int = 100, seed: int = 0
-) -> Tensor:
-    """[subset] `kernel_distance` of random subsets of both, as KID is reported."""
-    draws = torch.Generator().manual_seed(seed)
-    size = min(size, len(ours), len(theirs))
+def other_words(text: Text, own: Sequence[slice], seed: int) -> list[slice]:
+    """Per picture the positions of a word of its caption, evenly drawn from those that are not its `own`."""
+    rng = np.random.default_rng(seed)
+    choices = [
+        [span for _, span in one.words() if span.stop <= mine.start or span.start >= mine.stop]
+        for one, mine in zip(text.tokens, own, strict=True)
+    ]
+    return [spans[int(rng.integers(len(spans)))] for spans in choices]
 
-    def some(x: Tensor) -> Tensor:
-        return x[torch.randperm(len(x), generator=draws)[:size]].double()
 
-    return torch.stack([kernel_distance(some(ours), some(theirs)) for _ in range(subsets)])
+def _psnr(one: Tensor, other: Tensor) -> Tensor:
+    """[image] dB of pictures [image, 3, h, w] in -1..1."""
+    return 10 * torch.log10(4 / (one - other).square().mean((1, 2, 3)))
+
+
+def _inside_over_outside(maps: Tensor, inside: Tensor) -> Tensor:
+    """[image]: the mean of maps [image, h, w] weighted by `inside` over the mean weighted by 1 − `inside`."""
+    means = [(maps * share).sum((1, 2)) / share.sum((1, 2)) for share in (inside, 1 - inside)]
+    return means[0] / means[1]
+
+
+def kernel_distance(ours: Tensor, theirs: Tensor, *, paired: bool = False) -> float:
+    """KID: the unbiased squared MMD of features [n, d] and [m, d] under k(x, y) = (xᵀy / d + 1)³ (Bińkowski et
+    al. 2018, section 4). `paired`: row i of both has one caption, so that k(xᵢ, yᵢ) is no comparison of strangers.
+    """
+    return _distances(ours, theirs, *(torch.ones(1, len(x)) for x in (ours, theirs)), paired=paired).item()
+
+
+def kernel_distance_error(
+    ours: Tensor, theirs: Tensor, *, paired: bool = False, draws: int = 1000, seed: int = 0
+) -> float:
+    """KID's standard error by the bootstrap (Efron 1979): its standard deviation over `draws` in which the pictures of
+    both sides are drawn anew with replacement; a picture is never compared with its own copy. Paired rows are drawn
+    together.
+    """
+    noise = torch.Generator().manual_seed(seed)
+
+    def counts(rows: int) -> Tensor:
+        picks = torch.randint(rows, (draws, rows), generator=noise)
+        return torch.zeros(draws, rows).scatter_add_(1, picks, torch.ones(draws, rows))
+
+    first = counts(len(ours))
+    second = first if paired else counts(len(theirs))
+    return _distances(ours, theirs, first, second, paired=paired).std().item()
+
+
+def _distances(ours: Tensor, theirs: Tensor, first: Tensor, second: Tensor, *, paired: bool) -> Tensor:
+    """[draw] KID of features [n, d] and [m, d] whose rows count first [draw, n] and second [draw, m] times."""
+    x, y, u, v = (tensor.double() for tensor in (ours, theirs, first, second))
+
+    def mean(a: Tensor, b: Tensor, left: Tensor, right: Tensor, *, strangers: bool) -> Tensor:
+        kernel = (a @ b.T / a.shape[1] + 1) ** 3
+        total, weight = ((left @ kernel) * right).sum(1), left.sum(1) * right.sum(1)
+        if strangers:
+            both = left * right
+            total, weight = total - both @ kernel.diagonal(), weight - both.sum(1)
+        return total / weight
+
+    across = mean(x, y, u, v, strangers=paired)
+    return mean(x, x, u, u, strangers=True) + mean(y, y, v, v, strangers=True) - 2 * across
