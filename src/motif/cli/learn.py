@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import click
 
-from motif.cli.command import Command, Methods
+from motif.cli.again import OPTION as AGAIN
+from motif.cli.again import Again, Learn
+from motif.cli.command import Command
 from motif.cli.encode import TRAINED
 from motif.cli.model import base_options, load_base, read_concepts, wear_options
 from motif.cli.options import accepted, annotation, given, options, summary
@@ -37,7 +39,7 @@ def learner(name: str, method: Method) -> Command:
     """The command of one method. What it takes is read from its signature: several concepts where `examples` may be a
     sequence, a prompt without a <token> where it has a `rare_word`."""
     function = method.load()
-    settings = options(function, hidden=["token", "noun"])
+    settings = options(function, hidden=["token", "noun", "again"])
     names = [option.name or "" for option in settings]
     several = takes_several(function)
 
@@ -51,13 +53,17 @@ def learner(name: str, method: Method) -> Command:
     ) -> None:
         output, resumed = prepare(concept_path(output)), bool(values.get("resume"))
         folder = prepare_folder(values["run_folder"] or output.with_suffix(".run"))
-        taught, worn = _taught(function, photos, prompt, values), read_concepts(values["wear"])
+        again = Again.of(values["again"], name, output, _said()) if values["again"] else None
+        values |= again.base(values) if again else {}
+        taught, worn = _taught(function, photos, prompt, values, again), read_concepts(values["wear"])
         examples: Examples | list[Examples] = taught if len(taught) > 1 else taught[0]
-        chosen = given(values, names)
-        asked = _asked(chosen)
+        asked = {n: value for n, value in given(values, names).items() if n in _said()}
+        chosen = given(values, names) | (again.known(names) if again else {}) | asked
         _look_ahead(voice, function, examples, chosen, asked, worn, folder, ranks, values)
         base = load_base(voice, values["base"], values["device"], values["precision"])
         base = base.wear(*worn, other_base=values["other_base"])
+        if again:
+            again.require_base(base)
         concept, run = sizes(function, base, examples, chosen, base.advice.get(name, {}))
         prepare(output, needs=max(LEAST, concept))
         prepare_folder(folder, needs=max(LEAST, run))
@@ -65,6 +71,7 @@ def learner(name: str, method: Method) -> Command:
         voice.note(f"{told}; {'resuming' if resumed else 'working'} in {folder}")
         with voice.progress("learning") as on_progress:
             calls = accepted(function, on_progress=on_progress, on_picture=voice.counting("prior picture"))
+            calls |= {"again": again.settings} if again else {}
             learned = function(base, examples, folder=folder, **asked, **calls)
         if ranks.leads:
             learned.save(output)
@@ -82,8 +89,8 @@ def learner(name: str, method: Method) -> Command:
             work(voice, ranks, photos, prompt, output, values)
 
     arguments: list[click.Parameter] = [
-        click.Argument(["photos"], metavar="PHOTOS", required=not several),
-        click.Argument(["prompt"], metavar="PROMPT", required=not several),
+        click.Argument(["photos"], metavar="PHOTOS", required=False),
+        click.Argument(["prompt"], metavar="PROMPT", required=False),
         click.Option(["-o", "--output"], required=True, type=click.Path(path_type=Path), metavar="CONCEPT",
                      help="The concept's file (.safetensors)."),
         *([click.Option(["--concepts"], type=click.Path(path_type=Path), metavar="FILE.json",
@@ -93,6 +100,9 @@ def learner(name: str, method: Method) -> Command:
         click.Option(["--noun"], help="The class of the token; the default is the words behind it in the prompt."),
         click.Option(["--no-token"], is_flag=True,
                      help="The prompt has no new word: its plain words learn what the photos show."),
+        click.Option([AGAIN], type=click.Path(path_type=Path), metavar="CONCEPT",
+                     help="Repeat the run that made this concept, from its own record: photos, prompt, settings. "
+                          "What is given beside it stands in their place."),
         click.Option(["--run-folder"], type=click.Path(path_type=Path), metavar="DIR",
                      help="Checkpoints, previews and log; the default is CONCEPT.run beside the output."),
     ]  # fmt: skip
@@ -123,9 +133,13 @@ def takes_several(function: Callable[..., Any]) -> bool:
 
 
 def _taught(
-    function: Callable[..., Any], photos: str | None, prompt: str | None, values: Mapping[str, Any]
+    function: Callable[..., Any],
+    photos: str | None,
+    prompt: str | None,
+    values: Mapping[str, Any],
+    again: Again | None,
 ) -> list[Examples]:
-    """The examples of each concept, as the command line names them."""
+    """The examples of each concept, as the command line or the concept to repeat names them."""
     from motif.learn.concepts_list import concepts_list
     from motif.learn.examples import Examples, find_tokens
 
@@ -135,17 +149,20 @@ def _taught(
                 "--concepts names the photos and prompts: leave out PHOTOS, PROMPT, --noun and --no-token"
             )
         return concepts_list(file)
+    if again:
+        return again.examples(photos, prompt, values)
     if not photos or not prompt:
-        raise click.UsageError("PHOTOS and PROMPT are wanted, or --concepts FILE.json")
+        several = "--concepts FILE.json, or " if "concepts" in values else ""
+        raise click.UsageError(f"PHOTOS and PROMPT are wanted, or {several}--again CONCEPT")
     wordless = "rare_word" in inspect.signature(function).parameters and not find_tokens(prompt)
     token = None if values["no_token"] or wordless else ""
     return [Examples(photos, prompt, token=token, noun=values["noun"] or "")]
 
 
-def _asked(chosen: Mapping[str, Any]) -> dict[str, Any]:
+def _said() -> frozenset[str]:
     """What the user gave, in words or in a file: a method refuses a given setting that cannot act, and no default."""
-    source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
-    return {name: value for name, value in chosen.items() if source(name) is not default}
+    context, default = click.get_current_context(), click.core.ParameterSource.DEFAULT
+    return frozenset(name for name in context.params if context.get_parameter_source(name) is not default)
 
 
 def _look_ahead(
@@ -228,6 +245,10 @@ def drawing(taught: Sequence[Examples], concept: Path, base: str) -> str:
     return shlex.join([*words, "-o", "pictures"])
 
 
-learn = Methods(
-    "learn", learner, others={"elite": TRAINED}, help="Learn a concept from a few photos, into one file."
+learn = Learn(
+    "learn",
+    learner,
+    others={"elite": TRAINED},
+    help="Learn a concept from a few photos, into one file.\n\n`motif learn --again CONCEPT -o ANOTHER` repeats "
+    "the run that made a concept, from its own record; what is given beside it stands in place of what is recorded.",
 )

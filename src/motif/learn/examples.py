@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -140,6 +141,22 @@ class Examples:
         """What a run remembers of its photos' mask files: the content of each, "" where there is none."""
         files = [mask_path(photo.path) for photo in self.photos]
         return [_digest(file) if file.is_file() else "" for file in files]
+
+    def told(self) -> dict[str, Any]:
+        """What makes these examples anew, wherever one works: its place by its whole path."""
+        place = self.place
+        if isinstance(place, str | Path):
+            where: Any = os.path.abspath(Path(place).expanduser())
+        else:
+            where = [os.path.abspath(photo.path) for photo in self.photos]
+        return {
+            "place": where,
+            "prompt": self.prompt,
+            "token": self.token,
+            "noun": self.noun,
+            "class_prompt": self.class_prompt,
+            "prior": self.prior,
+        }
 
     @property
     def phrase(self) -> str:

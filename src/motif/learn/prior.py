@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -119,6 +120,11 @@ def find(
         require_classes(classes)
         return Source(len(classes), classes, pictured=False)
     return Source(count, _captions(path, source)[:count])
+
+
+def placed(source: str) -> str:
+    """A prior as it is named from anywhere: a folder or file by its whole path."""
+    return source if source in ("", *WORDS) else os.path.abspath(Path(source).expanduser())
 
 
 def gather(

@@ -45,10 +45,11 @@ FREE = (
     "keep",
     "keep_encoder",
     "track",
+    "again",
 )
 """Settings that may differ between stop and resume: how long and how loudly to train, in how much memory, in how
-many processes, which checkpoint is kept in the end, and where the prior lies (`prior_content` says what it is). Where
-rates fall towards the last step, `steps` may not."""
+many processes, which checkpoint is kept in the end, and where photos and prior lie (their digests say what they are).
+Where rates fall towards the last step, `steps` may not."""
 
 CONTENT = {
     "base": "another base",
@@ -242,6 +243,24 @@ def _key(record: Record) -> dict[str, Any]:
     settings = {name: value for name, value in record.settings.items() if name not in free}
     key = {"method": record.method, "prompt": record.prompt, "base": record.base.fingerprint, **settings}
     return json.loads(json.dumps(key))
+
+
+def require_content(again: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """InputError where what a run is to repeat was made of other files: of those kinds whose digests it has."""
+    mine = json.loads(json.dumps({name: settings.get(name) for name in CONTENT}))
+    for name in CONTENT.keys() & again.keys():
+        if mine[name] != again[name]:
+            gone = [entry[0] for entry in _entries(again[name]) if entry not in _entries(mine[name])]
+            which = f" ({gone[0]} is not what it was)" if gone else ""
+            raise InputError(
+                f"the run to repeat had {CONTENT[name]}{which}: bring back what it had, or name what to take instead"
+            )
+
+
+def _entries(photos: Any) -> list[list[str]]:
+    """The [name, content, caption] of photos, of one concept or of several; none of other digests."""
+    found = [one for one in photos if isinstance(one, list)] if isinstance(photos, list) else []
+    return [e for one in found for e in _entries(one)] if found and isinstance(found[0][0], list) else found
 
 
 def _same(theirs: Mapping[str, Any], mine: Mapping[str, Any], folder: Path) -> None:

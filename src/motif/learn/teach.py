@@ -30,9 +30,9 @@ from motif.learn.job import Job, checked, way
 from motif.learn.lesson import Lesson
 from motif.learn.memory import scarce
 from motif.learn.optimisers import finds_rate
-from motif.learn.prior import Source, find, gather
+from motif.learn.prior import Source, find, gather, placed
 from motif.learn.ranks import Ranks
-from motif.learn.run import Run
+from motif.learn.run import Run, require_content
 from motif.learn.trackers import named, require_trackers, telling
 from motif.learn.trained import Trained
 from motif.versions import versions
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("motif")
 
-HANDLED = ("folder", "resume", "on_progress", "on_picture")
+HANDLED = ("folder", "resume", "again", "on_progress", "on_picture")
 """Parameters that are no settings."""
 
 
@@ -58,6 +58,7 @@ def teach(
     asked: Mapping[str, Any],
     folder: Path | None = None,
     resume: bool | None = False,
+    again: Mapping[str, Any] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_picture: Callable[[int, int], None] | None = None,
 ) -> Concept:
@@ -70,6 +71,7 @@ def teach(
         asked: Those of them that the caller gave.
         folder: The run's folder; None writes nothing.
         resume: Go on from the folder's state.
+        again: A concept's settings, whose digests must hold.
         on_progress: Told of every step.
         on_picture: Told of every prior picture that is drawn.
     Raises:
@@ -91,6 +93,7 @@ def teach(
     classes = _classes(job)
     sources = [_source(job, examples, shown) for examples, shown in zip(concepts, classes, strict=True)]
     settings |= _content(job, classes, sources)
+    require_content(again or {}, settings)
     nouns = {**base.nouns, **values.nouns}
     said = [prompt for concept in base.concepts for prompt in concept.record.prompts] + prompts
     record = Record(method, base.origin, nouns, tuple(dict.fromkeys(said)), settings, versions())
@@ -216,13 +219,18 @@ def _content(job: Job, classes: Sequence[Sequence[str]], sources: Sequence[Sourc
     """What a run is known by, beside its settings."""
     photos = [examples.record() for examples in job.concepts]
     contents = [source.content() for source in sources]
-    priors = list(dict.fromkeys(examples.prior or job.use.prior for examples in job.concepts))
+    told = {"class_prompt": job.use.class_prompt, "prior": placed(job.use.prior)}
+    priors = list(dict.fromkeys(placed(examples.prior or job.use.prior) for examples in job.concepts))
     found: dict[str, Any] = {
         "class_prompt": list(dict.fromkeys(prompt for some in classes for prompt in some)),
         "prior": priors[0] if len(priors) == 1 else priors,
         "photos": photos[0] if len(photos) == 1 else photos,
         "prior_content": contents[0] if len(contents) == 1 else contents,
         "processes": job.ranks.count,
+        "again": {
+            "examples": [one.told() | {"prior": placed(one.prior)} for one in job.concepts],
+            "settings": told,
+        },
     }
     if job.use.masked:
         found["masks"] = [mask for examples in job.concepts for mask in examples.masks()]

@@ -11,7 +11,7 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, Protocol, TypedDict, cast, get_type_hints
 
@@ -73,6 +73,8 @@ class Training(TypedDict, total=False):
         previews: Preview prompts; the default is the photos' prompt.
         folder: The run's folder: log, checkpoints, previews, and the state to resume from.
         resume: Go on from the state in the run's folder; the same settings are needed.
+        again: A concept's settings, to repeat its run: they stand where none is given, and its photos, masks, prior and
+            worn concepts must be the same, as far as it has their digests.
         on_progress: Told of every step.
         on_picture: Told of every prior picture that is drawn: how many, of how many.
     """
@@ -107,6 +109,7 @@ class Training(TypedDict, total=False):
     previews: Sequence[str]
     folder: Path | None
     resume: bool
+    again: Mapping[str, Any] | None
     on_progress: Callable[[Progress], None] | None
     on_picture: Callable[[int, int], None] | None
 
@@ -168,7 +171,9 @@ def method(
 
         @functools.wraps(plan)
         def learned(base: Base, examples: Examples | Sequence[Examples], **given: Any) -> Concept:
-            settings = settle(base, examples, **given)
+            settings = settle(
+                base, examples, **repeated(given.get("again") or {}, signature.parameters) | given
+            )
             known = {k: v for k, v in settings.items() if k in signature.parameters}
             lesson = cast(Any, plan)(base, examples, **known)
             concepts = (examples,) if isinstance(examples, Examples) else tuple(examples)
@@ -181,6 +186,13 @@ def method(
         return shown
 
     return made
+
+
+def repeated(settings: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
+    """A concept's settings as a method of these parameters takes them, for the same run again: before it was written
+    into them what they turned out to mean for its photos."""
+    told = {**settings, **settings.get("again", {}).get("settings", {})}
+    return {name: value for name, value in told.items() if name in names}
 
 
 def _signature(plan: Callable[..., Any], defaults: Mapping[str, Any]) -> inspect.Signature:
