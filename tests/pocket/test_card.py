@@ -63,7 +63,7 @@ def test_the_card_measures_and_writes(
     apart = Pictures(material.rgb.numpy(), material.mask.numpy(), list(material.scenes),
                      [str(int(number)) for number in material.instance])  # fmt: skip
     monkeypatch.setattr(card, "read_shards", lambda shards, kind: {"crowd": crowd, "apart": apart}[kind])
-    monkeypatch.setattr(drawn, "SMALL_CAPTIONS", ["a far away photo of a dog"])
+    monkeypatch.setattr(card, "SMALL_CAPTIONS", ["a far away photo of a dog"])
     folder = tmp_path / "shipped"
     threads = torch.get_num_threads()
     measured = card.measure_card(folder, "nowhere", samples=4, threads=threads)

@@ -152,7 +152,9 @@ def measure_card(
 def kept(folder: Path) -> dict[str, list[Figure]]:
     """The figures of each part that card.json has of the folder's present weights."""
     path = folder / "card.json"
-    said = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"weights": ""}
+    said: dict[str, Any] = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"weights": "", "figures": []}
+    )
     found: dict[str, list[Figure]] = {}
     if said["weights"] == weights_of(folder):
         for one in said["figures"]:

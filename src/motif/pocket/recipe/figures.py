@@ -161,12 +161,15 @@ def judge_figures(judge: Judge, pairs: Material) -> list[Figure]:
 
 def by_colours(name: str, two: Tensor, right: Tensor, floor: Tensor, ceiling: Tensor | float) -> list[Figure]:
     """A score of colours for objects of one colour and for those of `two`, each by itself; [picture] all."""
+
+    def among(rows: Tensor, values: Tensor | float) -> Tensor | float:
+        return values.where(rows, torch.nan) if isinstance(values, Tensor) else values
+
     return [
-        figure(f"{name}, of {which}", *(one.where(rows, torch.nan) if isinstance(one, Tensor) else one
-                                        for one in (right, floor, ceiling)))
+        figure(f"{name}, of {which}", right.where(rows, torch.nan), among(rows, floor), among(rows, ceiling))
         for which, rows in (("one", ~two), ("two", two))
         if not right[rows].isnan().all()
-    ]  # fmt: skip
+    ]
 
 
 def own_among_classmates(vectors: Tensor, crowd: Material) -> Tensor:
