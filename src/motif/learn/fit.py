@@ -53,11 +53,13 @@ def fit(
     gradient_checkpointing: bool = False,
     ranks: Ranks,
     run: Run,
+    enough: Callable[[int], bool] | None = None,
 ) -> Iterator[Progress]:
     """Take the descent's steps on `loss(dressed base, step, part)`, yielding after each. A step's loss is the sum of
     its parts', which are computed one after another, and shared out among the ranks.
 
     With a folder it writes the log, checkpoints, previews and the state for `resume` (`Run`, checked before).
+    `enough` is asked at every checkpoint whether the run may end there; so is a resumed run's first step.
     Ctrl-C ends the step that runs, saves, and raises Interrupted. A loss or a value that is not finite raises
     InputError with the step; nothing is saved from it.
     """
@@ -67,6 +69,9 @@ def fit(
         yield Progress(first, steps, None, 0.0, math.inf, preview)
     with _stopping() as stop:
         for step in range(first, steps):
+            if enough and _asks(run, step, first) and ranks.told(0.0, enough(step))[1]:
+                run.end(record, step)
+                break
             begun = time.monotonic()
             with _checkpointing(base.models.unet, gradient_checkpointing):
                 mine = sum(_backward(trained.on(base), loss, step, part, descent) for part in parts)
@@ -94,6 +99,10 @@ def fit(
                 raise Interrupted(f"stopped after step {done} of {steps}; {where}")
             preview = run.draw(descent.settled, base, done)
             yield Progress(done, steps, reached, rate, (steps - done) / rate, preview)
+
+
+def _asks(run: Run, step: int, first: int) -> bool:
+    return step > 0 and (step == first or step % run.checkpoint_every == 0)
 
 
 def _backward(

@@ -26,7 +26,7 @@ def require_heard(
         concepts: The examples; each may have a prior of its own.
         asked: The settings that the caller gave.
     """
-    given = {name for name, value in asked.items() if value not in (None, ())}
+    given = {name for name, value in asked.items() if value not in (None, (), "")}
     if lesson and asked.get("token_lr") and not lesson.words:
         raise InputError("token_lr is of a new word, and the prompt names none in angle brackets")
     if lesson and "trained" in given and not lesson.rates.weights:
@@ -35,6 +35,8 @@ def require_heard(
         raise InputError(
             f"the optimiser {use.optimiser} finds one rate for all that learns: leave {' and '.join(rates)} out"
         )
+    if use.keep != "best" and (idle := sorted(given & {"keep_encoder", "keep_patience"})):
+        raise InputError(f"{idle[0]} is of keep best: add it, or leave {idle[0]} out")
     if not use.retrieve and (idle := sorted(given & {"retrieve_encoder", "retrieve_threshold"})):
         raise InputError(f"{' and '.join(idle)}: only a retrieved prior hears that: add --retrieve")
     priors = {examples.prior or use.prior for examples in concepts}

@@ -1,17 +1,14 @@
-"""`keep best`: the checkpoint at the knee of a run's curve of image and text alignment, not the last one.
+"""`keep best`: a run ends when the knee of its image and text alignment is passed, and the knee's checkpoint is kept.
 
-    k* = argmax_k  (T_k − T_0) − (T_b − T_0) (I_k − I_0) / (I_b − I_0),        b = argmax_k I_k
-
-I is CLIP-I with the photos and T is CLIP-T (Kumari et al. 2023, section 4; card 4.2), of the same prompts and seeds
-drawn with every checkpoint; 0 is before the first step. The longer a concept is learned, the more its pictures are like
-the photos and the less like the words: the knee lies farthest above the straight line from the start to the best
-likeness. Ours: the papers stop after a number of steps.
+The same prompts and seeds are drawn with every checkpoint, from its file, and scored (`knee`). Readings are kept as
+they come (keep.json), so that a run that goes on draws none twice, and decides as one that was never stopped.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,8 +20,10 @@ from motif.errors import InputError
 from motif.features.extractors import ClipEncoder
 from motif.files import read_json, written
 from motif.lanes import draw
+from motif.learn import knee as rule
 from motif.learn.examples import Examples
-from motif.learn.run import KEPT, PLOT
+from motif.learn.knee import Reading, knee, passed
+from motif.learn.run import KEPT, PLOT, Run
 from motif.measure import clip_i, clip_t
 from motif.measure.prompted import require_prompts
 
@@ -33,17 +32,6 @@ log = logging.getLogger("motif")
 PLACES = ("on the beach", "in the snow", "in the meadow", "on a wooden floor")
 SEEDS = (0, 1, 2, 3)
 STEPS = 25
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the pictures of one checkpoint score, each with its standard error."""
-
-    step: int
-    image: float
-    image_error: float
-    text: float
-    text_error: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +57,7 @@ class Judge:
             MissingModel: the encoder is not on this machine. InputError: a prompt that says nothing but the token.
         """
         name = encoder or ("pocket" if base.name == "pocket" else "paper")
-        named = " and ".join(
-            f"a {one.phrase}" if one.token or len(concepts) > 1 else one.prompt for one in concepts
-        )
+        named = " and ".join(_named(one, alone=len(concepts) == 1) for one in concepts)
         prompts = tuple(previews) or tuple(f"{named} {place}" for place in PLACES)
         require_prompts(prompts, len(prompts), "strip")
         return Judge(ClipEncoder.load(name, device=str(base.device)), concepts, prompts, side)
@@ -92,39 +78,114 @@ class Judge:
         )
         return Reading(step, image, error, said.mean, said.standard_error or 0.0)
 
-    def chosen(self, start: Reading | None, base: Base, checkpoints: Sequence[tuple[int, Path]]) -> Concept:
-        """The checkpoint to keep; readings and reasons go beside it, into keep.json and keep.png.
+
+def _named(one: Examples, *, alone: bool) -> str:
+    """What a picture of a concept shows: its word with its class; of a style, of what has no class, and of plain words
+    on their own, all that the photos' prompt says."""
+    style = re.search(r"\bstyle\b", one.prompt, re.IGNORECASE)
+    return f"a {one.phrase}" if one.noun and not style and (one.token or not alone) else one.prompt
+
+
+class Curve:
+    """The readings of one run, and what follows from them. Of several processes, the one that writes reads."""
+
+    def __init__(
+        self, judge: Judge, base: Base, before: Base, run: Run, *, steps: int, patience: int
+    ) -> None:
+        """The curve with its first point.
 
         Args:
-            start: Of the values before the first step; None takes what another process chose.
-            base: What was trained on; checkpoints hold what it wears.
-            checkpoints: Steps and files, in order.
+            base: What is trained on; checkpoints hold what it wears.
+            before: The base wearing the values before the first step.
+            steps: Where the run ends, if nothing ends it before.
+            patience: How many checkpoints behind the knee must leave it where it is; 0 chooses in the end.
         """
-        folder = checkpoints[0][1].parent
-        if start is None:
-            return Concept.load(dict(checkpoints)[int(read_json(folder / KEPT)["kept"])])
-        bare = replace(base, weights={}, vectors={}, nouns={}, concepts=())
-        readings = [self.read(bare.wear(Concept.load(path)), step) for step, path in checkpoints]
-        kept, why = knee(start, readings)
+        assert run.folder is not None
+        self.judge, self.run, self.steps, self.patience = judge, run, steps, patience
+        self.bare, self.place = replace(base, weights={}, vectors={}, nouns={}, concepts=()), run.folder
+        self.readings = self._kept() if run.resume and run.writes else dict[int, Reading]()
+        if run.writes and 0 not in self.readings:
+            self.readings[0] = judge.read(before, 0)
+
+    def enough(self, step: int) -> bool:
+        """Whether the knee is passed, by the checkpoints up to this step; those that were not read yet are."""
+        if not self.run.writes:
+            return False
+        for at, path in self._files(step):
+            if self._ended(at) is not None:
+                break
+            if at not in self.readings:
+                found = self.judge.read(self.bare.wear(Concept.load(path)), at)
+                log.info("step %d: image alignment %.3f, text alignment %.3f", at, found.image, found.text)
+                self.readings[at] = found
+        if self._until(step):
+            self._tell(step)
+        return self._ended(step) is not None
+
+    def chosen(self) -> Concept:
+        """The checkpoint to keep; readings and reasons are beside it, in keep.json and keep.png."""
+        if self.run.writes:
+            self.enough(self.steps)
+        told = read_json(self.place / KEPT)
+        kept = int(told["kept"])
+        if self.run.writes:
+            _plot(self.readings[0], [Reading(**r) for r in told["checkpoints"]], kept, self.place / PLOT)
+            best = self.readings[kept].image > self.readings[0].image
+            say = log.info if best else log.warning
+            say("the checkpoint of step %d is kept: %s (%s)", kept, told["why"], self.place / KEPT)
+        return Concept.load(dict(self._files(self.steps))[kept])
+
+    def _files(self, step: int) -> list[tuple[int, Path]]:
+        """The checkpoints up to a step, without those that a stop left between two."""
+        every = self.run.checkpoint_every
+        return [(at, path) for at, path in self.run.checkpoints(step) if at % every == 0 or at == self.steps]
+
+    def _until(self, step: int) -> list[Reading]:
+        return [self.readings[at] for at, _ in self._files(step) if at in self.readings]
+
+    def _ended(self, step: int) -> int | None:
+        return passed(self.readings[0], self._until(step), self.patience)
+
+    def _same(self) -> dict[str, Any]:
+        """What readings depend on, beside the run."""
+        return {
+            "prompts": list(self.judge.prompts),
+            "seeds": list(SEEDS),
+            "denoising_steps": STEPS,
+            "side": self.judge.side,
+            "encoder": self.judge.encoder.choices(),
+        }
+
+    def _kept(self) -> dict[int, Reading]:
+        """What an earlier leg read in the same way."""
+        path = self.place / KEPT
+        told = read_json(path) if path.is_file() else {}
+        if any(told.get(name) != value for name, value in json.loads(json.dumps(self._same())).items()):
+            return {}
+        return {r["step"]: Reading(**r) for r in (told["start"], *told["checkpoints"])}
+
+    def _tell(self, step: int) -> None:
+        ended = self._ended(step)
+        seen = self._until(step if ended is None else ended)
+        kept, why = knee(self.readings[0], seen)
         told = {
             "kept": kept,
             "why": why,
-            "rule": (__doc__ or "").split("\n\n")[1].strip(),
-            "prompts": list(self.prompts),
-            "seeds": list(SEEDS),
-            "encoder": self.encoder.choices(),
-            "start": vars(start),
-            "checkpoints": [vars(reading) for reading in readings],
+            "ended": ended,
+            "rule": (rule.__doc__ or "").split("\n\n")[1].strip(),
+            "patience": self.patience,
+            **self._same(),
+            "start": vars(self.readings[0]),
+            "checkpoints": [vars(reading) for reading in seen],
         }
-        with written(folder / KEPT) as part:
+        with written(self.place / KEPT) as part:
             part.write_text(json.dumps(told, indent=2) + "\n")
-        _plot(start, readings, kept, folder / PLOT)
-        log.info("the checkpoint of step %d is kept: %s (%s)", kept, why, folder / KEPT)
-        return Concept.load(dict(checkpoints)[kept])
 
 
-def require_choice(folder: Path | None, every: int, steps: int) -> None:
+def require_choice(folder: Path | None, every: int, steps: int, patience: int) -> None:
     """InputError where a run will have no checkpoints to choose among."""
+    if patience < 0:
+        raise InputError(f"keep_patience {patience}: so many checkpoints behind the knee; 0 takes every step")
     if folder is None:
         raise InputError(
             "keep best chooses among the checkpoints of a run's folder: name one, or keep the last"
@@ -134,24 +195,6 @@ def require_choice(folder: Path | None, every: int, steps: int) -> None:
             f"keep best chooses among checkpoints, and {steps} steps with one every {every} leave one: lower "
             "checkpoint_every, or keep the last"
         )
-
-
-def knee(start: Reading, readings: Sequence[Reading]) -> tuple[int, str]:
-    """The step to keep, and why in words: the one farthest above the line, and of equals the first."""
-    top = max(readings, key=lambda r: r.image)
-    if top.image <= start.image:
-        log.warning("no checkpoint is more like the photos than the start: was anything learned?")
-        return readings[-1].step, "the last, for none is more like the photos than the start"
-    slope = (top.text - start.text) / (top.image - start.image)
-    above = [r.text - start.text - slope * (r.image - start.image) for r in readings]
-    if (most := max(above)) < 1e-9:
-        return top.step, "the most like the photos, for none lies above the straight line to it"
-    kept = readings[above.index(most)]
-    share = (kept.image - start.image) / (top.image - start.image)
-    return kept.step, (
-        f"{share:.0%} of the gain in image alignment, and text alignment {most:.3f} above the straight line from the "
-        "start to the best likeness"
-    )
 
 
 def _plot(start: Reading, readings: Sequence[Reading], chosen: int, path: Path) -> None:

@@ -44,6 +44,7 @@ FREE = (
     "processes",
     "keep",
     "keep_encoder",
+    "keep_patience",
     "track",
     "again",
 )
@@ -154,6 +155,11 @@ class Run:
             torch.save({"step": step, "values": values, **descent.state_dict()}, part)
         self._sign(concept.record, step, steps)
         concept.save(self.folder / f"concept-{step:04d}.safetensors")
+
+    def end(self, record: Record, step: int) -> None:
+        """Sign a run that needs no more steps than it has taken as finished."""
+        if self.folder and self.writes:
+            self._sign(record, step, step)
 
     def checkpoints(self, steps: int) -> list[tuple[int, Path]]:
         """Its checkpoints of so many steps, with the step of each."""

@@ -40,7 +40,7 @@ from motif.versions import versions
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from motif.learn.keep import Judge
+    from motif.learn.keep import Curve, Judge
 
 log = logging.getLogger("motif")
 
@@ -113,7 +113,7 @@ def _learned(
     judge: Judge | None,
     on_progress: Callable[[Progress], None] | None,
 ) -> Concept:
-    """Take the steps, and choose among what they left where that is asked for."""
+    """Take the steps; where that is asked for, no more than to the knee, and choose among what they left."""
     base, use, lesson = job.base, job.use, job.lesson
     total = (
         use.batch_size * (2 if any(g.prior.captions for g in batches.groups) else 1) if use.scale_lr else 1
@@ -123,7 +123,7 @@ def _learned(
         log.info("%s finds one rate for all that learns", use.optimiser)
     else:
         log.info("learning rate %.3g, the words' %.3g (x %d)", rates.weights, rates.words, total)
-    start = judge.read(values.settled(base), 0) if judge and run.writes else None
+    curve = _curve(job, judge, values, run) if judge else None
     descent = Descent(values, rates, way(job), base.device, fp16=base.dtype == torch.float16)
     with _hearing(job, run, record) as heard:
         for progress in fit(
@@ -136,13 +136,14 @@ def _learned(
             gradient_checkpointing=use.gradient_checkpointing,
             ranks=job.ranks,
             run=heard,
+            enough=curve.enough if curve else None,
         ):
             if on_progress:
                 on_progress(progress)
-    if judge is None:
+    if curve is None:
         return descent.settled.concept(base, record)
     with job.ranks.leader_first():
-        return judge.chosen(start, base, run.checkpoints(use.steps))
+        return curve.chosen()
 
 
 def _run(job: Job, resume: bool, shown: Sequence[str]) -> Run:
@@ -174,13 +175,18 @@ def _judge(job: Job) -> Judge | None:
     """Who will choose among the checkpoints, where that is asked for."""
     use = job.use
     if use.keep != "best":
-        if use.keep_encoder:
-            raise InputError("keep_encoder is of keep best: add it, or leave the encoder out")
         return None
     from motif.learn.keep import Judge, require_choice
 
-    require_choice(job.folder, use.checkpoint_every, use.steps)
+    require_choice(job.folder, use.checkpoint_every, use.steps, use.keep_patience)
     return Judge.of(job.base, job.concepts, previews=use.previews, encoder=use.keep_encoder, side=job.side)
+
+
+def _curve(job: Job, judge: Judge, values: Trained, run: Run) -> Curve:
+    from motif.learn.keep import Curve
+
+    before, use = values.settled(job.base), job.use
+    return Curve(judge, job.base, before, run, steps=use.steps, patience=use.keep_patience)
 
 
 def _captions(job: Job) -> list[str]:

@@ -61,13 +61,16 @@ class Training(TypedDict, total=False):
         min_snr: What timesteps weigh by min-SNR: the ratio at which the weight stops to rise (its paper: 5); 0 weighs
             all alike.
         seed: Seed of every random choice.
-        keep: Which checkpoint the concept is: last, or best: the knee of the curve of image and text alignment over the
-            checkpoints, drawn and measured in the end (keep.json and keep.png in the run's folder).
+        keep: Which checkpoint the concept is: last, or best: the knee of the curve of image and text alignment, drawn
+            and measured at every checkpoint. The run ends when it is passed (keep.json and keep.png in its folder).
+        keep_patience: How many checkpoints behind the knee must leave it where it is for it to be passed; 0 takes every
+            step and chooses then.
         keep_encoder: The CLIP that measures for keep best: pocket, paper (ViT-B/32), a transformers folder or a hub id;
             the default is pocket's on pocket, and the paper's elsewhere.
         track: Trackers of accelerate that hear every step's numbers beside metrics.jsonl: tensorboard, trackio (extra
             "trackers"), wandb...; separated by commas.
-        checkpoint_every: Save a checkpoint every so many steps.
+        checkpoint_every: Save a checkpoint every so many steps. The default is 50 (500 where all weights learn), and
+            with keep best a tenth of the steps.
         preview_every: Draw the preview prompts every so many steps, and before the first; 0 is never. The default is
             50 where the run has a folder.
         previews: Preview prompts; the default is the photos' prompt.
@@ -102,9 +105,10 @@ class Training(TypedDict, total=False):
     min_snr: float
     seed: int
     keep: Literal["last", "best"]
+    keep_patience: int
     keep_encoder: str
     track: str
-    checkpoint_every: int
+    checkpoint_every: int | None
     preview_every: int | None
     previews: Sequence[str]
     folder: Path | None
@@ -118,9 +122,12 @@ DEFAULTS: Mapping[str, Any] = {
     "scale_lr": True, "prior": "generate", "prior_weight": 1.0, "class_prompt": (), "retrieve": False,
     "retrieve_threshold": 0.85, "retrieve_encoder": "", "gradient_checkpointing": False, "accumulate": 1,
     "optimiser": "adamw", "lr_schedule": "constant", "lr_warmup": 0, "ema": 0.0, "min_snr": 0.0, "seed": 23,
-    "keep": "last", "keep_encoder": "", "track": "", "checkpoint_every": 50, "previews": (), "resume": False,
+    "keep": "last", "keep_patience": 3, "keep_encoder": "", "track": "", "previews": (), "resume": False,
 }  # fmt: skip
 """The others have none: they come from the base's advice, or from the paper."""
+
+CHECKPOINTS, READINGS = 50, 10
+"""Steps between two checkpoints; and how many checkpoints a curve of keep best has."""
 
 
 class Method(Protocol[P]):
@@ -142,6 +149,7 @@ def method(
     paper: Mapping[str, Any],
     *,
     variants: Mapping[str, Mapping[str, Any]] | None = None,
+    checkpoint_every: int = CHECKPOINTS,
     **defaults: Any,
 ) -> Callable[[Callable[P, Lesson]], Method[P]]:
     """Make a method of its plan.
@@ -150,6 +158,7 @@ def method(
         name: On the command line, in records, and in a base's advice.
         paper: The paper's numbers for settings that are not given, which a base's advice can replace.
         variants: {setting: other paper numbers where it is on}; advice for them is under "name-setting".
+        checkpoint_every: Its default, where a run keeps its last checkpoint.
         defaults: Of shared settings, where they are not everybody's.
     """
 
@@ -165,6 +174,9 @@ def method(
             settings = advised(base, f"{name}-{on}" if on else name, numbers, values)
             if values["steps"] is None and not isinstance(examples, Examples):
                 settings["steps"] *= len(examples)
+            if settings["checkpoint_every"] is None:
+                tenth = max(settings["steps"] // READINGS, 1)
+                settings["checkpoint_every"] = tenth if settings["keep"] == "best" else checkpoint_every
             if settings.get("token_lr", 0.0) is None:
                 settings["token_lr"] = settings["lr"]
             return settings
