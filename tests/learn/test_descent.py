@@ -108,6 +108,25 @@ def test_in_how_many_parts_a_step_is_computed_may_change_at_a_resume(
     learn(sd1.base, examples, **QUICK | {"steps": 3}, accumulate=2, folder=tmp_path, resume=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("dreambooth", {"lora": 2}),
+        ("dreambooth", {"lora": 2, "train_text_encoder": True, "optimiser": "adafactor"}),
+        ("dreambooth", {"train_text_encoder": True, "token_lr": 1e-2}),
+        ("custom-diffusion", {"trained": "crossattn"}),
+        ("textual-inversion", {"vectors": 2, "initial": "tea"}),
+        ("ico", {"positions": "clean", "scheme": "ico-for-dci"}),
+    ],
+)
+def test_resume_is_exact_whatever_learns(
+    sd1: Model, examples: Examples, tmp_path: Path, name: str, what: dict[str, Any]
+) -> None:
+    learn, settings = methods.load("learn", name), QUICK | {"steps": 3, "ema": 0.5} | what
+    whole = learn(sd1.base, examples, **settings)
+    assert interrupted(learn, sd1.base, examples, tmp_path, **settings) == whole
+
+
 # -- parts of a step -------------------------------------------------------------------------------------------------
 
 
@@ -281,6 +300,15 @@ def test_prodigy_finds_its_own_rate(
             learn(sd1.base, examples, **settings, **unheard)
 
 
+def test_the_real_prodigy_takes_our_groups_and_resumes(
+    sd1: Model, learn: Learn, examples: Examples, tmp_path: Path
+) -> None:
+    pytest.importorskip("prodigyopt", reason="the extra optimisers is not installed")
+    settings = {k: v for k, v in QUICK.items() if k != "lr"} | {"optimiser": "prodigy", "steps": 3}
+    whole = learn(sd1.base, examples, **settings)
+    assert interrupted(learn, sd1.base, examples, tmp_path, **settings) == whole
+
+
 def test_prodigy_knows_no_faster_contexts(
     sd1: Model, examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,18 +324,42 @@ def test_prodigy_knows_no_faster_contexts(
 # -- precision -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def half() -> Any:
+@pytest.fixture(scope="module", params=[torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+def half(request: pytest.FixtureRequest) -> Any:
     base = tiny.base_of(tiny.pipeline("sd1"))
     for model in (base.models.unet, *(reader.encoder for reader in base.models.readers)):
-        model.to(torch.bfloat16)
+        model.to(request.param)
     return base
 
 
-def test_resume_is_exact_in_bf16(half: Any, learn: Learn, examples: Examples, tmp_path: Path) -> None:
-    settings = QUICK | {"steps": 3, "ema": 0.5}
+@pytest.mark.parametrize("optimiser", ["adamw", "adafactor"])
+def test_resume_is_exact_in_half_precision(
+    half: Any, learn: Learn, examples: Examples, tmp_path: Path, optimiser: str
+) -> None:
+    settings = QUICK | {"steps": 3, "ema": 0.5, "optimiser": optimiser}
     whole = learn(half, examples, **settings)
     assert interrupted(learn, half, examples, tmp_path, **settings) == whole
+    assert whole.record.settings["precision"] in ("bfloat16", "float16")
+
+
+def test_gradients_in_half_precision_are_float32_s(
+    half: Any, sd1: Model, learn: Learn, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Point where float32's point, once the scale of an fp16 loss is taken away again; on a CPU too."""
+    found, step = list[torch.Tensor](), Descent.step
+
+    def watched(self: Descent, k: int) -> None:
+        own = [p.grad.flatten() for p in self.parameters.values() if p.grad is not None]
+        found.append(torch.cat(own).double() / self.scaler.get_scale())
+        step(self, k)
+
+    monkeypatch.setattr(Descent, "step", watched)
+    for base in (sd1.base, half):
+        learn(base, examples, **QUICK | {"steps": 1})
+    exact, rounded = found
+    assert rounded.isfinite().all()
+    assert float(torch.cosine_similarity(exact, rounded, dim=0)) > 0.99
+    assert float(rounded.norm() / exact.norm()) == pytest.approx(1, rel=0.05)
 
 
 def test_an_fp16_loss_is_scaled_and_its_scale_is_resumed(sd1: Model) -> None:

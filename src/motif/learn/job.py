@@ -82,8 +82,6 @@ def require_possible(job: Job, device: torch.device) -> None:
         raise InputError(f"prior_weight {use.prior_weight}: 0 or more (--prior none leaves the prior out)")
     if not 0 <= use.seed < 2**63:
         raise InputError(f"seed {use.seed}: a seed is 0 or more, and less than 2^63")
-    if base.dtype == torch.float16 and device.type == "cpu":
-        raise InputError("training in fp16 is for GPUs: use --precision bf16 or fp32")
     base.latent_shape((job.side, job.side))
     tokens = [token for examples in job.concepts for token in examples.tokens]
     if twice := {token for token in tokens if tokens.count(token) > 1}:
