@@ -5,7 +5,8 @@ committed, so that the page can be written without measuring), then reads reprod
 claim is a comparison of stored results, decided by rule: it holds where the difference is more than two standard errors
 on the claimed side, does not where it is as far on the other, and is undecided between. "About equal" holds where the
 difference is within a margin, two standard errors and all, and does not where it is outside with as much. Nothing is
-guessed: what has no stored result is "not measured yet", and what cannot be tested here says why.
+guessed: what has no stored result is "not measured yet", what has no code or no bench is "not built", and what cannot
+be tested here says why. A claim of which a part alone is tested says which part is not.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ CLAIMS, PAGE = ROOT / "reproduction", ROOT / "docs" / "reproduction.md"
 
 ORDER = ("custom_diffusion", "custom_edit", "ico_dci", "elite", "stylediffusion")
 HOLDS, NOT, UNDECIDED = "holds", "**does not hold**", "undecided"
-MISSING, CANNOT = "not measured yet", "cannot be tested here"
+MISSING, UNBUILT, CANNOT = "not measured yet", "not built", "cannot be tested here"
 
 
 KEYS = {
     "check": ({"metric"}, {"metric", "more", "less", "same", "within", "row", "above", "below", "by"}),
     "claim": (
         {"where", "says", "paper"},
-        {"where", "says", "paper", "how", "results", "check", "cannot", "differs"},
+        {"where", "says", "paper", "how", "results", "check", "cannot", "unbuilt", "differs", "part"},
     ),
 }
 
@@ -49,6 +50,8 @@ def verdict(claim: Mapping[str, Any], results: Callable[[str], Rows | None]) -> 
     """By the stored results alone."""
     if "cannot" in claim:
         return Verdict(CANNOT, [claim["cannot"]])
+    if "unbuilt" in claim:
+        return Verdict(UNBUILT, [claim["unbuilt"]])
     rows = results(claim["results"])
     if rows is None:
         return Verdict(MISSING, [f"`{READERS[claim['results']].command}`"])
@@ -132,8 +135,12 @@ def papers() -> list[dict[str, Any]]:
         for claim in paper["claims"]:
             where = f"{name}.toml, {claim.get('where', claim)}"
             _keys(claim, "claim", where)
-            if ("cannot" in claim) == ("check" in claim) or ("check" in claim) != ("results" in claim):
-                raise ValueError(f"{where}: it has a check of results, or says why there can be none")
+            if len({"cannot", "unbuilt", "check"} & claim.keys()) != 1 or ("check" in claim) != (
+                "results" in claim
+            ):
+                raise ValueError(f"{where}: it has a check of results, or says why there is none")
+            if "part" in claim and "check" not in claim:
+                raise ValueError(f"{where}: a part is of what is tested")
             if claim.get("how", next(iter(paper["commands"]))) not in paper["commands"]:
                 raise ValueError(f"{where}: no command {claim['how']}")
             for check in claim.get("check", ()):
@@ -167,7 +174,9 @@ def page(found: Iterable[Mapping[str, Any]], results: Callable[[str], Rows | Non
             tally[what.word] = tally.get(what.word, 0) + 1
             how = f" ({claim['how']})" if "how" in claim else ""
             told = [*what.told, *([f"differs: {claim['differs']}"] if "differs" in claim else [])]
-            cells = [claim["where"] + how, claim["says"], claim["paper"], what.word, ";<br>".join(told)]
+            told += [f"not tested: {claim['part']}"] if "part" in claim else []
+            word = what.word + (", of a part" if "part" in claim and what.word != MISSING else "")
+            cells = [claim["where"] + how, claim["says"], claim["paper"], word, ";<br>".join(told)]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         commands = "\n".join(f"# {name}\n{text.strip()}\n" for name, text in paper["commands"].items())
         parts += [f"## {paper['paper']}", f"{paper['source']}. {paper['note']}", "\n".join(lines)]
@@ -205,7 +214,7 @@ def by_command(names: Iterable[str]) -> dict[str, list[str]]:
 
 def summary(counts: Mapping[str, Mapping[str, int]]) -> str:
     """How many of each paper's claims came out how."""
-    words = (HOLDS, NOT, UNDECIDED, MISSING, CANNOT)
+    words = (HOLDS, NOT, UNDECIDED, MISSING, UNBUILT, CANNOT)
     lines = [f"| paper | {' | '.join(w.strip('*') for w in words)} |", "|---" * (len(words) + 1) + "|"]
     lines += [
         f"| {name} | {' | '.join(str(tally.get(w, 0)) for w in words)} |" for name, tally in counts.items()
@@ -220,12 +229,13 @@ Written by `make reproduction` from the claims in `reproduction/` and the stored
 claim of the five papers that has a figure or a table, its numbers, our command for it on Stable Diffusion 1.4
 (settings in `reproduction/sd14/`), and what came of it on pocket, the embedded base. **Holds**: the difference is
 more than two standard errors on the claimed side. **Does not hold**: as far on the other side. **Undecided**:
-between. A claim of several comparisons holds where all do. **About equal** holds within the margin given, errors and
-all. Differences are of the same prompts and seeds, picture by picture, where both sides' pictures are stored; errors
-are over pictures of the objects named, and say nothing of others. Code: whether all rows of a result were made by the
-same versions of the methods and of the bench (unknown: measured before cells said it). pocket is a model of 64 px in a
-world of its own: what holds there is evidence for the method's code and its idea, not for its numbers on photos.
-Results are of the weights of pocket that were shipped on their day.
+between. A claim of several comparisons holds where all do. **About equal** holds within the margin given, errors
+and all. **Of a part**: the numbers say what of the claim is not tested. **Not built**: it could be tested, and no
+code or bench here does. Differences are of the same prompts and seeds, picture by picture, where both sides'
+pictures are stored; errors are over pictures of the objects named, and say nothing of others. Code: whether all
+rows of a result were made by the same versions of the methods and of the bench (unknown: measured before cells said
+it). pocket is a model of 64 px in a world of its own: what holds there is evidence for the method's code and its
+idea, not for its numbers on photos. Results are of the weights of pocket that were shipped on their day.
 """
 
 

@@ -50,7 +50,8 @@ def test_every_claim_is_read_and_every_paper_is_there() -> None:
     assert len(papers) == 5 and all(len(paper["claims"]) > 8 for paper in papers)
     for paper in papers:
         for each in paper["claims"]:
-            assert each["says"] and each["paper"] and (each.get("cannot") or each["check"])
+            why = each.get("cannot") or each.get("unbuilt")
+            assert each["says"] and each["paper"] and (why or each["check"])
 
 
 @pytest.mark.parametrize(
@@ -122,6 +123,18 @@ def test_one_that_fails_fails_the_claim_and_one_that_is_missing_is_no_success() 
     missing = page.verdict(both, lambda name: None)
     assert missing.word == "not measured yet" and missing.told == ["`python bench/methods.py`"]
     assert page.verdict({**both, "cannot": "no"}, results).told == ["no"]
+    assert page.verdict({**both, "unbuilt": "soon"}, results) == page.Verdict("not built", ["soon"])
+
+
+def test_what_is_not_tested_of_a_claim_is_told_beside_its_verdict() -> None:
+    paper = {"paper": "P", "source": "S", "note": "N", "commands": {"a": "motif doctor"}}
+    each = claim(metric="m", more="a", less="b")
+    numbers = rows(a={"m": (1.0, 0.01)}, b={"m": (0.5, 0.01)})
+    whole, part = (
+        page.page([{**paper, "claims": [one]}], numbers) for one in (each, {**each, "part": "the colours"})
+    )
+    assert "| holds |" in whole and "not tested" not in whole.split("## P")[1]
+    assert "| holds, of a part |" in part and "not tested: the colours" in part
 
 
 def test_pictures_of_the_same_prompt_and_seed_are_paired() -> None:
@@ -143,6 +156,8 @@ def test_wrong_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("says = ", "sais = "),
         ('how = "train"', 'how = "trian"'),
         ('results = "elite"', 'results = "elit"'),
+        ('cannot = "', 'unbuilt = "no"\ncannot = "'),
+        ('cannot = "', 'part = "no"\ncannot = "'),
         ('less = "ELITE [v], without patches"', 'lesss = "ELITE [v], without patches"'),
     ):
         (tmp_path / "elite.toml").write_text(good.replace(old, new, 1))

@@ -258,6 +258,8 @@ RUNS: dict[str, Callable[[Desk, str], None]] = {
     "custom-diffusion-single": traded,
     "custom-concept-101": traded,
     "ico-steps": traded,
+    "ico-schemes": traded,
+    "ico-templates": traded,
 }
 
 
