@@ -42,7 +42,7 @@ check: $(READY) ## format, lint, types, layers
 	$(BIN)/lint-imports
 
 $(VENV)/ready-slow: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(SLOW)]" tensorboard
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(SLOW)]" tensorboard prodigyopt
 	@touch $@
 
 slow: $(VENV)/ready-slow ## the long tests too, with the extras that they need

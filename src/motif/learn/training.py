@@ -51,9 +51,9 @@ class Training(TypedDict, total=False):
             less memory, at about two thirds of the speed.
         accumulate: Compute a step in so many parts, one after another: the same result to rounding, in less memory.
             It divides batch_size.
-        optimiser: adamw; adamw-8bit (a GPU's), and prodigy, which finds one rate for all that learns (extra
-            "optimisers"; neither ever ran where motif is tested); or adafactor, which keeps next to nothing beside the
-            values.
+        optimiser: adamw; adamw-8bit (bitsandbytes; a GPU's, and never run where motif is tested) and prodigy, which
+            finds one rate for all that learns (extra "optimisers"); or adafactor, which keeps next to nothing beside
+            the values.
         lr_schedule: The rates over the steps: constant, or falling to 0 as a cosine or linear.
         lr_warmup: Steps in which the rates rise to their full size first.
         ema: The concept is a running average of the values that keeps this share at every step, such as 0.999 (less
