@@ -395,15 +395,16 @@ NAMES = {"clip-i": "CLIP-I", "clip-t": "CLIP-T", "dino-i": "DINO-I"}
 
 def quick(file: Path) -> Callable[[str], Rows | None]:
     """What `make quick` measured (a trade-off's table), as the benches' results: the last point of each method stands
-    for it in "methods"; ICO's points and DCI's are those of "dci"."""
+    for it in "methods"; the checkpoints of ICO and of Custom Diffusion and DCI's points are those of "dci"."""
     singles: dict[str, dict[str, Value]] = {}
     points: dict[str, dict[str, Value]] = {}
     for point in json.loads(file.read_text(encoding="utf-8"))["points"]:
         found = {NAMES[m]: Value(s["mean"], s["error"]) for m, s in point["scores"].items()}
-        along = point["settings"].get(point["along"])
+        along, until = point["settings"].get(point["along"]), point["settings"].get("until", 0.3)
         if point["method"] != "ico + dci":
             singles[point["method"]] = found
-        row = {"the base": "base", "ico": f"ico {along}", "ico + dci": f"dci {along or 0:g}, until 0.3"}
+        row = {name: f"{name} {along}" for name in ("ico", "custom-diffusion")}
+        row |= {"the base": "base", "ico + dci": f"dci {along or 0:g}, until {until:g}"}
         if found and point["method"] in row:
             points[row[point["method"]]] = found
     both = {"methods": singles, "dci": dci_rows(points)}

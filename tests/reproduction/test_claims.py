@@ -400,11 +400,13 @@ def test_every_settings_file_is_used_and_every_file_that_is_named_is_there() -> 
 
 
 def test_the_quick_subset_is_read_from_its_table(tmp_path: Path) -> None:
-    def point(method: str, along: str, value: Any, text: float, image: float) -> dict[str, Any]:
+    def point(
+        method: str, along: str, value: Any, text: float, image: float, **more: float
+    ) -> dict[str, Any]:
         scores = {name: {"mean": mean, "error": 0.01} for name, mean in (("clip-t", text), ("clip-i", image))}
         return {
             "method": method,
-            "settings": {along: value} if along else {},
+            "settings": {**({along: value} if along else {}), **more},
             "along": along,
             "scores": scores,
         }
@@ -417,12 +419,16 @@ def test_the_quick_subset_is_read_from_its_table(tmp_path: Path) -> None:
         point("ico", "steps", 200, 1.5, 0.5),
         point("ico + dci", "balance", -2.0, 1.4, 0.6),
         point("ico + dci", "balance", 1.0, 1.6, 0.6),
+        point("ico + dci", "balance", 1.0, 1.6, 0.55, until=0.15),
     ]
     (tmp_path / "table.json").write_text(json.dumps({"points": points}))
     found = results.quick(tmp_path / "table.json")
     assert found("methods")["textual-inversion"]["CLIP-I"].mean == 0.6 and found("editing") is None
-    assert found("dci")["dci 1, until 0.3"]["above ICO's checkpoints"].mean == pytest.approx(0.6 - 0.4)
-    assert set(found("dci")) == {"base", "ico 200", "dci -2, until 0.3", "dci 1, until 0.3"}
+    dci = found("dci")
+    assert dci["dci 1, until 0.3"]["above ICO's checkpoints"].mean == pytest.approx(0.6 - 0.4)
+    assert dci["dci 1, until 0.15"]["above ICO's checkpoints"].mean == pytest.approx(0.55 - 0.4)
+    assert dci["dci 1, until 0.3"]["above Custom Diffusion's checkpoints"].mean == pytest.approx(0.6 - 0.5)
+    assert {row for row in dci if not row.startswith("dci")} == {"base", "ico 200", "custom-diffusion 200"}
     text = page.page(page.papers(), found)
     assert "| holds |" in text and "not measured yet" in text
 
