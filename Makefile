@@ -14,7 +14,7 @@ OUT    ?= out/demo
 # Nothing here needs the model hub: the base that the tests and the demo use is in the package.
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup demo test check slow docs figures reproduction results quick pocket clean
+.PHONY: setup demo test check slow docs figures reproduction results quick pocket elite clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -81,6 +81,19 @@ pocket: $(READY) ## render, train, ship and measure the embedded base anew (hour
 	$(BIN)/motif pocket train
 	$(BIN)/motif pocket assemble -o src/motif/pocket/weights
 	$(BIN)/motif pocket card
+
+# Of the weights that ship. About five hours of two slow cores (estimated).
+CACHE = $(or $(MOTIF_CACHE),$(HOME)/.cache/motif)/pocket
+ENCODER = $(CACHE)/run/elite/encoder
+
+elite: $(READY) ## train pocket's ELITE encoder and ship it (hours; goes on where it stopped)
+	$(BIN)/motif pocket render --seed 1
+	$(BIN)/motif learn elite $(CACHE)/shards -o $(ENCODER).safetensors $(if $(wildcard $(ENCODER).run/state.pt),--resume) \
+		--text-steps 4000 --steps 6000 --local-steps 4000 --batch-size 32 --local-batch-size 16 \
+		--ema 0.999 --mixed --small 8 --checkpoint-every 100
+	mkdir -p src/motif/pocket/weights/elite
+	cp $(ENCODER).safetensors src/motif/pocket/weights/elite/
+	$(BIN)/python bench/elite.py --ablation-steps 300 --learned
 
 clean: ## remove what was built; photos, concepts and caches stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

@@ -107,7 +107,7 @@ def test_the_layers_hold() -> None:
 
 def test_the_makefile_has_its_targets_and_ci_runs_the_tests() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in ("setup", "demo", "test", "check", "slow", "docs", "pocket"):
+    for target in ("setup", "demo", "test", "check", "slow", "docs", "pocket", "elite"):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     script = ROOT / ".ci" / "run"
     assert "make test" in script.read_text(encoding="utf-8") and os.access(script, os.X_OK)

@@ -432,13 +432,15 @@ def test_prefixes_take_the_article_s_place():
 def test_shards_are_a_dataset(tmp_path, pocket):
     import gzip
 
-    from motif.pocket.world.shards import save_sheet, scene_at
+    from motif.pocket.world.shards import apart_at, is_held_out, save_sheet, scene_at
 
-    shown = [np.asarray(drawn(i, (64, 64))) for i in range(3)]
-    masks = [np.zeros((64, 64), np.uint8) for _ in range(3)]
-    for mask in masks[:2]:
+    shown = [np.asarray(drawn(i, (64, 64))) for i in range(4)]
+    masks = [np.zeros((64, 64), np.uint8) for _ in range(4)]
+    for mask in (masks[0], masks[1], masks[3]):
         mask[16:48, 20:50] = 255
-    told = [{"id": name, **scene.to_json()} for name, scene in (scene_at(0, i) for i in range(3))]
+    scenes = [*(scene_at(0, i) for i in range(3)), apart_at(0, 0)]  # the last one is kept from all training
+    assert [is_held_out(name) for name, _ in scenes] == [False, False, False, True]
+    told = [{"id": name, **scene.to_json()} for name, scene in scenes]
     save_sheet(shown, tmp_path / "train-0000.avif")
     save_sheet(masks, tmp_path / "train-0000-mask.webp")
     (tmp_path / "train-0000.json.gz").write_bytes(gzip.compress(json.dumps(told).encode()))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motif.attention import Call, Control, Row, Site
+from motif.errors import InputError
 from motif.lanes import Lane, denoise, finish
 from motif.sample.integration import Integration, Words, mass, printed, share, spread
 from motif.sample.plain import plain
@@ -279,9 +280,12 @@ def test_the_window_is_a_share_of_the_steps(sd1):
 def test_equal_cost_costs_no_more_and_starts_as_noisy(sd1, steps, until):
     schedule = sd1.base.schedule
     fewer = equal_steps(schedule, steps, until, guided=True, shared=True)
-    assert 2 * fewer + round(until * fewer) <= 2 * steps
+    assert 2 * fewer + round(until * fewer) <= 2 * steps and round(until * fewer) >= 1
     first, second, *_ = schedule.timesteps(steps)
     assert schedule.timesteps(fewer)[0] >= first - (first - second)
     for more in range(fewer + 1, steps):
         costs = 2 * more + round(until * more)
         assert costs > 2 * steps or schedule.timesteps(more)[0] < second
+    # 3 would cost no more, and have no second lane
+    with pytest.raises(InputError, match="4 steps are too few"):
+        equal_steps(schedule, 4, 0.15, guided=True, shared=True)

@@ -65,6 +65,8 @@ def words(prompt: str, spans) -> list[str]:
         ("<new1> sleeps in the sun", (), "dog sleeps in the sun", ["<new1>"], ["dog"]),
         ("a <new1>, a cat", (), "a dog, a cat", ["<new1>"], ["dog"]),
         ("a <new1> cat, a <new1> cat", (), "a dog, a dog", ["<new1>", "cat"] * 2, ["dog"] * 2),
+        ("two <new1> cats, a cat", (), "two dogs, a cat", ["<new1>", "cat"], ["dog"]),
+        ("a <new1> category", (), "a dog category", ["<new1>"], ["dog"]),
         ("a <new1> cat on a sofa", ["cat=fox", "sofa=bench"], None, None, None),
         ("a <new1> cat on a sofa", ["<new1>=fox", "sofa=bench"], "a fox on a bench",
          ["<new1>", "cat", "sofa"], ["fox", "bench"]),

@@ -3,7 +3,8 @@
     folder    pictures; masks NAME-mask.png or alpha; or boxes: {"file_name": ..., "text": null, "box": [l, t, r, b]} in
               metadata.jsonl, in pixels; captions that name a <token> stand for a template, others are not read
     tars      webdataset's shards: NAME.jpg with NAME.mask.png, NAME.txt or NAME.json ({"box": ...}), to the same effect
-    shards    train-0000.avif and its companions (`motif pocket render`), each picture with a caption of its scene
+    shards    train-0000.avif and its companions (`motif pocket render`), each picture with a caption of its scene; the
+              instances that pocket's recipe keeps apart are left out here too
 
 Card 2.7 and 3.7: boxes of 2 to 80 % of the picture train the global network; masks of 100 px (of 512) and more both
 ways, and no longer than twice their width, the local one.
@@ -107,7 +108,7 @@ def _tars(paths: list[Path], limit: int) -> list[Subject]:
 
 def _shards(folder: Path, limit: int) -> list[Subject]:
     from motif.pocket.world.grammar import caption, described
-    from motif.pocket.world.shards import read_shards
+    from motif.pocket.world.shards import is_held_out, read_shards
 
     pictures = read_shards(folder, limit=limit or None)
 
@@ -123,7 +124,7 @@ def _shards(folder: Path, limit: int) -> list[Subject]:
             masked=True,
         )
         for i, (name, scene) in enumerate(zip(pictures.instances, pictures.scenes, strict=True))
-        if np.any(pictures.mask[i])
+        if np.any(pictures.mask[i]) and not is_held_out(name)
     ]
 
 

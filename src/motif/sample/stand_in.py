@@ -135,7 +135,8 @@ def preset(phrase: _Phrase, said_so_far: str) -> str:
 
 
 def _learned(base: Base, prompt: str) -> list[_Phrase]:
-    """The learned tokens of a prompt, runs of them as one, each with its noun where that follows soon."""
+    """The learned tokens of a prompt, runs of them as one, each with its noun where that follows soon; of a plural the
+    s stays where it is."""
     phrases: list[_Phrase] = []
     for run in re.finditer(rf"{TOKEN.pattern}(?:\s+{TOKEN.pattern})*", prompt):
         tokens = " ".join(run.group().split())
@@ -143,7 +144,7 @@ def _learned(base: Base, prompt: str) -> list[_Phrase]:
         spaced = r"\s+".join(map(re.escape, noun.split()))
         between = rf"(?:\s+(?!<)[^\s,.;:]+){{0,{BETWEEN}}}?\s+"
         match = (
-            re.compile(rf"{between}({spaced})(?!\w)", re.IGNORECASE).match(prompt, run.end())
+            re.compile(rf"{between}({spaced})(?!(?!s\b)\w)", re.IGNORECASE).match(prompt, run.end())
             if noun
             else None
         )

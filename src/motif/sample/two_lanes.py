@@ -169,7 +169,8 @@ def evaluations(steps: int, until: float, *, guided: bool, shared: bool) -> int:
 
 
 def equal_steps(schedule: Schedule, steps: int, until: float, *, guided: bool, shared: bool) -> int:
-    """The most steps that cost no more than plain sampling with `steps`, and start as noisy.
+    """The most steps, at least one of them with two lanes, that cost no more than plain sampling with `steps`, and
+    start as noisy.
 
     Some counts start hundreds of timesteps below the last one ("leading" spacing; card 6.1, trap 2): those that start
     more than a step of plain sampling below it are passed over.
@@ -177,8 +178,7 @@ def equal_steps(schedule: Schedule, steps: int, until: float, *, guided: bool, s
     cost, times = evaluations(steps, 0.0, guided=guided, shared=shared), schedule.timesteps(steps)
     stride = times[0] - times[1] if steps > 1 else schedule.length
     for fewer in range(steps, 0, -1):
-        if evaluations(fewer, until, guided=guided, shared=shared) > cost:
-            continue
-        if schedule.timesteps(fewer)[0] >= times[0] - stride:
+        affordable = evaluations(fewer, until, guided=guided, shared=shared) <= cost
+        if affordable and round(until * fewer) and schedule.timesteps(fewer)[0] >= times[0] - stride:
             return fewer
-    raise InputError(f"{steps} steps are too few for two lanes at equal cost")
+    raise InputError(f"{steps} steps are too few for two lanes at equal cost: take more, or raise until")

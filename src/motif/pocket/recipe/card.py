@@ -36,7 +36,7 @@ from motif.pocket.recipe.figures import (
 )
 from motif.pocket.recipe.judge import Judge, load_judge
 from motif.pocket.recipe.material import Material, as_bytes, material_from, write_grid
-from motif.pocket.recipe.shipping import folder_size
+from motif.pocket.recipe.shipping import ENCODER, folder_size
 from motif.pocket.recipe.unet import GUIDANCE, STEPS
 from motif.pocket.world.held_out import read_pairs
 from motif.pocket.world.shards import read_shards
@@ -163,8 +163,10 @@ def kept(folder: Path) -> dict[str, list[Figure]]:
 
 
 def weights_of(folder: Path) -> str:
-    """Sixteen hex digits of all weight files under a folder, of their places and their bytes."""
+    """Sixteen hex digits of all weight files under a folder that the card measures, of their places and their bytes:
+    not of ELITE's encoder, which names the weights that it belongs to itself."""
     files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*.safetensors")}
+    files.pop(ENCODER.as_posix(), None)
     lines = [f"{hashlib.sha256(files[name].read_bytes()).hexdigest()}  {name}\n" for name in sorted(files)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
