@@ -35,7 +35,7 @@ CASES = {f"{name} sd1": ("sd1", name, ODD) for name in sorted(methods.LEARN)} | 
 def taken(case: str, photos: Path, folder: Path) -> dict[str, Any]:
     """The losses, each step's gradients and the settings of a run of three steps."""
     family, name, settings = CASES[case]
-    losses, gradients, step = list[float](), list[dict[str, torch.Tensor]](), Descent.step
+    losses, gradients, step = list[float | None](), list[dict[str, torch.Tensor]](), Descent.step
 
     def watched(self: Descent, k: int) -> None:
         gradients.append({n: p.grad.clone() for n, p in self.parameters.items() if p.grad is not None})
