@@ -55,7 +55,8 @@ def test_two_processes_give_what_one_gives(case: str, photos: Path, shared: Path
     alone = taken(case, photos, tmp_path)
     first, second = (torch.load(shared / f"{case} {rank}.pt", weights_only=True) for rank in (0, 1))
     told, lone = ([loss for loss in one["losses"] if loss is not None] for one in (first, alone))
-    assert len(told) == 3 and told == pytest.approx(lone, rel=1e-3)
+    steps = 2 if "kept" in case else 3  # rank 0 alone sees that the knee is passed
+    assert len(told) == steps and told == pytest.approx(lone, rel=1e-3)
     largest = max(float(gradient.abs().max()) for gradient in alone["gradients"][0].values())
     for step, theirs in enumerate(alone["gradients"]):
         assert first["gradients"][step].keys() == second["gradients"][step].keys() == theirs.keys()
@@ -71,7 +72,7 @@ def test_two_processes_give_what_one_gives(case: str, photos: Path, shared: Path
     files = sorted(path.name for path in (shared / case).rglob("*"))
     assert files == sorted(path.name for path in (tmp_path / case).rglob("*")) and "preview-0002.png" in files
     lines = (shared / case / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+    assert [json.loads(line)["step"] for line in lines] == [*range(1, steps + 1)]
 
 
 @pytest.mark.slow

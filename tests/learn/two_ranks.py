@@ -33,7 +33,7 @@ CASES = {f"{name} sd1": ("sd1", name, ODD) for name in sorted(methods.LEARN)} | 
 
 
 def taken(case: str, photos: Path, folder: Path) -> dict[str, Any]:
-    """The losses, each step's gradients and the settings of a run of three steps."""
+    """The losses, each step's gradients and the settings of a run of three steps, or of two where it ends itself."""
     family, name, settings = CASES[case]
     losses, gradients, step = list[float | None](), list[dict[str, torch.Tensor]](), Descent.step
 
@@ -41,15 +41,16 @@ def taken(case: str, photos: Path, folder: Path) -> dict[str, Any]:
         gradients.append({n: p.grad.clone() for n, p in self.parameters.items() if p.grad is not None})
         step(self, k)
 
-    before = keep.SEEDS, keep.STEPS
+    before = keep.SEEDS, keep.STEPS, keep.passed
     Descent.step, keep.SEEDS, keep.STEPS = watched, (0,), 2
+    keep.passed = lambda start, readings, patience: readings[0].step if readings else None
     try:
         concept = methods.load("learn", name)(
             tiny.base_of(tiny.pipeline(family)), Examples(photos, PROMPT), steps=3, lr=1e-2, preview_every=2,
             checkpoint_every=2, folder=folder / case, on_progress=lambda p: losses.append(p.loss), **settings,
         )  # fmt: skip
     finally:
-        Descent.step, (keep.SEEDS, keep.STEPS) = step, before
+        Descent.step, (keep.SEEDS, keep.STEPS, keep.passed) = step, before
     values = {**concept.tokens, **{n: (change.full(),) for n, change in concept.changes.items()}}
     return {
         "losses": losses,
