@@ -130,3 +130,13 @@ def test_what_cannot_be_repeated_says_why(
     ):
         assert learn(*words) == 2, words
         assert said in capsys.readouterr().err
+
+
+def test_what_follows_from_a_new_setting_follows_anew(place: Path, album: Path, tmp_path: Path) -> None:
+    """LoRA's own rate, and the word's rate that is the weights'."""
+    a, b, c = (tmp_path / f"{one}.safetensors" for one in "abc")
+    short = (album, PROMPT, "--base", place, *NONE)
+    for method, more in (("dreambooth", ("--lora", 2)), ("custom-diffusion", ("--lr", 1e-3))):
+        assert learn(method, *short, "-o", a) == 0
+        assert learn("--again", a, "-o", b, *more) == 0 and learn(method, *short, *more, "-o", c) == 0
+        assert Concept.load(b) == Concept.load(c) != Concept.load(a)

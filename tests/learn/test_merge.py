@@ -274,10 +274,12 @@ def test_captions_come_from_a_file_or_the_concepts_priors(
     of_folder = with_prior(prior=str(tmp_path / "folder"))
     assert held_captions(base, [], tmp_path / "lines.txt", 9) == ("a cat", "a b pot", "a beach")
     assert held_captions(base, [], str(tmp_path / "lines.txt"), 2) == ("a cat", "a b pot")
-    assert held_captions(base, [of_file], "", 4) == ("a cat", "a b pot", "a beach", "photo of a cat")
-    assert held_captions(base, [drawn, of_folder], "", 2) == ("photo of a cat", "a cat of a pot")
     general = held_captions(base, [], "", 999)
     assert len(general) > 200 and held_captions(base, [drawn], "", 999) == ("photo of a cat", *general)
+    mine, others = ("a cat", "a b pot", "a beach"), held_captions(base, [of_file], "", 9)
+    assert others[0] == "photo of a cat" and tuple(line for line in others[1:] if line in mine) == mine
+    assert tuple(line for line in others[1:] if line not in mine) == general[:5]
+    assert held_captions(base, [drawn, of_folder], "", 2) == ("photo of a cat", "a cat of a pot")
     again = merge(base, drawn, of_folder.renamed({"<new1>": "<new2>"}), captions=CAPTIONS)
     assert held_captions(base, [again], "", 2) == ("photo of a cat", "a cat of a pot")
     with caplog.at_level(logging.WARNING, "motif"):
@@ -396,3 +398,34 @@ def test_two_learned_concepts_are_drawn_by_one(pocket: Any) -> None:
         own = predict(pocket.wear(concept), x, concept.record.prompt)
         mine = float((predict(merged, x, concept.record.prompt) - own).norm())
         assert mine < 0.3 * float((predict(pocket, x, f"photo of a {noun}") - own).norm())
+
+
+def test_no_prior_takes_all_the_places(base: Any, tmp_path: Path) -> None:
+    """Two concepts with 200 captions each: both classes, and general captions, are held."""
+    concepts = list[Concept]()
+    for i, noun in enumerate(("cat", "pot"), 1):
+        (tmp_path / f"{noun}.txt").write_text("\n".join(f"{noun} number {k}" for k in range(200)))
+        one = concept_of(base, f"<new{i}>", seed=i)
+        settings = {"prior": str(tmp_path / f"{noun}.txt"), "class_prompt": [f"photo of a {noun}"]}
+        concepts.append(dataclasses.replace(one, record=dataclasses.replace(one.record, settings=settings)))
+    lines = held_captions(base, concepts, "", 200)
+    assert len(lines) == 200 and {"photo of a cat", "photo of a pot"} <= {*lines}
+    of = [sum(line.startswith(f"{noun} number") for line in lines) for noun in ("cat", "pot")]
+    assert min(*of, 200 - sum(of)) >= 65
+
+
+def test_a_word_of_two_tokens_is_held_as_it_was_learned(base: Any) -> None:
+    one = concept_of(base, "<a>", seed=1)
+    record = dataclasses.replace(
+        one.record, nouns={"<a>": "cat", "<b>": "cat"}, prompts=("photo of a <a> <b> cat",)
+    )
+    word = dataclasses.replace(
+        one,
+        tokens={"<a>": one.tokens["<a>"], "<b>": concept_of(base, "<b>", seed=2).tokens["<b>"]},
+        record=record,
+    )
+    said = "photo of a <a> <b> cat"
+    assert captions_of(word) == [("<a> <b> cat", "<a> <b> cat"), ("<a> <b> cat", said)]
+    merged = merge(base, word, captions=CAPTIONS)
+    mine, theirs = (heard(base.wear(c), said, "<a> <b> cat") for c in (merged, word))
+    assert off(mine, theirs) < 1e-4

@@ -83,9 +83,10 @@ class Again:
 
     def known(self, names: Sequence[str]) -> dict[str, Any]:
         """The recorded settings among those of these names."""
+        from motif.learn.teach import HANDLED
         from motif.learn.training import repeated
 
-        return repeated(self.settings, names)
+        return repeated(self.settings, names, self.given & {*names} - {*HANDLED})
 
     def base(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """--base and --precision, of the record where they are not given."""

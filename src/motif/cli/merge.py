@@ -143,7 +143,7 @@ merge = Command(
         OUTPUT,
         click.Option(["--captions"], default="", metavar="FILE.txt",
                      help="What must not change, one caption per line; the default is the captions of the concepts' "
-                     "own priors, on pocket its world's too."),
+                     "own priors and general ones, in turn."),
         click.Option(["--count"], default=200, show_default=True, type=click.IntRange(min=1),
                      help="How many captions, at most (the released code: the first 200)."),
         click.Option(["--other-base"], is_flag=True,

@@ -29,6 +29,13 @@ def require_heard(
     given = {name for name, value in asked.items() if value not in (None, (), "")}
     if lesson and asked.get("token_lr") and not lesson.words:
         raise InputError("token_lr is of a new word, and the prompt names none in angle brackets")
+    if lesson and "rare_tokens" in given and not lesson.words:
+        raise InputError("rare_tokens are where new words start, and the prompt names none in angle brackets")
+    if lesson and "context_factor" in given and not lesson.contexts:
+        raise InputError("context_factor is of the photos' contexts, and there are none: leave it out")
+    for name in ("prior", "class_prompt"):
+        if name in given and concepts and all(getattr(one, name) for one in concepts):
+            raise InputError(f"every concept brings a {name} of its own, so that {name} would change nothing")
     if lesson and "trained" in given and not lesson.rates.weights:
         raise InputError("trained says which weights learn, and lr is 0: give lr, or leave trained out")
     if rates := sorted(given & RATES) if finds_rate(use.optimiser) else []:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from importlib import resources
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,7 @@ def held_captions(
     elif str(given):
         found, where = _lines(Path(given).expanduser()), str(given)
     else:
-        own = [line for concept in concepts for line in prior_captions(concept)]
-        own += [
-            f"photo of a {noun}" for concept in concepts for noun in concept.record.nouns.values() if noun
-        ]
-        found, where = (
-            (*own, *general_captions(base)),
-            "the concepts' priors",
-        )
+        found, where = _by_default(base, concepts), "the concepts' priors"
     lines = tuple(dict.fromkeys(filter(None, map(plain, found))))[:count]
     if not lines:
         raise InputError(
@@ -56,11 +50,28 @@ def held_captions(
     return lines
 
 
-def prior_captions(concept: Concept) -> Iterator[str]:
-    """What a concept's priors show, as far as its record and this machine tell: the captions of their files or folders,
-    and their class prompts."""
+def _by_default(base: Base, concepts: Sequence[Concept]) -> tuple[str, ...]:
+    """The class prompts and class words; then a caption of each concept's priors and a general one in turn, so that
+    none takes all the places."""
+    nouns = [noun for concept in concepts for noun in concept.record.nouns.values() if noun]
+    first = [prompt for concept in concepts for prompt in class_prompts_of(concept)]
+    first += [f"photo of a {noun}" for noun in nouns]
+    turns = zip_longest(*map(prior_captions, concepts), general_captions(base))
+    return (*first, *(line for turn in turns for line in turn if line is not None))
+
+
+def class_prompts_of(concept: Concept) -> Iterator[str]:
+    """The class prompts of a concept's priors."""
     for told in priors_of(concept):
-        prior, classes = str(told["prior"]), told["class_prompt"]
+        classes = told["class_prompt"]
+        yield from [classes] if isinstance(classes, str) else classes
+
+
+def prior_captions(concept: Concept) -> Iterator[str]:
+    """What a concept's priors show, as far as its record and this machine tell: the captions of their files or
+    folders."""
+    for told in priors_of(concept):
+        prior = str(told["prior"])
         path = Path(prior).expanduser()
         if prior not in WORDS and not path.exists():
             log.warning("the prior %s of %s is not here any more", prior, " ".join(concept.tokens))
@@ -68,7 +79,6 @@ def prior_captions(concept: Concept) -> Iterator[str]:
             yield from (file.caption for file in survey(path, opened=False).used if file.caption)
         elif prior not in WORDS:
             yield from _lines(path)
-        yield from [classes] if isinstance(classes, str) else classes
 
 
 def priors_of(concept: Concept) -> list[dict[str, Any]]:

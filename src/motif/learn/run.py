@@ -258,9 +258,8 @@ def require_content(again: Mapping[str, Any], settings: Mapping[str, Any]) -> No
         if mine[name] != again[name]:
             gone = [entry[0] for entry in _entries(again[name]) if entry not in _entries(mine[name])]
             which = f" ({gone[0]} is not what it was)" if gone else ""
-            raise InputError(
-                f"the run to repeat had {CONTENT[name]}{which}: bring back what it had, or name what to take instead"
-            )
+            instead = "" if name == "worn" else ", or name what to take instead"
+            raise InputError(f"the run to repeat had {CONTENT[name]}{which}: bring back what it had{instead}")
 
 
 def _entries(photos: Any) -> list[list[str]]:

@@ -8,6 +8,7 @@ what several begin with is read once (`packs`): the states are the same, and sev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,9 @@ from motif.tokens import TOKEN
 
 STYLES = frozenset(("art", "painting", "style"))
 """Nouns of styles, as whole words: "cartoon" is none (card 9.1, 15)."""
+
+IN_A_ROW = re.compile(rf"{TOKEN.pattern}(?:\s+{TOKEN.pattern})+")
+"""One word of several learned tokens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +73,7 @@ def captions_of(concept: Concept) -> list[tuple[str, str]]:
     """(words, caption) pairs that stand for a concept. InputError where its words are not known."""
     prompts = concept.record.prompts
     contexts = {
-        **{phrase: _context(phrase, token, prompts) for token, phrase in _named(concept).items()},
+        **{phrase: _context(phrase, tokens, prompts) for phrase, tokens in _named(concept).items()},
         **_plain(prompts),
     }
     if contexts:
@@ -81,12 +85,16 @@ def captions_of(concept: Concept) -> list[tuple[str, str]]:
 
 def phrases_of(concept: Concept) -> tuple[str, ...]:
     """What a concept's words are: its tokens with their nouns, and the words of prompts that name no token."""
-    return (*_named(concept).values(), *_plain(concept.record.prompts))
+    return (*_named(concept), *_plain(concept.record.prompts))
 
 
-def _named(concept: Concept) -> dict[str, str]:
-    """{token: it with its noun}."""
-    return {token: f"{token} {concept.record.nouns.get(token, '')}".strip() for token in concept.tokens}
+def _named(concept: Concept) -> dict[str, tuple[str, ...]]:
+    """{a token with its noun, or tokens that were learned in a row with theirs: those tokens}."""
+    rows = [tuple(TOKEN.findall(row.group())) for p in concept.record.prompts for row in IN_A_ROW.finditer(p)]
+    rows = [row for row in dict.fromkeys(rows) if concept.tokens.keys() >= {*row}]
+    alone = [(token,) for token in concept.tokens if not any(token in row for row in rows)]
+    nouns = concept.record.nouns
+    return {f"{' '.join(words)} {nouns.get(words[-1], '')}".strip(): words for words in (*alone, *rows)}
 
 
 def _plain(prompts: Sequence[str]) -> dict[str, str]:
@@ -95,10 +103,10 @@ def _plain(prompts: Sequence[str]) -> dict[str, str]:
     return {phrase: prompt for phrase, prompt in found.items() if phrase}
 
 
-def _context(phrase: str, token: str, prompts: Sequence[str]) -> str:
+def _context(phrase: str, tokens: Sequence[str], prompts: Sequence[str]) -> str:
     """The prompt that a word was learned with, where one names that word alone; else the field's."""
     for prompt in prompts:
-        if set(TOKEN.findall(prompt)) == {token} and phrase.lower() in prompt.lower():
+        if set(TOKEN.findall(prompt)) == {*tokens} and phrase.lower() in prompt.lower():
             return prompt
     style = STYLES & set(phrase.lower().split())
     return f"painting in the style of {phrase}" if style else f"photo of a {phrase}"

@@ -94,6 +94,10 @@ def teach(
     sources = [_source(job, examples, shown) for examples, shown in zip(concepts, classes, strict=True)]
     settings |= _content(job, classes, sources)
     require_content(again or {}, settings)
+    settings["again"]["asked"] = sorted(
+        {name for name, value in asked.items() if name in settings and name != "again" and value is not None}
+        | {*(again or {}).get("again", {}).get("asked", ())}
+    )
     nouns = {**base.nouns, **values.nouns}
     said = [prompt for concept in base.concepts for prompt in concept.record.prompts] + prompts
     record = Record(method, base.origin, nouns, tuple(dict.fromkeys(said)), settings, versions())

@@ -11,7 +11,7 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, Protocol, TypedDict, cast, get_type_hints
 
@@ -174,6 +174,8 @@ def method(
             settings = advised(base, f"{name}-{on}" if on else name, numbers, values)
             if values["steps"] is None and not isinstance(examples, Examples):
                 settings["steps"] *= len(examples)
+            if values["batch_size"] is None and not isinstance(examples, Examples):
+                settings["batch_size"] += -settings["batch_size"] % len(examples)  # each has its share
             if settings["checkpoint_every"] is None:
                 tenth = max(settings["steps"] // READINGS, 1)
                 settings["checkpoint_every"] = tenth if settings["keep"] == "best" else checkpoint_every
@@ -183,9 +185,8 @@ def method(
 
         @functools.wraps(plan)
         def learned(base: Base, examples: Examples | Sequence[Examples], **given: Any) -> Concept:
-            settings = settle(
-                base, examples, **repeated(given.get("again") or {}, signature.parameters) | given
-            )
+            again, new = given.get("again") or {}, given.keys() - HANDLED
+            settings = settle(base, examples, **repeated(again, signature.parameters, new) | given)
             known = {k: v for k, v in settings.items() if k in signature.parameters}
             lesson = cast(Any, plan)(base, examples, **known)
             concepts = (examples,) if isinstance(examples, Examples) else tuple(examples)
@@ -200,10 +201,14 @@ def method(
     return made
 
 
-def repeated(settings: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
+def repeated(settings: Mapping[str, Any], names: Container[str], new: Collection[str]) -> dict[str, Any]:
     """A concept's settings as a method of these parameters takes them, for the same run again: before it was written
-    into them what they turned out to mean for its photos."""
-    told = {**settings, **settings.get("again", {}).get("settings", {})}
+    into them what they turned out to mean for its photos. Where settings are new, only those that were asked for:
+    the others follow from all of them anew (a rate from `lora`)."""
+    past = settings.get("again", {})
+    told = {**settings, **past.get("settings", {})}
+    if new:
+        told = {name: told[name] for name in past.get("asked", ()) if name in told}
     return {name: value for name, value in told.items() if name in names}
 
 
