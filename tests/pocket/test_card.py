@@ -342,6 +342,8 @@ def test_another_byte_in_any_weight_file_is_other_weights_without_a_history(tmp_
     (tmp_path / "config.json").write_text("no weights")
     seen.add(card.weights_of(tmp_path))
     (tmp_path / "config.json").write_text("still none")
+    (tmp_path / "elite").mkdir()
+    (tmp_path / "elite" / "encoder.safetensors").write_text("the card measures none of it")
     assert len(seen | {card.weights_of(tmp_path)}) == 4
     card.write_card(tmp_path, [])
     assert "not the weights that motif ships" in (tmp_path / "MODEL_CARD.md").read_text()
