@@ -223,6 +223,11 @@ def _tell(report: Report) -> None:
         report.rows, report.caption_rows, report.captions, len(report.residuals), worst,
         100 * report.mean("captions"), 100 * report.mean("added"),
     )  # fmt: skip
+    if report.mean("captions") > report.mean("added"):
+        log.warning(
+            "the captions move more than where the changes are added, for the words are nearly the same to the text "
+            "encoder: wear the concepts together instead, or learn them longer"
+        )
     if worst > KEPT:
         log.warning(
             "the words of these concepts cannot all be held (off by %.2g %%): they are too alike, or too many for the "
