@@ -136,7 +136,9 @@ def belongs(encoder: Path, shipped: Path) -> bool:
     try:
         with safe_open(encoder, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
             told = json.loads((file.metadata() or {})["motif.elite"])  # pyright: ignore[reportUnknownMemberType]
-        base = {name: tuple(v) if isinstance(v, list) else v for name, v in told["base"].items()}
+        base: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in told["base"].items()
+        }
         origin, image, weights = Origin(**base), told["image"], told["image_weights"]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{encoder} is no ELITE encoder, or damaged: remove it, or train it anew") from error

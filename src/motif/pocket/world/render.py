@@ -31,7 +31,9 @@ class Traced:
     picture: Array  # [side, side, 3], display values 0..1
     object_: Array  # [side, side], coverage of the object 0..1
     accessory: Array  # [side, side], coverage of the accessory 0..1
-    albedo: Array  # [OVERSAMPLE · side, OVERSAMPLE · side, 3], the colours of surfaces, without light
+    albedo: NDArray[
+        np.float32
+    ]  # [OVERSAMPLE · side, OVERSAMPLE · side, 3], the colours of surfaces, without light
 
 
 def render(scene: Scene, *, size: int = 64, samples: int = 16) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
