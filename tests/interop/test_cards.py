@@ -33,7 +33,7 @@ def told(base, name=f"{SECRET}/sd15.safetensors"):
             "run_folder": SECRET,
         },
         versions={"motif": "0.1.0"},
-        prompt=f"photo of a <new1> cat {SECRET}",
+        prompts=(f"photo of a <new1> cat {SECRET}",),
     )
     return replace(concept, record=record)
 

@@ -112,14 +112,6 @@ def test_bf16_trains_and_previews(photos: Path, tmp_path: Path) -> None:
     assert concept.record.settings["precision"] == "bfloat16"
 
 
-def test_fp16_is_refused_before_the_prior_is_drawn(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    low = tiny.base_of(tiny.pipeline("sd1"))
-    low.models.unet.to(torch.float16)
-    monkeypatch.setattr("motif.learn.prior.draw", lambda *_, **__: pytest.fail("the prior was drawn"))
-    with pytest.raises(InputError, match="fp16"):
-        custom_diffusion(low, Examples(photos, PROMPT), **QUICK)
-
-
 def test_another_resolution(base: Any, photos: Path) -> None:
     wide = custom_diffusion(
         base, Examples(photos, PROMPT), **SHORT | {"prior": "none"}, resolution=2 * base.size

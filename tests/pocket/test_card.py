@@ -283,6 +283,7 @@ def test_the_judge_that_is_shipped_sees_held_out_renders(pairs: tuple[Material, 
     assert right["noun"].mean() > 0.9 and right["context"].mean() > 0.9 and right["colours"].nanmean() > 0.8
 
 
+@pytest.mark.slow
 def test_what_is_asked_is_drawn_by_the_judge_s_word() -> None:
     """By motif and by a stock pipeline, each of the classes in places in turn; and two seeds are two pictures."""
     from diffusers import StableDiffusionPipeline
