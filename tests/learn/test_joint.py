@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from PIL import Image
 from motif.base import Base
 from motif.cli.learn import drawing
 from motif.errors import InputError
-from motif.learn import Examples, custom_diffusion, fine_tune_all
+from motif.learn import Examples, custom_diffusion, dreambooth, fine_tune_all, ico
 from motif.learn.batches import Batches, Group, Shown
 from motif.learn.concepts_list import concepts_list
 from motif.learn.prior import Prior, find
@@ -237,3 +237,39 @@ def test_what_is_no_list_of_concepts(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(InputError, match=r"JSON file|list of objects"):
         concepts_list(tmp_path / "c.json")
+
+
+def test_a_batch_that_nobody_gave_has_a_share_for_each(sd1: Model, photos: Path, more: Path) -> None:
+    three = [Examples(photos, CAT), Examples(more, TEA), Examples(more, "photo of a <new3> pot")]
+    for method, size in ((custom_diffusion, 6), (dreambooth, 3)):
+        assert cast(Any, method).settle(sd1.base, three)["batch_size"] == size
+        assert cast(Any, method).settle(sd1.base, three[:2])["batch_size"] % 2 == 0
+    assert cast(Any, dreambooth).settle(sd1.base, three[0])["batch_size"] == 1
+    with pytest.raises(InputError, match="must be a multiple"):
+        custom_diffusion(sd1.base, three, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"prior": "none"}, "every concept brings a prior of its own"),
+        ({"class_prompt": "a cat"}, "every concept brings a class_prompt of its own"),
+    ],
+)
+def test_what_every_concept_brings_is_not_given_for_all(
+    sd1: Model, photos: Path, more: Path, given: dict[str, Any], words: str
+) -> None:
+    own = [
+        Examples(photos, CAT, class_prompt="a cat", prior=str(more)),
+        Examples(more, TEA, class_prompt="tea", prior=str(photos)),
+    ]
+    with pytest.raises(InputError, match=words):
+        custom_diffusion(sd1.base, own, **QUICK | given)
+
+
+def test_where_no_word_or_context_learns_its_settings_are_refused(sd1: Model, photos: Path) -> None:
+    wordless = Examples(photos, "photo of a cat", token=None)
+    with pytest.raises(InputError, match="rare_tokens are where new words start"):
+        custom_diffusion(sd1.base, wordless, **QUICK, rare_tokens=("pll",))
+    with pytest.raises(InputError, match="context_factor is of the photos' contexts"):
+        ico(sd1.base, Examples(photos, CAT), **QUICK, before=0, after=0, context_factor=2.0)
