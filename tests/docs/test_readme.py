@@ -53,6 +53,7 @@ def test_the_python_block_runs_and_draws(here: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_commands_run_in_order(here: Path) -> None:
     from motif.cli import main
 
