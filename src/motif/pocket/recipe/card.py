@@ -158,7 +158,8 @@ def kept(folder: Path) -> dict[str, list[Figure]]:
     found: dict[str, list[Figure]] = {}
     if said["weights"] == weights_of(folder):
         for one in said["figures"]:
-            found.setdefault(one.get("part", ""), []).append(Figure(**one))
+            error = float("nan") if one["error"] is None else one["error"]  # of one picture
+            found.setdefault(one.get("part", ""), []).append(Figure(**one | {"error": error}))
     return found
 
 
