@@ -43,6 +43,8 @@ class Record:
 
     def __post_init__(self) -> None:
         """Settings are kept as JSON reads them back (tuples are lists, paths words), so a file equals its value."""
+        if isinstance(self.prompts, str):
+            raise TypeError(f"prompts are several, not one string: {self.prompts!r}")
         object.__setattr__(self, "prompts", tuple(self.prompts))
         object.__setattr__(self, "settings", json.loads(json.dumps(dict(self.settings), default=str)))
 

@@ -56,7 +56,7 @@ def test_a_rehearsal_asks_no_network_but_the_text_encoder_and_leaves_the_base(
     ]  # fmt: skip
     dci = {**LAST, "name": "dci", "sample": "dci", "sampling": {"steps": 8}}
     plan = Planner(spec(methods=[{}, LAST, dci]), tiny_base).plan()
-    rehearse(plan.jobs, tiny_base, {*plan.jobs})
+    assert rehearse(plan.jobs, tiny_base, {*plan.jobs}) == []  # none is broken off by a mistake
     assert asked == []
     for hook in hooks:
         hook.remove()
@@ -66,6 +66,14 @@ def test_a_rehearsal_asks_no_network_but_the_text_encoder_and_leaves_the_base(
 def test_what_is_done_is_not_asked_again(
     spec: Make, tiny_base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = Planner(spec(), tiny_base).plan()
-    monkeypatch.setattr(methods, "load", lambda *_: pytest.fail("a method was asked"))
+    plan, asked, load = Planner(spec(), tiny_base).plan(), list[str](), methods.load
+
+    def watched(verb: str, name: str) -> Any:
+        asked.append(name)
+        return load(verb, name)
+
+    monkeypatch.setattr(methods, "load", watched)
     rehearse(plan.jobs, tiny_base, set())
+    assert asked == []
+    rehearse(plan.jobs, tiny_base, {*plan.jobs})
+    assert asked  # what is not done is

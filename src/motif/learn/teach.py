@@ -95,7 +95,7 @@ def teach(
     settings |= _content(job, classes, sources)
     require_content(again or {}, settings)
     settings["again"]["asked"] = sorted(
-        {name for name, value in asked.items() if name in settings and name != "again" and value is not None}
+        {name for name in asked.keys() - HANDLED if asked[name] is not None}
         | {*(again or {}).get("again", {}).get("asked", ())}
     )
     nouns = {**base.nouns, **values.nouns}

@@ -91,7 +91,7 @@ class Rehearsal:
         settings = function.settle(self.base, shown, **run.settings)
         known = inspect.signature(function).parameters
         lesson = function.plan(self.base, shown, **{k: v for k, v in settings.items() if k in known})
-        record = Record(run.method, self.base.origin, shown.nouns, shown.prompt)
+        record = Record(run.method, self.base.origin, shown.nouns, [shown.prompt])
         return self.base.wear(Concept(lesson.words, {}, record)) if lesson.words else self.base
 
     def _measure(self, job: Measure) -> None:
@@ -115,8 +115,8 @@ class Rehearsal:
         return not new
 
 
-def rehearse(jobs: Iterable[Job], base: Base, missing: Container[Job]) -> None:
-    """Go through the jobs that are to be done.
+def rehearse(jobs: Iterable[Job], base: Base, missing: Container[Job]) -> list[str]:
+    """Go through the jobs that are to be done; the names of those in which a method's code has a mistake.
 
     Args:
         jobs: All of them, in an order in which they can be done.
@@ -126,7 +126,7 @@ def rehearse(jobs: Iterable[Job], base: Base, missing: Container[Job]) -> None:
     Raises:
         InputError: what the first of those that cannot work says, and how many there are.
     """
-    play, refused, level = Rehearsal(base), dict[str, str](), log.level
+    play, refused, broken, level = Rehearsal(base), dict[str, str](), list[str](), log.level
     log.setLevel(logging.ERROR)  # the jobs say it
     try:
         for job in jobs:
@@ -137,14 +137,15 @@ def rehearse(jobs: Iterable[Job], base: Base, missing: Container[Job]) -> None:
                 play.of(job)
             except InputError as error:
                 refused.setdefault(str(error), job.label)
-            except Exception:  # a mistake in a method's code: its job fails by name, and the rest goes on
-                continue
+            except Exception:  # its job fails by name, and the rest goes on
+                broken.append(job.label)
     finally:
         log.setLevel(level)
     if refused:
         why, where = next(iter(refused.items()))
         more = f" (and {len(refused) - 1} more that cannot work)" if len(refused) > 1 else ""
         raise InputError(f"{where}: {why}{more}")
+    return broken
 
 
 def examples(job: Learn) -> Examples:
