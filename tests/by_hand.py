@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,14 @@ def _pipeline() -> Any:
     for part in (pipe.unet, pipe.vae, pipe.text_encoder):
         part.requires_grad_(False).eval()
     return pipe
+
+
+def photo() -> Image.Image:
+    """The first held-out photo; the tests' caption is not its own, so that there is something to fit."""
+    from motif.pocket.world import held_out
+
+    pictures, _, _ = held_out.read_pairs(Path(held_out.__file__).parents[1] / "data")
+    return Image.fromarray(pictures.rgb[0])
 
 
 class ByHand:

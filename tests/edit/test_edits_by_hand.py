@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from by_hand import Blend, ByHand, PromptToPrompt, pix2pix_zero, proximal, regular
+from by_hand import Blend, ByHand, PromptToPrompt, photo, pix2pix_zero, proximal, regular
 from motif import edit, invert
 from pieces import gap
 
@@ -33,10 +32,7 @@ and the end."""
 
 @pytest.fixture(scope="module")
 def picture() -> Image.Image:
-    from motif.pocket.world import held_out
-
-    pictures, _, _ = held_out.read_pairs(Path(held_out.__file__).parents[1] / "data")
-    return Image.fromarray(pictures.rgb[0])
+    return photo()
 
 
 @pytest.fixture(scope="module")

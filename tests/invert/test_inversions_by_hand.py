@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from by_hand import ByHand
+from by_hand import ByHand, photo
 from motif import invert
 from motif.invert.image_tokens import image_tokens
 from motif.invert.mapping import fresh
@@ -23,10 +22,7 @@ CAPTION = "a photo of a red cat in the desert"
 @pytest.fixture(scope="module")
 def picture() -> Image.Image:
     """A held-out photo; the caption is not its own, so that there is something to fit."""
-    from motif.pocket.world import held_out
-
-    pictures, _, _ = held_out.read_pairs(Path(held_out.__file__).parents[1] / "data")
-    return Image.fromarray(pictures.rgb[0])
+    return photo()
 
 
 @pytest.fixture(scope="module")
