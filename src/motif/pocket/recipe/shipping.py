@@ -26,9 +26,9 @@ from transformers import (
 )
 
 from motif.base import Base
-from motif.concept import Origin
 from motif.errors import InputError
 from motif.features.extractors import fingerprint
+from motif.origin import Origin
 from motif.pocket.recipe.clip import image_processor
 from motif.pocket.recipe.dino import vit_processor
 from motif.pocket.recipe.judge import load_judge
