@@ -68,6 +68,17 @@ def test_a_grid_is_learned_drawn_measured_and_told(tmp_path: Path, spec: Make, r
     assert not list((tmp_path / "out" / "runs").glob("*/concept-*"))  # results hold them
 
 
+@pytest.mark.parametrize(("keep", "runs"), [("last", 1), ("best", 4)])
+def test_a_run_that_keeps_its_best_is_another_for_other_checkpoints(
+    spec: Make, raw: Any, tiny_base: Base, keep: str, runs: int
+) -> None:
+    methods = raw()["methods"]
+    methods[1] |= {"along": "steps"}
+    methods[1]["settings"] |= {"keep": keep, "checkpoint_every": [1, 2], "steps": [2, 4]}
+    found = [job for job in plan(spec(methods=methods), tiny_base).jobs if isinstance(job, Learn)]
+    assert len(found) == runs
+
+
 def test_a_checkpoint_is_the_shorter_run(tmp_path: Path, spec: Make, tiny_base: Base, photos: Path) -> None:
     """Leg by leg gives bit for bit what one run of so many steps gives."""
     whole, store = plan(spec(), tiny_base), Store(tmp_path / "out")

@@ -101,10 +101,9 @@ class Planner:
         steps = int(settled.get("steps") or 0)
         if "steps" in settled and steps < 1:
             raise InputError(f"{way.asked.called}: steps {steps}: one or more")
-        free = {
-            "checkpoint_every",
-            *(["steps"] if goes_on(function, settled) else []),
-        }  # nothing depends on them
+        free: set[str] = set()  # nothing depends on them
+        if settled.get("keep", "last") == "last":  # the best is one of the checkpoints
+            free = {"checkpoint_every", *(["steps"] if goes_on(function, settled) else [])}
         known = {k: v for k, v in settled.items() if k not in free}
         name = address(
             "run", base=self.world, method=way.asked.learn, settings=known, prompt=who.examples.prompt,
