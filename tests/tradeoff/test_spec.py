@@ -22,12 +22,14 @@ Raw = Callable[..., dict[str, Any]]
 def test_a_file_is_read_and_photos_lie_beside_it(tmp_path: Path) -> None:
     file = tmp_path / "spec.toml"
     file.write_text("""
-concepts = ["cat", {name = "toy", photos = "toy", prompt = "a <new1> toy", places = ["here", "there"]}]
+concepts = ["cat", {name = "toy", photos = "toy", prompt = "a <new1> toy", places = ["here", "there"], prior = "class"}]
 prompts = ["a {concept} {place}"]
 seeds = 3
 methods = [{learn = "ico", settings = {steps = [1, 2]}}]
 """)
+    (tmp_path / "class").mkdir()
     spec = read_spec(file)
+    assert spec.concepts[1].prior == str(tmp_path / "class")
     assert spec.seeds == (0, 1, 2) and spec.concepts[0].name == "cat"
     assert spec.concepts[1].photos == str(tmp_path / "toy")
     assert spec.shown == ("clip-t", "clip-i")

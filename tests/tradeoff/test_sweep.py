@@ -68,6 +68,33 @@ def test_a_grid_is_learned_drawn_measured_and_told(tmp_path: Path, spec: Make, r
     assert not list((tmp_path / "out" / "runs").glob("*/concept-*"))  # results hold them
 
 
+def test_a_concept_brings_its_prior_to_methods_that_name_none(
+    tmp_path: Path, spec: Make, raw: Any, tiny_base: Base, photos: Path
+) -> None:
+    told = raw()
+    learned = told["methods"][1]
+    settings = {name: value for name, value in learned["settings"].items() if name != "prior"}
+    word = {"learn": "textual-inversion", "settings": {"steps": 1, "batch_size": 2}}
+    methods = [{**learned, "settings": settings, "name": "own"}, {**learned, "name": "none"}, word]
+    (tmp_path / "class").mkdir()
+    shutil.copy(next(photos.glob("*.jpg")), tmp_path / "class" / "1.jpg")
+    told |= {"concepts": [{**told["concepts"][0], "prior": str(tmp_path / "class"), "class_prompt": "a toy"}]}
+
+    def learned_by(methods: list[Any]) -> list[Learn]:
+        asked = spec(concepts=told["concepts"], methods=methods)
+        return [job for job in plan(asked, tiny_base).jobs if isinstance(job, Learn)]
+
+    found = learned_by(methods)
+    own, none, other = (dict(job.settings) for job in found)
+    assert (own["prior"], own["class_prompt"]) == (str(tmp_path / "class"), "a toy")
+    assert none["prior"] == "none" and "class_prompt" not in none and "prior" not in other
+    shutil.copy(next(photos.glob("*.jpg")), tmp_path / "class" / "2.jpg")
+    same = [a.name == b.name for a, b in zip(found, learned_by(methods), strict=True)]
+    assert same == [False, True, True]
+    with pytest.raises(InputError, match="brings a prior, and every method here"):
+        learned_by([methods[1], word])
+
+
 @pytest.mark.parametrize(("keep", "runs"), [("last", 1), ("best", 4)])
 def test_a_run_that_keeps_its_best_is_another_for_other_checkpoints(
     spec: Make, raw: Any, tiny_base: Base, keep: str, runs: int

@@ -56,7 +56,14 @@ class Planner:
         return [self.base.origin.fingerprint, str(self.base.dtype)]
 
     def plan(self) -> Plan:
-        """The whole grid."""
+        """The whole grid. InputError where a concept's own setting changes nothing."""
+        grid = [(way, learning) for way in self.ways for learning, _ in way.grid()]
+        for who in self.subjects:
+            for name, value in who.own.items():
+                if not any(way.taught({name: value}, given) != given for way, given in grid):
+                    raise InputError(
+                        f"{who.name} brings a {name}, and every method here learns without one or names its own"
+                    )
         return self.of([(way, *settings) for way in self.ways for settings in way.grid()])
 
     def of(self, points: Sequence[tuple[Way, Mapping[str, Any], Mapping[str, Any]]]) -> Plan:
@@ -88,7 +95,7 @@ class Planner:
         runs: dict[str, set[int]] = {}
         for way, learning, _ in points:
             for who in self.subjects if way.learn else ():
-                name, steps, _ = self._run(way, who, learning)
+                name, steps, _ = self._run(way, who, way.taught(who.own, learning))
                 runs.setdefault(name, set()).add(steps)
         return runs
 
@@ -116,6 +123,7 @@ class Planner:
         """The concept's address; its run is a job."""
         if way.learn is None:
             return ""
+        given = way.taught(who.own, given)
         name, steps, settled = self._run(way, who, given)
         gives = {n: address("learn", run=name, steps=n) for n in sorted(runs[name])}
         rest = {k: v for k, v in given.items() if k != "steps"}

@@ -58,6 +58,7 @@ class Concept(_Strict):
     """An object to be learned: one of pocket's held-out ones by its name, or photos with a prompt.
 
     `places` are what `{place}` stands for in prompts; `prompts` are asked of this concept instead of everybody's.
+    `prior` and `class_prompt` are those of every method that learns from a prior and does not name its own.
     """
 
     name: str = Field(min_length=1)
@@ -66,6 +67,8 @@ class Concept(_Strict):
     noun: str = ""
     places: Words = ()
     prompts: Words = ()
+    prior: str = ""  # "none", or a folder or list of captions, seen from the spec's
+    class_prompt: str = ""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -171,11 +174,15 @@ def read_spec(path: str | Path) -> Spec:
     if isinstance(raw.get("concepts"), str):
         raw["concepts"] = benchmark(home / Path(raw["concepts"]).expanduser())
     spec = made(raw, str(path))
-    concepts = [
-        c.model_copy(update={"photos": str(home / Path(c.photos).expanduser())}) if c.photos else c
-        for c in spec.concepts
-    ]
+    concepts = [c.model_copy(update=_found_from(home, c)) for c in spec.concepts]
     return spec.model_copy(update={"concepts": tuple(concepts)})
+
+
+def _found_from(home: Path, concept: Concept) -> dict[str, str]:
+    """A concept's places, seen from the spec's folder; a prior may be a word."""
+    told = {"photos": concept.photos, "prior": concept.prior}
+    places = {name: home / Path(place).expanduser() for name, place in told.items() if place}
+    return {name: str(path) for name, path in places.items() if name == "photos" or path.exists()}
 
 
 def made(raw: Mapping[str, Any], where: str = "the spec") -> Spec:

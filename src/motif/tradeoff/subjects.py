@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,6 +26,7 @@ class Subject:
     examples: Examples
     photos: Photos
     prompts: tuple[str, ...]  # {concept} still in them
+    own: Mapping[str, str]  # settings of learning that are this concept's, where a method has them
 
     @cached_property
     def references(self) -> tuple[str, ...]:
@@ -61,4 +63,5 @@ def look_at(concept: asked.Concept, spec: asked.Spec) -> Subject:
             )
         prompts += [prompt.replace("{place}", p) for p in places] if "{place}" in prompt else [prompt]
     photos = Photos(folder, examples.prompt, examples.noun)
-    return Subject(concept.name, examples, photos, tuple(dict.fromkeys(prompts)))
+    own = {name: told for name in ("prior", "class_prompt") if (told := getattr(concept, name))}
+    return Subject(concept.name, examples, photos, tuple(dict.fromkeys(prompts)), own)

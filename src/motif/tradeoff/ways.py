@@ -27,6 +27,13 @@ class Way:
         """Every combination of settings of learning and of drawing."""
         return [(one, other) for one in grid(self.learning) for other in grid(self.sampling)]
 
+    def taught(self, own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings with a concept's own under them, where the method learns from a prior; those of a prior are all."""
+        prior = self.learn.parameters.get("prior") if self.learn else None
+        if prior is None or given.get("prior", prior.default) == "none":
+            return dict(given)
+        return {**own, **given}
+
     def varying(self, learning: Mapping[str, Any], sampling: Mapping[str, Any]) -> dict[str, Any]:
         """What tells a point of these settings apart; "drawing steps" where learning has steps too."""
         first = {name: learning[name] for name, each in self.learning.items() if each.varies}
