@@ -36,7 +36,9 @@ from motif.pocket.recipe.probes import (
 from motif.pocket.recipe.shipping import folder_size
 from motif.pocket.world import scene
 from motif.pocket.world.held_out import PAIRS, SEED, read_pairs
+from motif.pocket.world.render import trace
 from motif.pocket.world.shards import Pictures, crowd_at
+from motif.pocket.world.staging import emptied, staged
 
 OUT_OF_REACH: set[str] = set()
 """Figures of the card that are known to miss what is asked; the card says so."""
@@ -223,10 +225,21 @@ def test_an_object_is_there_from_half_the_smallest_render_s_size(monkeypatch: py
         return out.view(-1, 1, 64, 64)
 
     monkeypatch.setattr(drawn, "found_masks", found)
-    large, small, noise = (torch.full((2, 3, 64, 64), value) for value in (1.0, 0.5, 0.0))
-    there, asked_small = drawn.there_figures(None, large, small, replace(renders, mask=mask), noise)  # type: ignore[arg-type]
+    large, small, empty = (torch.full((2, 3, 64, 64), value) for value in (1.0, 0.5, 0.0))
+    there, asked_small = drawn.there_figures(None, large, small, replace(renders, mask=mask), empty)  # type: ignore[arg-type]
     assert (there.value, there.floor, there.ceiling) == (1, 0, 1)
     assert (asked_small.value, asked_small.ceiling) == (0, None)
+
+
+def test_an_empty_place_is_the_render_without_its_object() -> None:
+    dog = looks("plain")
+    alone, whole = trace(dog, samples=4, stage=emptied(staged(dog))), trace(dog, samples=4)
+    assert alone.object_.max() == 0 < whole.object_.max()
+    assert np.abs(alone.picture - whole.picture)[whole.object_ > 0.9].mean() > 0.1
+    aside = np.abs(alone.picture - whole.picture)[:8].mean()  # the sky, or the wall's upper edge
+    assert aside < 0.02, aside
+    (seen,) = drawn.empty_places([dog])
+    assert seen.shape == (3, 64, 64) and seen.min() >= -1 and seen.max() <= 1
 
 
 def test_the_vae_s_floor_and_ceiling_are_strangers_and_shards(pairs: tuple[Material, list[str]]) -> None:

@@ -20,6 +20,7 @@ from motif.pocket.recipe.drawn import (
     SMALL_CAPTIONS,
     decoded_noise,
     draw,
+    empty_places,
     kid_figure,
     sample_figures,
     seeds_figure,
@@ -41,6 +42,8 @@ from motif.pocket.recipe.unet import GUIDANCE, STEPS
 from motif.pocket.world.held_out import read_pairs
 from motif.pocket.world.shards import read_shards
 
+EMPTY = 64
+"""How many places are rendered without an object."""
 HELD_OUT = Path(__file__).parents[1] / "data"
 NO, YES = -math.inf, math.inf
 ASKED: Mapping[str, tuple[float, float]] = {
@@ -97,13 +100,16 @@ class Subject:
         pairs, captions, _ = self.held_out
         asked, captions = pairs.take(torch.arange(self.samples)), captions[: self.samples]
         images, small = (draw(self.pipeline, texts, self.seed) for texts in (captions, SMALL_CAPTIONS))
-        noise = decoded_noise(self.pipeline, self.samples)
+        noise, empty = (
+            decoded_noise(self.pipeline, self.samples),
+            empty_places(pairs.scenes[: min(self.samples, EMPTY)]),
+        )
         write_grid(as_bytes(images[:100]), 10, self.folder / "card.png", scale=1)
         with written(self.folder / "card.txt") as path:
             path.write_text("\n".join(captions[:100]) + "\n", encoding="utf-8")
         return [
             *sample_figures(self.judge, images, asked, captions),
-            *there_figures(self.judge, images, small, pairs, noise),
+            *there_figures(self.judge, images, small, pairs, empty),
             kid_figure(self.folder / "dino", images, asked, noise),
             seeds_figure(self.pipeline, self.folder / "dino", captions[:32]),
         ]
@@ -268,7 +274,7 @@ is where the base is weakest.
 |---|---|---|
 | vae | another picture's reconstruction | the picture as it comes out of a shard (AVIF) |
 | judge, samples | the answer to another picture, another caption's sample | 1; the render of the same caption |
-| object there | decoded noise | renders (asked small: renders of objects far away) |
+| object there | renders of the same places without an object | renders (asked small: renders of objects far away) |
 | kid | decoded noise | one half of the renders against the other |
 | two seeds' distance | the same picture | samples of two captions |
 | inversion | another picture's reconstruction | the reconstruction in 8 bits |

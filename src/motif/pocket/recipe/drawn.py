@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,7 +19,9 @@ from motif.pocket.recipe.material import LABELS, Material, normalised
 from motif.pocket.recipe.probes import kernel_distance, kernel_distance_error
 from motif.pocket.recipe.unet import GUIDANCE, STEPS, sample
 from motif.pocket.world.phrases import FAR_FILL, PLACES
-from motif.pocket.world.scene import NOUNS
+from motif.pocket.world.render import to_bytes, trace
+from motif.pocket.world.scene import NOUNS, Scene
+from motif.pocket.world.staging import emptied, staged
 
 SMALL_CAPTIONS = [f"a {how} photo of a {noun}" for how in ("far away", "very small") for noun in NOUNS]
 
@@ -72,6 +75,12 @@ def decoded_noise(pipeline: Any, count: int) -> Tensor:
     return torch.cat([pipeline.vae.decode(piece).sample for piece in pieces]).clamp(-1, 1)
 
 
+def empty_places(scenes: Sequence[Scene]) -> Tensor:
+    """[scene, 3, 64, 64] in -1..1: renders of their places, without the object and what goes with it."""
+    rgb = np.stack([to_bytes(trace(one, stage=emptied(staged(one))).picture) for one in scenes])
+    return normalised(torch.from_numpy(rgb))
+
+
 def sample_figures(judge: Judge, images: Tensor, asked: Material, captions: Sequence[str]) -> list[Figure]:
     """What the judge sees in samples of captions; floor: in the sample of another caption, ceiling: in the render."""
     ours, theirs = classified(judge, images), classified(judge, normalised(asked.rgb))
@@ -87,10 +96,10 @@ def sample_figures(judge: Judge, images: Tensor, asked: Material, captions: Sequ
 
 
 def there_figures(
-    judge: Judge, images: Tensor, small: Tensor, renders: Material, noise: Tensor
+    judge: Judge, images: Tensor, small: Tensor, renders: Material, empty: Tensor
 ) -> list[Figure]:
     """Whether the judge finds an object at all, of at least half the size of the smallest in held-out renders: in
-    samples, and in those asked to be small; floor: in decoded noise, ceiling: in renders (for the second: of objects
+    samples, and in those asked to be small; floor: in `empty_places`, ceiling: in renders (for the second: of objects
     far away).
     """
     least = renders.mask.float().mean((1, 2)).min().item() / 255 / 2
@@ -98,7 +107,7 @@ def there_figures(
     def there(some: Tensor) -> Tensor:
         return ((found_masks(judge, some) > 0.5).float().mean((1, 2, 3)) >= least).float()
 
-    real, nothing = there(normalised(renders.rgb)), there(noise)
+    real, nothing = there(normalised(renders.rgb)), there(empty)
     far = torch.tensor([one.view.fill < FAR_FILL for one in renders.scenes])
     return [
         figure("samples: object there", there(images), nothing, real),

@@ -74,6 +74,13 @@ def staged(scene: Scene, *, sink: float | None = None) -> Stage:
     return Stage(body, accessory, companion, framing([body], meshes, view))
 
 
+def emptied(stage: Stage) -> Stage:
+    """The place alone, seen by the same camera: the object lies far below the ground."""
+    mesh = stage.object_
+    below = Solid(mesh.solid.vertices - np.array([0, 0, 100.0]), mesh.solid.normals, mesh.solid.faces)
+    return Stage(Mesh(below, mesh.colours), None, None, stage.camera)
+
+
 def framing(bodies: Sequence[Mesh], meshes: Sequence[Mesh], view: View) -> Camera:
     """The camera that shows `bodies` at the asked size with all of `meshes` inside."""
     large, whole = (np.concatenate([seen(mesh.solid) for mesh in group]) for group in (bodies, meshes))
