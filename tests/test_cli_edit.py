@@ -213,6 +213,25 @@ def test_how_long_values_are_fed_is_the_edit_s_to_say(motif, picture, base, tmp_
     assert not (found[0] == found[1]).all()
     ran = motif("word-swap", picture, TARGET, *FEW, "-o", tmp_path / "other.png", "--values-until", 0.5)
     assert failed(ran, "no values") and not (tmp_path / "other.png").exists()
+    ran = motif("word-swap", "seed:3", TARGET, *FEW, "-o", tmp_path / "other.png", "--values-until", 0.5)
+    assert failed(ran, "a drawn seed replays nothing")
+
+
+def test_what_learned_values_do_not_go_with_is_said_before_they_are_learned(
+    motif, picture, base, tmp_path, monkeypatch
+):
+    """Minutes of fitting would be lost else."""
+    style = inverted(Base.load(str(base)), "value-embedding", photo(3), steps=3).save(tmp_path / "style")
+    worked = list[str]()
+    monkeypatch.setattr("motif.cli.edit.inverted", lambda *_: worked.append("inverted"))
+    out = ("-o", tmp_path / "out.png")
+    fed = (picture, TARGET, *FEW, *out, "--invert", "value-embedding")
+    assert failed(motif("style-transfer", *fed, "--style", style), "values of its own")
+    assert failed(motif("prompt-to-prompt", *fed, "--values-until", 2), "0 and 1")
+    assert failed(motif("prompt-to-prompt", *fed, "--blend", "tiger"), "tiger")
+    null = (picture, TARGET, *FEW, *out, "--invert", "null-text")
+    assert failed(motif("prompt-to-prompt", *null, "--values-until", 0.5), "no values")
+    assert not worked
 
 
 def test_the_opposite_senses_of_strength_are_told(capsys):

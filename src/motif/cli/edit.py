@@ -63,6 +63,8 @@ def editor(name: str, method: Method) -> Command:
         base = dressed(base, values["wear"], other_base=values["other_base"])
 
         def edited(begun: Any, on_progress: Tell) -> Edited:
+            if values.get("values_until") is not None and "values_until" not in names:
+                begun = begun.retuned("values", until=values["values_until"])
             for text in prompts:
                 require_tokens(base, text, beside=getattr(begun, "prompts", ()))
             told = accepted(function, on_progress=on_progress)
@@ -73,8 +75,6 @@ def editor(name: str, method: Method) -> Command:
         else:
             told = {**values, "output": output, "strip": strip}
             begun = _begun(voice, base, start, told, names, edited if "on_progress" in parameters else None)
-            if values.get("values_until") is not None and "values_until" not in names:
-                begun = begun.retuned("values", until=values["values_until"])
         with voice.progress("editing") as on_progress:
             found = edited(begun, on_progress)
         files = _written(found, output, strip)

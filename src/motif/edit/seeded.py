@@ -55,6 +55,10 @@ class Seeded:
         """Nothing: the source is drawn as it ever is."""
         return []
 
+    def retuned(self, kind: str, **settings: Any) -> Seeded:
+        """InputError: there is nothing to set otherwise."""
+        raise InputError(f"a drawn seed replays nothing, no {kind}: invert a photo")
+
 
 def seeded(
     base: Base,

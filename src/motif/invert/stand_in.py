@@ -17,7 +17,7 @@ from motif.photo import Photo
 def stand_in(
     function: Callable[..., Inversion], method: str, base: Base, photo: Photo, prompt: str, **settings: Any
 ) -> Inversion:
-    """As large and as long as `function` would make it, its latents 0; photo and caption are checked."""
+    """As large and as long as `function` would make it, its latents and values 0; photo and caption are checked."""
     bound = inspect.signature(function).bind(base, photo, prompt, **settings)
     bound.apply_defaults()
     task = begin(base, photo, prompt, bound.arguments)
@@ -25,6 +25,13 @@ def stand_in(
     worn = {concept.fingerprint: " ".join(concept.tokens) for concept in base.concepts}
     latents = torch.zeros(task.steps + 1, len(task.photos), *shape)
     times = base.schedule.timesteps(task.steps)
+    parts: dict[str, Any] = {}
+    if method == "value-embedding":  # what an edit asks for, and may refuse
+        states = torch.zeros(task.steps, len(task.photos), *task.text.states.shape[1:])
+        parts = {
+            "values": {"direct": states},
+            "replays": {"values": {"until": bound.arguments["until"]}},
+        }
     return Inversion(
-        method, task.prompts, latents, times, task.guidance, Made(base.origin, worn), task.photos
+        method, task.prompts, latents, times, task.guidance, Made(base.origin, worn), task.photos, **parts
     )
