@@ -291,7 +291,10 @@ def test_a_learned_token_is_edited_in(small):
         ({"louder": {"tiger": 2.0}}, "tiger"),
         ({"louder": ["dog"]}, "WORD=NUMBER"),
         ({"louder": {"dog": 2.0}, "cross_until": 0}, "louder"),
+        ({"louder": {"dog": 2.0}, "cross_until": 0, "cross_words": {"sea": 0.5}}, "louder"),
+        ({"louder": {"dog": 2.0}, "cross_words": {"dog": 0.0}}, "louder"),
         ({"cross_words": {"tiger": 0.2}}, "tiger"),
+        ({"cross_from": 0.9, "cross_until": 1.0}, "shorter"),
         ({"blend": ["tiger"]}, "tiger"),
         ({"blend": ["dog"], "blend_from": "source"}, "dog"),
         ({"spare": ["cat"]}, "blend"),
@@ -311,6 +314,18 @@ def test_what_cannot_act_is_an_error(sd1, settings, word):
         edit.prompt_to_prompt(
             sd1.base, inversion, "a dog on the sea" if "mode" in settings else TARGET, **settings
         )
+
+
+def test_a_target_without_a_blend_word_is_refused_and_not_blended_away(sd1):
+    """The other target's word makes no mask for it; nor does another photo's caption."""
+    inversion = inverted(sd1.base)
+    with pytest.raises(InputError, match='nothing of the edit "a red tea on sea"'):
+        edit.prompt_to_prompt(sd1.base, inversion, [TARGET, "a red tea on sea"], blend=["dog"])
+    both = inverted(sd1.base, photos=[photo(1), photo(2)], prompt=[SOURCE, "tea on the sea"])
+    with pytest.raises(InputError, match='"tea on the sea"'):
+        edit.prompt_to_prompt(sd1.base, both, TARGET, blend=["cat"], blend_from="source")
+    found = edit.prompt_to_prompt(sd1.base, both, TARGET, blend=["cat", "dog"])
+    assert found.masks.flatten(2).any(2).all()
 
 
 def test_another_step_count_or_base_is_refused(sd1, sdxl):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import product
+from typing import Any, Literal
 
 from motif.attention import Control
 from motif.base import Base
@@ -62,7 +63,7 @@ def planned(
     _check(use, lanes, source.steps)
     first, targets = lanes[0].text, {lane.name: lane.text for lane in lanes[1:]}
     controls: list[Control] = []
-    if use.cross.acts(source.steps + 1) or any(w.acts(source.steps + 1) for w in use.words.values()):
+    if any(window.acts(source.steps, cross=True) for window in (use.cross, *use.words.values())):
         edits = {name: _cross(first, text, use, source.steps) for name, text in targets.items()}
         controls.append(CrossInjection(edits))
     windows = dict(zip(targets, _each(use.own, len(targets)), strict=True))
@@ -107,22 +108,42 @@ def _check(use: Settings, lanes: Sequence[Lane], steps: int) -> None:
         raise InputError(
             f"blend threshold {use.blend.threshold:g}, start {use.blend.start:g}: both lie from 0 to below 1"
         )
-    windows = [("cross", use.cross, steps + 1), ("unconditional", use.unguided, steps)]
-    windows += [("self", window, steps) for window in use.own]
-    windows += [(f'cross ("{word}")', window, steps + 1) for word, window in use.words.items()]
-    for name, window, counted in windows:
-        if window.last > window.first and not window.acts(counted):
+    windows = [("cross", use.cross, True), ("unconditional", use.unguided, False)]
+    windows += [("self", window, False) for window in use.own]
+    windows += [(f'cross ("{word}")', window, True) for word, window in use.words.items()]
+    for name, window, cross in windows:
+        if window.last > window.first and not window.acts(steps, cross=cross):
             raise InputError(
                 f"the {name} window from {window.first:g} to {window.last:g} is shorter than one of {steps} steps"
             )
-    if use.louder and not use.cross.acts(steps + 1) and not use.words:
-        raise InputError(
-            "words are made louder while cross maps are injected: give the cross window a length"
-        )
+    _require_loud(use, targets, steps)
     if use.unguided.last > use.unguided.first and lanes[0].guidance == 1:
         raise InputError("at guidance 1 there is no unconditional side whose maps could be injected")
     if len(use.own) not in (1, len(targets)):
         raise InputError(f"{len(use.own)} self windows for {len(targets)} targets: give one, or one for each")
+
+
+def _require_loud(use: Settings, targets: Sequence[Tokens], steps: int) -> None:
+    """InputError for a louder word whose own maps are injected at no step: there is nothing to multiply."""
+    for word in use.louder:
+        mine = [(each, shares(each, use.cross, _held(each, use.words), steps)) for each in targets]
+        if not any(share[:, places(each, word)].any() for each, share in mine if holds(each, word)):
+            raise InputError(
+                f'"{word}" is made louder while its cross maps are injected, and they never are: give its cross window '
+                "a length"
+            )
+
+
+def _require_place(blend: Blend, source: Text, targets: Mapping[str, Text]) -> None:
+    """InputError where a target, beside one of the photos, holds no blend word: its edit would be blended away."""
+    for before, (after,) in product(source.tokens, [text.tokens for text in targets.values()]):
+        sides = (before, after) if blend.of == "union" else (before,)
+        if not any(holds(tokens, word) for tokens in sides for word in blend.words):
+            where = '" or "'.join(each.prompt for each in sides)
+            raise InputError(
+                f'no blend word ({", ".join(blend.words)}) is in "{where}": nothing of the edit "{after.prompt}" would '
+                "be left"
+            )
 
 
 def require_layers(base: Base, up_to: UpTo) -> None:
@@ -136,10 +157,14 @@ def require_layers(base: Base, up_to: UpTo) -> None:
 def _cross(source: Text, target: Text, use: Settings, steps: int) -> CrossEdit:
     """One lane's edit; photos with captions of their own have maps of their own."""
     after = target.tokens[0]
-    words = {word: window for word, window in use.words.items() if holds(after, word)}
-    louder = {word: factor for word, factor in use.louder.items() if holds(after, word)}
+    words, louder = _held(after, use.words), _held(after, use.louder)
     maps = [_mapped(before, after, use) for before in source.tokens]
     return CrossEdit(maps, shares(after, use.cross, words, steps), factors(after, louder))
+
+
+def _held(tokens: Tokens, words: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the words that a prompt holds."""
+    return {word: value for word, value in words.items() if holds(tokens, word)}
 
 
 def _mapped(before: Tokens, after: Tokens, use: Settings) -> TokenMap:
@@ -154,6 +179,7 @@ def _mode(before: Tokens, after: Tokens, use: Settings) -> Mode:
 def _blend(blend: Blend, source: Text, targets: Mapping[str, Text]) -> LocalBlend | None:
     if not blend.words:
         return None
+    _require_place(blend, source, targets)
     texts = {"source": source, **(targets if blend.of == "union" else {})}
     spare = {name: _places(text, blend.spare) for name, text in {"source": source, **targets}.items()}
     return LocalBlend(

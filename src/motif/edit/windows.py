@@ -36,9 +36,9 @@ class Window:
         """Whether a step of a run of `steps` lies in it."""
         return math.floor(self.first * steps + 1e-9) <= step < math.floor(self.last * steps + 1e-9)
 
-    def acts(self, steps: int) -> bool:
-        """Whether any step of the run does."""
-        return any(self.holds(step, steps) for step in range(steps))
+    def acts(self, steps: int, *, cross: bool = False) -> bool:
+        """Whether any step of the run does; of cross maps, whose windows count T + 1 steps, the last is none."""
+        return any(self.holds(step, steps + cross) for step in range(steps))
 
 
 WordWindow = float | tuple[float, float] | Window
