@@ -295,6 +295,25 @@ def test_pix2pix_zero_refuses(sd1):
         edit.pix2pix_zero(sd1.base, inverted(sd1.base, "direct"), TARGET, regularise=2)
     with pytest.raises(InputError, match="null-text"):
         edit.pix2pix_zero(sd1.base, inverted(sd1.base, "null-text"), TARGET)
+    for start in (inverted(sd1.base, negative="tea"), inverted(sd1.base, "negative-prompt", interpolate=0.5)):
+        with pytest.raises(InputError, match="negative or interpolate"):
+            edit.pix2pix_zero(sd1.base, start, TARGET)
+
+
+def test_pix2pix_zero_pins_as_often_and_as_many_as_the_inversion_says(sd1):
+    """Every second step: the reference is back on Z* at the third of four, and leaves it at the last. To all: the edit
+    moves by the reference's offsets, so that without a direction's guidance both stay as far apart."""
+    every, rare, moved = (
+        inverted(sd1.base, "direct", **settings) for settings in ({}, {"every": 2}, {"to": "all"})
+    )
+    found = [edit.pix2pix_zero(sd1.base, one, TARGET, amount=0.0) for one in (every, rare, moved)]
+    back = [one.reconstructions[0].tobytes() for one in found]
+    assert back[0] == back[2]
+    free = edit.pix2pix_zero(sd1.base, inverted(sd1.base, "negative-prompt"), TARGET, amount=0.0)
+    assert torch.equal(found[0].latents, free.latents) and torch.equal(found[1].latents, free.latents)
+    assert gap(found[2].latents, free.latents) > 1e-5
+    same = [edit.pix2pix_zero(sd1.base, one, SOURCE, amount=0.0).latents[0] for one in (every, rare)]
+    assert torch.equal(same[0], every.latents[0]) and gap(same[1], every.latents[0]) > 1e-6
 
 
 def test_banks_of_sentences_differ_in_their_word():

@@ -29,6 +29,7 @@ from motif.errors import InputError
 from motif.images import to_images
 from motif.inversion import Inversion
 from motif.progress import Progress, Ticker
+from motif.replay import SOURCE, Pinned
 from motif.schedule import CLEAN
 from motif.text import Text
 
@@ -91,9 +92,9 @@ def pix2pix_zero(
         if rounds:
             draw = torch.Generator().manual_seed(seed)
             trajectory = _climbed(base, trajectory, caption, draw, (rounds, ac_weight, kl_weight), ticker)
-    pinned = "pinned" in inversion.replays
+    pin = Pinned(trajectory, **inversion.replays["pinned"]) if "pinned" in inversion.replays else None
     walk = _Walk(base, caption, edited, lanes[0].guidance, amount, inversion.steps)
-    x, reference = walk.down(trajectory, pinned, ticker)
+    x, reference = walk.down(trajectory[-1], pin, ticker)
     x = torch.where(
         _moves(shift, len(x)).to(x.device), x, reference
     )  # a pinned reference leaves the free edit behind
@@ -117,6 +118,11 @@ def _check(
         raise InputError(
             f"pix2pix-zero guides away from the caption itself, and {made} to be walked again: "
             f"invert a photo with {', '.join(FREE)}"
+        )
+    if (inversion.method == "ddim" and any(inversion.against)) or inversion.made.settings.get("interpolate"):
+        raise InputError(
+            f"pix2pix-zero guides away from the caption itself, and this {inversion.method} inversion leads away "
+            "from something else, which nobody would hear: invert without negative or interpolate"
         )
     if rounds and inversion.method != "ddim":
         raise InputError(
@@ -214,17 +220,20 @@ class _Walk:
     steps: int
     evaluations: int = field(default=0)
 
-    def down(self, levels: Tensor, pinned: bool, ticker: Ticker) -> tuple[Tensor, Tensor]:
+    def down(self, start: Tensor, pin: Pinned | None, ticker: Ticker) -> tuple[Tensor, Tensor]:
         """(the edit's last latents, the reference's)."""
         times = [*self.base.schedule.timesteps(self.steps), CLEAN]
-        x = reference = levels[-1]
+        x = reference = start
         for step, (t, s) in enumerate(pairwise(times)):
             held = Held()
             with torch.no_grad():
                 out = self._predict(reference, [("source", self.caption)], step, t, held)
                 reference = self.base.schedule.move(reference, out, t, s)
-                reference = levels[self.steps - 1 - step] if pinned else reference
             x = self._step(x, held, step, t, s)
+            if pin:
+                call = Call((), step, self.steps, t, (x.shape[-2], x.shape[-1]))
+                lanes = pin.after(call, {SOURCE: reference, "target": x})
+                reference, x = lanes[SOURCE], lanes["target"]
             ticker.tick()
         return x, reference
 
