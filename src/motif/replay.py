@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 SOURCE = "source"
 
+UNGUIDED = (
+    "at guidance 1 there is no guidance to threshold: use another inversion than proximal, or more guidance"
+)
+
 Threshold = Literal["soft", "hard", "official-l0", "official-l1"]
 
 
@@ -106,6 +110,8 @@ class Proximal(Control):
     ) -> Mapping[tuple[str, Side], Tensor]:
         gaps = {lane: x - outputs[lane, "uncond"] for (lane, side), x in outputs.items()
                 if side == "cond" and (lane, "uncond") in outputs}  # fmt: skip
+        if not gaps:
+            raise InputError(UNGUIDED)
         found, self.keep = dict(outputs), {}
         for lane, gap in gaps.items():
             if lane == SOURCE:

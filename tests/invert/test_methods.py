@@ -65,7 +65,22 @@ def test_at_guidance_one_nothing_unconditional_is_read(sd1: Model, photo: Image.
     lanes = found.lanes(sd1.base, ["a dog"], guidance=1.0)
     assert [len(lane.sides(0)) for lane in lanes] == [1, 1]
     assert [lane.name for lane in lanes] == ["source", "target"]
-    ends(sd1.base, found, "a dog", guidance=1.0)
+    if name == "proximal":  # which thresholds guidance
+        for refused in (
+            lambda: ends(sd1.base, found, guidance=1.0),
+            lambda: inverted(name, sd1.base, photo, guidance=1.0),
+        ):
+            with pytest.raises(InputError, match="no guidance to threshold"):
+                refused()
+        return
+    done = ends(sd1.base, found, "a dog", guidance=1.0)
+    plain = ends(sd1.base, inverted("ddim", sd1.base, photo, guidance=1.0), "a dog")
+    if name == "direct":
+        assert torch.equal(done["source"], found.latents[0])
+    elif name not in ("text-embedding", "value-embedding"):  # whose source reads what was fitted
+        assert gap(done["source"], plain["source"]) < 1e-4
+    if name != "value-embedding":  # nor is a target held
+        assert gap(done["target"], plain["target"]) < 1e-4
 
 
 SAME = [name for name in METHODS if name not in ("direct", "text-embedding", "value-embedding")]

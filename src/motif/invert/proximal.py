@@ -20,6 +20,7 @@ from motif.inversion import Inversion
 from motif.invert.pivot import begin, finished, trajectory
 from motif.photo import Photo
 from motif.progress import Progress
+from motif.replay import UNGUIDED
 
 
 def proximal(
@@ -59,7 +60,7 @@ def proximal(
         width: Of the photo in pixels; the default is the base's size.
         on_progress: Told of every step.
     Raises:
-        InputError: a photo, a size or a setting that cannot work.
+        InputError: a photo, a size or a setting that cannot work; guidance 1, which is nothing to cut.
     """
     settings = locals()
     if not 0 <= quantile <= 1 or not 0 <= pull <= 1 or dilate < 0 or (fixed is not None and fixed < 0):
@@ -71,6 +72,8 @@ def proximal(
     if guide == "none" and (pull, until, dilate) != (1.0, 400, 1):
         raise InputError("pull, until and dilate are of the pulls, and guide is none: leave them out")
     task = begin(base, photos, prompt, settings)
+    if task.guidance == 1:
+        raise InputError(UNGUIDED)
     replay = {name: settings[name]
               for name in ("threshold", "quantile", "fixed", "over", "guide", "pull", "until", "dilate")}  # fmt: skip
     with torch.no_grad():
