@@ -316,6 +316,55 @@ def test_what_cannot_act_is_an_error(sd1, settings, word):
         )
 
 
+BLENDS: dict[str, dict[str, Any]] = {
+    "prompt-to-prompt": {"blend_from": "union"},
+    "p2plus": {"blend_from": "source"},
+    "custom-edit": {"strengths": [0.25, 0.75]},
+}
+
+
+@pytest.mark.parametrize("method", INVERT)
+def test_outside_of_its_mask_a_blended_edit_is_the_source(sd1, method):
+    """For every inversion and every edit with a local blend, latent for latent; inside it is not."""
+    base = sd1.base.wear(concept_of(sd1.base))
+    inversion = inverted(base, method)
+    source = inversion.reconstruct(base)
+    for name, settings in BLENDS.items():
+        prompt, narrow = "a <new1> cat on sea", {"blend": ["cat"], "blend_threshold": 0.999}
+        found = run(base, name, inversion, prompt, **narrow, **settings)
+        for one, mask in zip(found.latents, found.masks, strict=True):
+            inside = mask[:, None].expand_as(one)
+            assert inside.any() and not inside.all(), name
+            assert gap(one[~inside], source[~inside]) < 1e-5, name
+            assert gap(one[inside], source[inside]) > 1e-3, name
+
+
+def test_batch_and_order_of_photos_change_nothing_in_any_edit(sd1):
+    base = sd1.base.wear(concept_of(sd1.base))
+    photos, captions = [photo(1), photo(2)], [SOURCE, "a red cat on the sea"]
+    style = inverted(base, "value-embedding", prompt="tea")
+    told: dict[str, dict[str, Any]] = {
+        "prompt-to-prompt": {"blend": ["cat"], "mode": "refine"},
+        "custom-edit": {"blend": ["cat"]},
+        "style-transfer": {"style": style},
+        "sdedit": {"strength": 0.5},
+    }
+    for method in ("direct", "proximal"):
+        both, turned = (inverted(base, method, photos[::d], captions[::d]) for d in (1, -1))
+        for name in EDIT if method == "direct" else (*BLENDS, "word-swap"):
+            settings = told.get(name, {})
+            found, other = (
+                run(base, name, each, "a <new1> cat on sea", **settings) for each in (both, turned)
+            )
+            for i in range(2):
+                more = {"seed": i} if name == "sdedit" else {}  # photo i has the seed's i-th noise
+                alone = run(base, name, both.only(i), "a <new1> cat on sea", **settings, **more)
+                assert gap(found.latents[0, i], alone.latents[0, 0]) < 1e-4, (method, name, i)
+                if name != "sdedit":
+                    assert gap(found.latents[0, i], other.latents[0, 1 - i]) < 1e-4, (method, name, i)
+            assert gap(found.latents[0, 0], found.latents[0, 1]) > 1e-2, (method, name)
+
+
 def test_a_target_without_a_blend_word_is_refused_and_not_blended_away(sd1):
     """The other target's word makes no mask for it; nor does another photo's caption."""
     inversion = inverted(sd1.base)
