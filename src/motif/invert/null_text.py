@@ -66,6 +66,8 @@ def null_text(
         InputError: a photo, a size or a setting that cannot work; guidance 1, which has no empty prompt to fit.
     """
     settings = locals()
+    if inner_steps == 0 and (lr is not None or early_stop != 1e-5):
+        raise InputError("lr and early_stop would change nothing: inner_steps is 0, and nothing is fitted")
     search = {"paper": PAPER, "fast": FAST}[variant]
     fit = Fit(
         search.updates if inner_steps is None else inner_steps,

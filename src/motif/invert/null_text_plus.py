@@ -68,5 +68,9 @@ def null_text_plus(
         raise InputError(
             f"attention_weight is {attention_weight:g}: above 0, or use null-text, which has none"
         )
+    if inner_steps == 0:
+        raise InputError(
+            "inner_steps is 0: nothing is fitted, and no maps are compared; use ddim, which is that"
+        )
     fit = Fit(inner_steps, early_stop, lr, weight=attention_weight)
     return fitted(begin(base, photos, prompt, settings), "null-text-plus", fit, folder, resume)

@@ -64,6 +64,8 @@ def text_embedding(
         InputError: a photo, a size or a setting that cannot work.
     """
     settings = locals()
+    if inner_steps == 0 and (lr, early_stop) != (0.01, 1e-5):
+        raise InputError("lr and early_stop would change nothing: inner_steps is 0, and nothing is fitted")
     fit = Fit(inner_steps, early_stop, lr, side="cond")
     task = begin(base, photos, prompt, settings)
     if base.dtype == torch.float16:
