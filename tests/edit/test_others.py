@@ -345,6 +345,10 @@ def test_a_style_is_a_value_embedding_with_as_many_steps(sd1):
         edit.style_transfer(sd1.base, content, TARGET, style=content)
     with pytest.raises(InputError, match="style"):
         edit.style_transfer(sd1.base, content, TARGET)
+    few = inverted(sd1.base, "value-embedding")
+    for name in ("maps_until", "features_until"):
+        with pytest.raises(InputError, match=f"{name} 0.1 is shorter"):
+            edit.style_transfer(sd1.base, content, TARGET, style=few, **{name: 0.1})
     style = inverted(sd1.base, "value-embedding", steps=5)
     with pytest.raises(InputError, match="steps"):
         edit.style_transfer(sd1.base, content, TARGET, style=style)

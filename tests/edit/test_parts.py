@@ -16,8 +16,10 @@ from motif.edit.alignment import TokenMap
 from motif.edit.blend import LocalBlend, binary
 from motif.edit.injection import CrossEdit, SelfInjection
 from motif.edit.noise_statistics import autocorrelation, divergence, output_of, regularised
+from motif.edit.style_transfer import StyleValues
 from motif.edit.windows import Window, shares, window, words_with_numbers, words_with_windows
 from motif.errors import InputError
+from motif.replay import Values
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,19 @@ def test_the_card_s_schedules(steps, until, cross, own):
     span = Window(0, until)
     assert sum(span.holds(i, steps + 1) for i in range(steps + 2)) == cross
     assert sum(span.holds(i, steps) for i in range(steps + 2)) == own
+
+
+@pytest.mark.parametrize(
+    ("steps", "until", "fed"),
+    [(50, 0.56, 28), (50, 0.14, 7), (100, 0.07, 7), (30, 0.5, 15), (30, 0.51, 16), (4, 1.0, 4), (4, 0.0, 0)],
+)
+def test_values_are_fed_in_the_steps_below_their_share(steps, until, fed):
+    """i < T tau_v (card 10.5), whatever 50 x .56 is in floating point; of a photo's own values and of a style's."""
+    states, site = torch.zeros(2, 3, 4), Site("", "cross", "up", 1)
+    learned = {"direct": torch.ones(steps, 1, 3, 4)}
+    for control in (Values(learned, until=until), StyleValues(learned, until)):
+        told = [control.context(site, call(i, steps), states, states)[1][1].any() for i in range(steps)]
+        assert [bool(each) for each in told] == [i < fed for i in range(steps)]
 
 
 def test_words_have_windows_of_their_own():

@@ -62,6 +62,11 @@ def style_transfer(
     prompts = targets_of(base, inversion, prompt)
     feed = _fed(base, given, inversion, values_until)
     maps, features = Window(0.0, maps_until), Window(0.0, features_until)
+    for name, window in (("maps_until", maps), ("features_until", features)):
+        if window.last and not window.acts(inversion.steps):
+            raise InputError(
+                f"{name} {window.last:g} is shorter than one of {inversion.steps} steps: more, or 0"
+            )
     controls: list[Control] = [feed] if values_until else []
     controls += [DecoderMaps(maps)] if maps.acts(inversion.steps) else []
     controls += [DecoderFeatures(features, _coarsest(base))] if features.acts(inversion.steps) else []
@@ -97,7 +102,7 @@ class StyleValues(Control):
 
     def context(self, site: Site, call: Call, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         row = call.row(self.lane)
-        if site.kind == "self" or row is None or call.step >= self.until * call.steps:
+        if site.kind == "self" or row is None or call.step >= self.until * call.steps - 1e-9:
             return keys, values
         new = values.clone()
         here = {name: value[call.step] for name, value in self.values.items()}
