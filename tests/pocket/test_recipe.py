@@ -125,6 +125,28 @@ def test_a_broken_gradient_changes_nothing(tmp_path: Path) -> None:
     assert torch.equal(line.inner.weight, before)
 
 
+def test_one_broken_step_does_not_spoil_the_log(tmp_path: Path) -> None:
+    stage, line = line_stage()
+    once = Stage(
+        "once",
+        line,
+        lambda step, rng: (line(torch.full((1, 6), torch.nan if step == 1 else 1.0)).square().sum(), {}),
+        stage.show,
+    )
+    train_stage(once, SCHEDULE, tmp_path, log_every=2)
+    last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-2])
+    assert all(np.isfinite(last[key]) for key in ("loss", "gradient")) and 0 < last["broken"] < 0.1
+
+
+def test_a_stage_that_learns_nothing_stops(tmp_path: Path) -> None:
+    stage, line = line_stage()
+    broken = Stage(
+        "broken", line, lambda step, rng: (line(torch.full((1, 6), torch.nan)).sum(), {}), stage.show
+    )
+    with pytest.raises(InputError, match="100 steps in a row"):
+        train_stage(broken, replace(SCHEDULE, steps=200), tmp_path)
+
+
 def test_the_average_is_exact_and_wearing_it_is_undone() -> None:
     module = nn.Linear(1, 1, bias=False)
     average = Average(module, decay=0.9)

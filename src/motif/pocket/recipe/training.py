@@ -31,6 +31,7 @@ from motif.pocket.recipe.processes import average_gradients, rank, shared, wait
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
+BROKEN = 100  # so many steps in a row with a broken gradient end a stage
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ class Run:
     average: Average
     step: int = 0
     seconds: float = 0.0
+    broken: int = 0  # steps in a row that changed nothing
 
     def progress(self) -> float:
         """The share of the budget that is spent, 0 to 1."""
@@ -206,7 +208,7 @@ def begin(stage: Stage, schedule: Schedule, folder: Path) -> Run:
 
 
 def advance(run: Run, seed: int) -> dict[str, float]:
-    """One optimisation step; returns its figures."""
+    """One optimisation step; returns its finite figures, "broken" being 1 where it changed nothing."""
     rng = step_rng(seed, run.step)
     share = pace(run.schedule, run.step, run.progress())
     for one, peak in zip(run.optimisers, (run.schedule.lr, run.schedule.muon_lr), strict=False):
@@ -221,8 +223,12 @@ def advance(run: Run, seed: int) -> dict[str, float]:
         for one in run.optimisers:
             one.step()
         run.average.update(run.stage.module)
+        run.broken = 0
+    else:
+        run.broken += 1
     run.step += 1
-    return {"loss": loss.item(), **figures, "gradient": norm.item(), "pace": share}
+    told = {"loss": loss.item(), **figures, "gradient": norm.item(), "pace": share, "broken": run.broken > 0}
+    return {key: value for key, value in told.items() if math.isfinite(value)}
 
 
 def show(run: Run) -> dict[str, Any]:
@@ -268,6 +274,10 @@ def train_stage(
     saved = shown = before
     while run.progress() < 1 and (until is None or run.step < until):
         figures = advance(run, seed)
+        if run.broken == BROKEN:
+            raise InputError(
+                f"{folder}: {BROKEN} steps in a row had no finite gradient: a broken picture, or too high a rate"
+            )
         run.seconds = shared(before + time.monotonic() - start, device)
         mean = {
             key: mean.get(key, value) + 0.05 * (value - mean.get(key, value))
