@@ -147,6 +147,41 @@ def test_a_stage_that_learns_nothing_stops(tmp_path: Path) -> None:
         train_stage(broken, replace(SCHEDULE, steps=200), tmp_path)
 
 
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+    """Saved and shown as it goes, not at its end alone; and the run that went on is the one that was never killed."""
+    often = replace(SCHEDULE, save_minutes=0.0, show_minutes=0.0)
+    whole, straight = line_stage()
+    train_stage(whole, often, tmp_path / "straight", seed=7)
+    stage, _ = line_stage()
+
+    def killed(step: int, rng: np.random.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+        if step == 7:
+            raise KeyboardInterrupt
+        return stage.loss(step, rng)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_stage(replace(stage, loss=killed), often, tmp_path / "killed", seed=7)
+    assert torch.load(tmp_path / "killed" / "checkpoint.pt", weights_only=True)["step"] == 7
+    lines = [json.loads(text) for text in (tmp_path / "killed" / "log.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in lines if "shown" in one] == [1, 2, 3, 4, 5, 6, 7]
+    again, resumed = line_stage()
+    train_stage(again, often, tmp_path / "killed", seed=7)
+    for mine, other in zip(straight.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_a_checkpoint_of_another_size_is_refused_and_stays(tmp_path: Path) -> None:
+    stage, _ = line_stage()
+    train_stage(stage, SCHEDULE, tmp_path, until=2)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    wide = nn.Sequential(nn.Linear(6, 7), nn.Linear(7, 1))
+    with pytest.raises(InputError, match="another size"):
+        train_stage(replace(stage, module=wide), SCHEDULE, tmp_path)
+    with pytest.raises(InputError, match="another size"):  # without Muon, as h200's UNet
+        train_stage(line_stage()[0], replace(SCHEDULE, muon_lr=0.0), tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
 def test_the_average_is_exact_and_wearing_it_is_undone() -> None:
     module = nn.Linear(1, 1, bias=False)
     average = Average(module, decay=0.9)

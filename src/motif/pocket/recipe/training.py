@@ -62,10 +62,8 @@ class Schedule:
 class Stage:
     """What the loop needs to know of one part.
 
-    loss(step, rng): the loss of one batch and the figures to log; draw all randomness from `rng` or torch's
-    global generator.
-    show(step): called with the EMA weights in place: measure, draw a grid, write the weights; returns figures
-    to log.
+    loss(step, rng): the loss of one batch and the figures to log; all randomness is from `rng` or torch's generator.
+    show(step): called with the EMA weights in place: measure, draw a grid, write the weights; returns figures to log.
     """
 
     name: str
@@ -189,7 +187,7 @@ def started(module: Any, folder: Path, load: Callable[[Path], nn.Module]) -> Any
 
 
 def begin(stage: Stage, schedule: Schedule, folder: Path) -> Run:
-    """A new run of the stage, or the one that `folder` holds a checkpoint of."""
+    """A new run of the stage, or that of `folder`'s checkpoint; InputError where it is of other shapes."""
     folder.mkdir(parents=True, exist_ok=True)
     average = Average(stage.module, schedule.ema)
     pair = optimisers(
@@ -198,9 +196,14 @@ def begin(stage: Stage, schedule: Schedule, folder: Path) -> Run:
     run = Run(stage, schedule, folder, pair, average)
     if (folder / CHECKPOINT).exists():
         state = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
-        stage.module.load_state_dict(state["module"])
-        for one, saved in zip(run.optimisers, state["optimisers"], strict=True):
-            one.load_state_dict(saved)
+        try:
+            stage.module.load_state_dict(state["module"])
+            for one, saved in zip(run.optimisers, state["optimisers"], strict=True):
+                one.load_state_dict(saved)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"{folder / CHECKPOINT} is of another size: choose another run folder"
+            ) from error
         for mine, saved in zip(average.values, state["average"], strict=True):
             mine.copy_(saved)
         average.updates, run.step, run.seconds = state["updates"], state["step"], state["seconds"]
