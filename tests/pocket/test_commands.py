@@ -27,6 +27,8 @@ def test_the_choices_are_the_recipes() -> None:
         (["--stages", "vea"], "vea"),
         (["--size", "huge"], "huge"),
         (["--shards", "nowhere"], "no shards"),
+        (["--device", "cuda:99"], "cuda:99"),
+        (["--device", "graphics"], "use cpu, cuda or cuda:1"),
     ],
 )
 def test_training_refuses(

@@ -30,7 +30,7 @@ from motif.pocket.recipe import stages as recipe_stages
 from motif.pocket.recipe.judge import load_judge
 from motif.pocket.recipe.latents import Latents, cached_latents
 from motif.pocket.recipe.losses import Draw, instance_loss, matching_loss
-from motif.pocket.recipe.material import LABELS, Material, normalised, views
+from motif.pocket.recipe.material import LABELS, Material, load_material, normalised, views
 from motif.pocket.recipe.optimiser import orthogonalised
 from motif.pocket.recipe.settings import SIZES, STAGES
 from motif.pocket.recipe.shipping import prove, text_tower, unpack
@@ -46,7 +46,7 @@ from motif.pocket.recipe.unet import (
 )
 from motif.pocket.recipe.vae import build_vae, calibrated, encode_all, load_vae
 from motif.pocket.world import grammar, scene
-from motif.pocket.world.shards import is_held_out
+from motif.pocket.world.shards import Pictures, is_held_out
 
 # The loop
 
@@ -306,6 +306,17 @@ def test_the_split_depends_on_the_name_alone() -> None:
     share = np.mean([is_held_out(f"7-{number:06d}") for number in range(4000)])
     assert 0.03 < share < 0.055
     assert is_held_out("7-000001") == is_held_out("7-000001")
+
+
+@pytest.mark.parametrize(("held_out", "said"), [(True, "held out"), (False, "to learn from")])
+def test_too_few_pictures_are_refused_before_any_training(
+    material: Material, monkeypatch: pytest.MonkeyPatch, held_out: bool, said: str
+) -> None:
+    name = next(name for name in map(str, range(999)) if is_held_out(name) == held_out)
+    few = Pictures(material.rgb[:2].numpy(), material.mask[:2].numpy(), list(material.scenes[:2]), [name] * 2)
+    monkeypatch.setattr("motif.pocket.recipe.material.read_shards", lambda shards, limit: few)
+    with pytest.raises(InputError, match=f"all of its 2 pictures are {said}.*render more"):
+        load_material(Path("shards"))
 
 
 def test_labels_follow_the_scenes(material: Material) -> None:

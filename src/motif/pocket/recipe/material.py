@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from motif.errors import InputError
 from motif.files import written
 from motif.pocket.world import grammar, scene
 from motif.pocket.world.shards import Pictures, is_held_out, read_shards
@@ -73,10 +74,16 @@ def material_from(pictures: Pictures) -> Material:
 
 
 def load_material(shards: Path, *, limit: int | None = None) -> tuple[Material, Material]:
-    """(training, held out) from a folder of shards; no instance is in both."""
+    """(training, held out) from a folder of shards; no instance is in both. InputError where one of them has none."""
     pictures = read_shards(shards, limit=limit)
     material = material_from(pictures)
     held_out = torch.tensor([is_held_out(name) for name in pictures.instances])
+    if held_out.all() or not held_out.any():
+        which = "held out" if held_out.all() else "to learn from"
+        raise InputError(
+            f"{shards}: all of its {len(held_out)} pictures are {which}, and some of both are needed: render more "
+            "(motif pocket render --count 600 or so)"
+        )
     return material.take((~held_out).nonzero().flatten()), material.take(held_out.nonzero().flatten())
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from motif.errors import InputError
+from motif.loading import device_of
 from motif.pocket.recipe.clip import train_clip
 from motif.pocket.recipe.dino import train_dino
 from motif.pocket.recipe.image_tower import train_image_tower
@@ -51,15 +52,15 @@ def train(
     Under torchrun the processes share every batch (`processes`).
     `minutes` replaces every chosen stage's own budget; a stage whose budget is spent is left as it is, and
     a larger budget goes on from its checkpoint. `start` is a shipped folder: parts that the run lacks start from its
-    weights. Returns the last figures per stage. Raises InputError for an
-    unknown stage or size, or when a stage's forerunner is missing.
+    weights. Returns the last figures per stage. Raises InputError for an unknown stage or size, for a device that is
+    not here, or when a stage's forerunner is missing.
     """
     chosen = [stage for stage in STAGES if stage in set(stages)]
     if unknown := set(stages) - set(STAGES):
         raise InputError(f"there is no stage {sorted(unknown)[0]!r}; the stages are {', '.join(STAGES)}")
     if size not in SIZES:
         raise InputError(f"there is no size {size!r}; the sizes are {', '.join(SIZES)}")
-    settings = SIZES[size]
+    device, settings = device_of(device), SIZES[size]
     if minutes is not None:
         settings = rescheduled(settings, lambda one: replace(one, minutes=minutes))
     torch.set_num_threads(threads)
