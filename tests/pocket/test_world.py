@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motif.errors import InputError
-from motif.pocket.world import edit_pairs, grammar
+from motif.pocket.world import edit_pairs, grammar, shards
 from motif.pocket.world.scene import (
     ACCESSORIES,
     COLOURS,
@@ -407,6 +407,34 @@ def test_shards_are_resumed_to_the_same_bytes(tmp_path: Path) -> None:
     assert (mask == pictures.mask[7]).all()
     assert np.square(picture.astype(float) - pictures.rgb[7]).mean() < 255**2 / 10**3.3  # 33 dB
     assert len(read_shards(whole, limit=4).scenes) == 4
+
+
+def test_a_render_that_is_stopped_begins_no_further_shard(tmp_path: Path) -> None:
+    pytest.importorskip("mitsuba")
+
+    def stopped(sheet: Path) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(tmp_path, count=20, seed=5, samples=1, per_shard=1, workers=2, done=stopped)
+    ready = {path.name for path in tmp_path.glob("train-*.avif")}
+    assert 0 < len(ready) < 10 and not list(tmp_path.glob("*.part*"))
+
+
+def test_all_cores_that_are_ours_render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process each, and never more than there are shards."""
+    asked: list[int] = []
+
+    def pool(workers: int, **rest: object) -> None:
+        asked.append(workers)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shards, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(shards.os, "sched_getaffinity", lambda process: {1, 4, 5}, raising=False)
+    for count, workers in ((20, None), (2, None), (20, 7)):
+        with pytest.raises(KeyboardInterrupt):
+            write_shards(tmp_path, count=count, seed=5, per_shard=1, workers=workers)
+    assert asked == [3, 2, 7]
 
 
 def test_the_crowd_shows_each_instance_twice_in_two_places() -> None:

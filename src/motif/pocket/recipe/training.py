@@ -73,9 +73,7 @@ class Stage:
 
 
 class Average:
-    """EMA of a module's parameters: a ← d a + (1 − d) p with d = min(decay, (1 + n) / (10 + n)) at the n-th
-    update.
-    """
+    """EMA of a module's parameters: a ← d a + (1 − d) p with d = min(decay, (1 + n) / (10 + n)) at the n-th update."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay

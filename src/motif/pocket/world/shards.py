@@ -138,15 +138,26 @@ def write_shards(
             done(sheet)
         else:
             jobs.append((sheet, kind, world, indices))
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    workers = min(workers or _cores(), len(jobs))
     if workers <= 1:
         for job in jobs:
             done(_write_shard(*job))
         return sheets
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for ready in as_completed([pool.submit(_write_shard, *job) for job in jobs]):
-            done(ready.result())
+        shards = [pool.submit(_write_shard, *job) for job in jobs]
+        try:
+            for ready in as_completed(shards):
+                done(ready.result())
+        except BaseException:  # Ctrl-C, or a full disk: what no process has begun is left out
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return sheets
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    able: Any = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(able(0)) if able else os.cpu_count() or 1
 
 
 def _keep_world(folder: Path, world: World) -> None:
