@@ -67,6 +67,7 @@ def turn(base: Any, plain: Any, case: Any, asked: argparse.Namespace, first: str
 
     `first` is who begins: "ours" or "plain".
     """
+    from motif.bench.plain_edits import Taken
     from motif.edit import prompt_to_prompt
     from motif.images import to_images
     from motif.invert import null_text
@@ -81,7 +82,7 @@ def turn(base: Any, plain: Any, case: Any, asked: argparse.Namespace, first: str
         with torch.no_grad():
             source, empty = (base.read(text).states for text in (case.source, ""))
             x0 = encode(base, read_photos(base, case.before, **size))
-        nulls, back = plain.null_text(x0, source, empty, asked.rounds)
+        nulls, back = plain.fitted(x0, source, empty, asked.rounds)
         with torch.no_grad():
             to_images(base.decode(back))
         return nulls, back
@@ -103,7 +104,8 @@ def turn(base: Any, plain: Any, case: Any, asked: argparse.Namespace, first: str
         with torch.no_grad():
             one, other = (base.read(text).states for text in (case.source, case.target))
             uncond = ours.uncond.to(base.device)
-            both = plain.prompt_to_prompt(ours.start.to(base.device), uncond, one, other)
+            start, texts = ours.start.to(base.device), torch.cat([one, other])
+            both = plain.walk(torch.cat([start, start]), uncond, texts, edit=Taken(plain, start))
             to_images(base.decode(both))
         return both[1:]
 

@@ -13,7 +13,7 @@ import pytest
 
 from motif import methods
 from motif.bench import run
-from motif.bench.plan import PEERS, rows
+from motif.bench.plan import ALONE, PEERS, rows
 from motif.bench.run import bench
 from motif.cli import main
 from motif.errors import InputError
@@ -44,7 +44,7 @@ def turn(spec: dict[str, Any], seconds: float = 2.0, rate: float | None = None) 
     return {"seconds": seconds, "rate": rate, "evaluations": 8, "peak": 3 * 10**8, "bytes": None, "on": ON}
 
 
-def test_every_method_has_a_row_and_every_peer_is_one() -> None:
+def test_every_method_has_a_row_and_every_row_a_peer_or_a_reason() -> None:
     for quick in (False, True):
         planned = rows(quick=quick)
         names = [row.name for row in planned]
@@ -53,6 +53,8 @@ def test_every_method_has_a_row_and_every_peer_is_one() -> None:
             assert {r.method for r in planned if r.verb == verb and not r.grows} == set(methods.table(verb))
         assert {"plain", "dci"} == {r.method for r in planned if r.verb == "sample" and not r.grows}
         assert {(r.verb, r.method) for r in planned if r.peer} == set(PEERS)
+        assert {(r.verb, r.method) for r in planned if r.alone} == set(ALONE)
+        assert [r.name for r in planned if not r.grows and bool(r.peer) == bool(r.alone)] == []
         assert {r.grows for r in planned if r.grows} == {
             "batch_size",
             "n",
@@ -77,6 +79,16 @@ def test_sides_take_turns_and_the_ratio_is_of_each_turns_pair(told: Any) -> None
     assert one.middle("seconds") == 2.0 and one.middle("seconds", plain=True) == 8.0
     assert "| merge | 2 |  | 8 | 300 |  | 8 |  | 8 | 3.00x (2.00 to 4.00) | 300 |" in report.text()
     assert json.loads(json.dumps(report.data()))["rows"][0]["ratios"] == [2.0, 4.0, 3.0]
+
+
+def test_a_row_without_a_peer_says_so_and_why(told: Any) -> None:
+    told(turn)
+    report = bench(only=["edit"], turns=1)
+    lines = report.text().splitlines()
+    assert next(line for line in lines if line.startswith("| edit style-transfer")).split("|")[-3] == " none "
+    (why,) = [line for line in lines if line.startswith("No peer: ")]
+    assert why == f"No peer: edit style-transfer: {ALONE['edit', 'style-transfer']}."
+    assert {row["name"] for row in report.data()["rows"] if row["alone"]} == {"edit style-transfer"}
 
 
 def test_learning_is_compared_by_its_steps(told: Any) -> None:

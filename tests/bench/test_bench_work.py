@@ -8,15 +8,13 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 
-from motif.bench import ours, peers, work
+from motif.bench import work
 from motif.bench.meter import Meter, resident
-from motif.bench.plain_editing import Plain
-from motif.bench.plan import Row, rows
+from motif.bench.plan import Row
 from motif.bench.run import process
 from motif.bench.subject import subject
 from motif.images import open_picture
@@ -46,20 +44,6 @@ def test_the_peak_is_of_this_process_and_no_other() -> None:
     assert resident() >= 600_000_000, "it is the most that was held, not what is"
 
 
-def test_the_plain_procedures_do_what_ours_do(pocket: Any, tmp_path: Path) -> None:
-    """The same photo, steps and guidance: the same latents, so that the seconds are of the same work."""
-    from motif.invert import ddim
-    from motif.photo import encode, read_photos
-
-    about = subject(tmp_path, pocket.size)
-    with torch.no_grad():
-        x0, states = encode(pocket, read_photos(pocket, about.photo)), pocket.read(about.source).states
-    way = Plain(pocket, 4, ours.GUIDANCE).ddim(x0, states)
-    inversion = ddim(pocket, about.photo, about.source, steps=4)
-    for mine, plain in zip(inversion.latents, way, strict=True):
-        assert float((mine - plain).abs().max()) < 1e-3 * float(plain.abs().max())
-
-
 @pytest.mark.parametrize("augment", [False, True])
 def test_the_plain_training_moves_the_word_and_no_other(tmp_path: Path, augment: bool) -> None:
     """All rows' gradients but the word's are zeroed; weight decay, as published, moves the others by lr x 1 % alone."""
@@ -78,22 +62,6 @@ def test_the_plain_training_moves_the_word_and_no_other(tmp_path: Path, augment:
     assert int(moved.argmax()) == token and float(moved[token]) > 1e-3
     moved[token] = 0
     assert float(moved.max()) < 1e-5
-
-
-@pytest.mark.parametrize(("name", "share"), [("sample plain", 1), ("edit prompt-to-prompt", 3 / 4)])
-def test_both_sides_of_a_row_do_the_same_evaluations(
-    name: str, share: float, pocket: Any, tmp_path: Path
-) -> None:
-    """But for the source without its caption, of four rows of an edit: its way is known, and nobody reads it."""
-    row = next(row for row in rows(quick=True) if row.name == name)
-    about, counts = subject(tmp_path, pocket.size), []
-    for side in (ours, peers):
-        job = side.ready(row.verb, row.method, row.settings, pocket, about)
-        meter = Meter(pocket.device)
-        with meter.watching(job.unet):
-            job.work(meter)
-        counts.append(meter.evaluations)
-    assert counts[0] == share * counts[1]
 
 
 def test_a_row_in_its_own_process() -> None:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from PIL.Image import Image
 from torch import Tensor
 
+from motif.bench.plain_pipelines import stock
 from motif.learn.augment import Placement, Resizing, fitted, place, valid
 
 
@@ -37,16 +38,6 @@ class DetachedStart:
         )
         out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         return attn.to_out[1](attn.to_out[0](out))
-
-
-def stock(folder: str, device: torch.device, dtype: torch.dtype) -> Any:
-    """diffusers' own pipeline."""
-    from diffusers import StableDiffusionPipeline
-
-    pipe: Any = StableDiffusionPipeline.from_pretrained(
-        folder, dtype=dtype, safety_checker=None, requires_safety_checker=False
-    )
-    return pipe.to(device)
 
 
 def pipeline(folder: str, device: torch.device) -> Any:

@@ -9,14 +9,48 @@ from typing import Any
 from motif import methods
 from motif.errors import InputError
 
+EXPLICIT = "explicit attention and both sides of guidance throughout, as released"
+SCRIPTS = "diffusers' modules, as the published scripts use them"
+
 PEERS = {
-    ("learn", "custom-diffusion"): "diffusers' modules, as the published scripts use them",
+    ("learn", "custom-diffusion"): SCRIPTS,
     ("merge", "merge"): "the released procedure",
     ("sample", "plain"): "diffusers' StableDiffusionPipeline with DDIM",
-    ("invert", "null-text"): "explicit attention, as released",
-    ("edit", "prompt-to-prompt"): "explicit attention, as released",
+    ("invert", "ddim"): EXPLICIT,
+    ("invert", "null-text"): f"{EXPLICIT}, the UNet's own gradients made too",
+    (
+        "invert",
+        "null-text-plus",
+    ): "null-text's, and a pass more for the maps; no release, our reading written plainly",
+    ("invert", "text-embedding"): "null-text's with the roles exchanged, as StyleDiffusion's release has it",
+    ("invert", "negative-prompt"): EXPLICIT,
+    ("invert", "proximal"): f"{EXPLICIT}, pulled to the way up",
+    ("invert", "direct"): f"{EXPLICIT}, the offsets measured in a pass of their own",
+    ("invert", "value-embedding"): "explicit attention, torch's convolutions and batch norm, as released",
+    ("edit", "prompt-to-prompt"): f"{EXPLICIT}, the source walked again",
+    ("edit", "p2plus"): f"{EXPLICIT}, the source walked again",
+    ("edit", "custom-edit"): f"{EXPLICIT}, the source walked again, and the local blend",
+    ("edit", "sdedit"): "diffusers' StableDiffusionImg2ImgPipeline with DDIM",
+    ("edit", "word-swap"): "diffusers' StableDiffusionPipeline with DDIM, from the inverted noise",
+    ("edit", "pix2pix-zero"): "explicit attention, the reference's maps of all steps kept, as released",
 }
 """What a method is compared with."""
+
+NOT_YET = "its plain side is not written yet"
+
+ALONE = {
+    **{
+        ("learn", name): NOT_YET
+        for name in ("custom-edit", "dreambooth", "fine-tune-all", "ico", "textual-inversion")
+    },
+    ("encode", "encode"): NOT_YET,
+    ("sample", "dci"): NOT_YET,
+    (
+        "edit",
+        "style-transfer",
+    ): "nothing is released, and the paper says neither which features nor for how long",
+}
+"""What has no peer, and why not."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +66,11 @@ class Row:
     def peer(self) -> str:
         """The plain implementation, or nothing."""
         return "" if self.grows else PEERS.get((self.verb, self.method), "")
+
+    @property
+    def alone(self) -> str:
+        """Why there is no plain implementation, or nothing."""
+        return "" if self.grows else ALONE.get((self.verb, self.method), "")
 
     @property
     def name(self) -> str:

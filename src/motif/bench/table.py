@@ -41,8 +41,19 @@ class Measured:
 
     def data(self) -> dict[str, Any]:
         """As JSON."""
-        return {**self.row.data(), "name": self.row.name, "peer": self.row.peer, "motif": list(self.ours),
-                "plain": list(self.plain), "ratios": self.ratios(), "error": self.error}  # fmt: skip
+        told = {
+            "name": self.row.name,
+            "peer": self.row.peer,
+            "alone": self.row.alone,
+            "motif": list(self.ours),
+        }
+        return {
+            **self.row.data(),
+            **told,
+            "plain": list(self.plain),
+            "ratios": self.ratios(),
+            "error": self.error,
+        }
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,9 @@ class Report:
                   "was taken of its memory). Evaluations are rows through the denoiser. Ratio: the plain side's time "
                   "over motif's, median of the turns (least to greatest); of learning, by steps/s."]  # fmt: skip
         lines += [f"Plain {one.row.name}: {one.row.peer}." for one in self.rows if one.plain]
+        lines += [
+            f"No peer: {one.row.name}: {one.row.alone}." for one in self.rows if one.ours and one.row.alone
+        ]
         lines += [f"Not measured: {one.row.name}: {one.error}" for one in self.rows if one.error]
         return "\n".join(lines)
 
@@ -132,7 +146,7 @@ def table(rows: Sequence[Measured], what: What) -> list[str]:
             "plain: steps/s": _number(one.middle("rate", plain=True)),
             "plain: evaluations": _number(one.middle("evaluations", plain=True), whole=True),
             "plain: peak, MB": _number(one.middle("peak", plain=True), 1e-6, whole=True),
-            "ratio": _spread(one.ratios()),
+            "ratio": "none" if one.row.alone else _spread(one.ratios()),
         }
         lines.append(f"| {one.row.name} | {' | '.join(cells[head] for head in shown)} |")
     return lines

@@ -1,0 +1,91 @@
+"""The plain side of every row beside ours, on pocket: the same numbers, so that the seconds are of the same work."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from motif.bench import ours, peers
+from motif.bench.meter import Meter
+from motif.bench.plan import Row, rows
+from motif.bench.subject import Subject, subject
+from motif.inversion import Inversion
+
+SHORT = {"steps": 4, "inner_steps": 1, "n": 2, "captions": 20}
+BYTE = 2 / 255
+"""Half a step of a picture's bytes is .5 of this; our side of a drawing and of an edit has been rounded."""
+
+SHARES = {
+    "sample plain": 1, "sample dci": 1,
+    "invert ddim": 1, "invert negative-prompt": 1, "invert proximal": 1, "invert value-embedding": 1,
+    "invert direct": 1 / 3,  # offsets are not measured, and the way back is known
+    "invert null-text": 4 / 5, "invert text-embedding": 4 / 5,  # the other side of guidance is kept
+    "invert null-text-plus": 1,
+    "edit prompt-to-prompt": 3 / 4, "edit custom-edit": 3 / 4,  # the source's way is known: its caption is read alone
+    "edit p2plus": 14 / 16,  # its other side too, in the first two of four steps
+    "edit sdedit": 1, "edit word-swap": 1,
+    "edit pix2pix-zero": 6 / 7,  # the reference's sides of guidance are equal, and maps are seen as they are made
+}  # fmt: skip
+"""Our evaluations of the denoiser for one of the plain side's."""
+
+ROWS = [row for row in rows(quick=True) if row.peer and row.verb in ("sample", "invert", "edit")]
+
+
+@pytest.fixture(scope="module")
+def about(pocket: Any, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    return subject(tmp_path_factory.mktemp("prior"), pocket.size)
+
+
+@pytest.fixture(scope="module")
+def edits() -> dict[str, Tensor]:
+    """What the plain edits that were tested here became."""
+    return {}
+
+
+def done(side: Any, row: Row, base: Any, about: Subject) -> tuple[Any, int]:
+    """(what a side makes of a row, its evaluations)."""
+    short = {name: SHORT.get(name, value) for name, value in row.settings.items()}
+    job, meter = side.ready(row.verb, row.method, short, base, about), Meter(base.device)
+    with meter.watching(job.unet):
+        return job.work(meter), meter.evaluations
+
+
+def shown(base: Any, made: Any) -> Tensor:
+    """[image, 3, h, w] of latents, of an inversion's way back, or of pictures."""
+    if isinstance(made, Inversion):
+        assert made.way is not None
+        made = made.way[0]
+    if isinstance(made, Tensor):
+        return base.decode(made)
+    pixels = np.stack([np.asarray(image) for image in getattr(made, "images", made)])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_both_sides_make_the_same(
+    row: Row, pocket: Any, about: Subject, edits: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if row.method == "sdedit":  # diffusers draws from the photo's posterior, we take its mean
+        from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+
+        monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mean)
+    (mine, few), (plain, many) = (done(side, row, pocket, about) for side in (ours, peers))
+    mine, plain = shown(pocket, mine), shown(pocket, plain)
+    assert mine.shape == plain.shape
+    assert float((mine - plain).abs().max()) < 0.6 * BYTE
+    assert few == pytest.approx(SHARES[row.name] * many)
+    if row.verb == "edit":
+        edits[row.name] = plain
+
+
+def test_the_edits_differ_from_one_another(edits: dict[str, Tensor]) -> None:
+    """Else a control that did nothing would be equal too."""
+    if len(edits) < 2:
+        pytest.skip("the edits were not tested beside it")
+    for (name, one), (other, two) in combinations(edits.items(), 2):
+        assert float((one - two).abs().max()) > 4 * BYTE, f"{name}, {other}"
