@@ -60,15 +60,23 @@ def measure(side: str, folder: str, work: Path, asked: argparse.Namespace) -> di
     else:
         from PIL import Image
 
-        from motif.bench.plain_learning import pipeline, train
+        from motif.bench.plain_learning import Course, draws, ready, table_of, train
+        from motif.bench.plain_pipelines import stock
         from motif.images import open_picture
+        from motif.learn.recipes import COMPVIS
+        from motif.learn.trained import Rates
+        from motif.weights import is_cross_kv, select
 
         photos = [open_picture(path).image for path in subject.references]
         prior = [Image.open(path).convert("RGB") for path in sorted(_prior(work, subject, 0).glob("*.png"))]
         kind = torch.bfloat16 if asked.precision == "bf16" else torch.float32
-        said = f"photo of a <new1> {subject.noun}"
-        run = train(pipeline(folder, torch.device("cpu")), photos, prior, prompt=said, noun=subject.noun,
-                    batch_size=asked.batch_size, lr=1e-6, dtype=kind, augment=asked.augment)  # fmt: skip
+        said, rates = f"photo of a <new1> {subject.noun}", Rates(weights=1e-6, words=1e-6)
+        pipe = stock(folder, torch.device("cpu"), torch.float32)
+        course = Course(COMPVIS, rates, table_of(pipe)[5:6].detach().clone(), [said] * len(photos),
+                        f"photo of a {subject.noun}", asked.batch_size, list(select(pipe.unet, is_cross_kv)),
+                        augment=asked.augment)  # fmt: skip
+        pipe = ready(pipe, course)
+        run = train(pipe, photos, prior, course, draws(course, len(photos), len(prior), pipe), kind)
         for step in range(asked.steps + 2):
             begun = time.perf_counter()
             next(run)

@@ -32,19 +32,24 @@ def ready(verb: str, method: str, settings: Mapping[str, Any], base: Base, subje
     return JOBS[verb](method, dict(settings), base, subject)
 
 
-def _known(function: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def known(function: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those settings that a method takes."""
     names = inspect.signature(function).parameters
     return {name: value for name, value in settings.items() if name in names}
 
 
-def _learn(method: str, settings: dict[str, Any], base: Base, subject: Subject) -> Job:
+def lesson(method: str, settings: Mapping[str, Any], subject: Subject) -> tuple[Any, Any, dict[str, Any]]:
+    """(the way to learn, what it is shown, what it is told)."""
     from motif.learn.examples import Examples
 
     function = methods.load("learn", method)
     prompt = f"photo of a <new1> {subject.one.noun}"
     examples = Examples(subject.one.folder, prompt, prior="" if method in NO_PRIOR else str(subject.prior))
-    told = _known(function, {"masked": False, **settings})
+    return function, examples, known(function, {"masked": False, **settings})
+
+
+def _learn(method: str, settings: dict[str, Any], base: Base, subject: Subject) -> Job:
+    function, examples, told = lesson(method, settings, subject)
     return Job(lambda meter: function(base, examples, **told, on_progress=meter.told), base.models.unet)
 
 
@@ -93,8 +98,8 @@ def _invert(method: str, settings: dict[str, Any], base: Base, subject: Subject)
     def work(told: dict[str, Any], tell: Any = None) -> Any:
         return function(base, subject.photo, subject.source, **told, on_progress=tell)
 
-    told = _known(function, {**settings, "guidance": GUIDANCE})
-    short = told | _known(function, {"steps": 2, "inner_steps": 1})
+    told = known(function, {**settings, "guidance": GUIDANCE})
+    short = told | known(function, {"steps": 2, "inner_steps": 1})
     return Job(lambda meter: work(told, meter.told), base.models.unet, lambda: work(short))
 
 

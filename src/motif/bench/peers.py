@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,10 +11,15 @@ from torch import Tensor
 from motif.base import Base
 from motif.bench import peers_editing
 from motif.bench.meter import Meter
-from motif.bench.ours import GUIDANCE, WARM, Job
-from motif.bench.plain_pipelines import folder, pipeline_of
+from motif.bench.ours import GUIDANCE, WARM, Job, known, lesson
+from motif.bench.plain_pipelines import folder, pipeline_of, stock
 from motif.bench.subject import Subject, concept
 from motif.images import to_images
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from motif.bench.plain_learning import Course
 
 
 def ready(verb: str, method: str, settings: Mapping[str, Any], base: Base, subject: Subject) -> Job:
@@ -22,18 +27,14 @@ def ready(verb: str, method: str, settings: Mapping[str, Any], base: Base, subje
     return JOBS[verb](method, dict(settings), base, subject)
 
 
-def _learn(_: str, settings: dict[str, Any], base: Base, subject: Subject) -> Job:
-    from motif.bench.plain_learning import pipeline, train
-    from motif.images import open_picture
+def _learn(method: str, settings: dict[str, Any], base: Base, subject: Subject) -> Job:
+    from motif.bench import plain_learning as plain
 
-    pipe = pipeline(folder(base), base.device)
-    photos, prior = (
-        [open_picture(path).image for path in paths]
-        for paths in (subject.one.references, sorted(subject.prior.glob("*.png")))
+    course, photos, prior = course_of(method, settings, base, subject)
+    pipe, steps = plain.ready(stock(folder(base), base.device, torch.float32), course), settings["steps"]
+    run = plain.train(
+        pipe, photos, prior, course, plain.draws(course, len(photos), len(prior), pipe), base.dtype
     )
-    noun, steps = subject.one.noun, settings["steps"]
-    run = train(pipe, photos, prior, prompt=f"photo of a <new1> {noun}", noun=noun, lr=1e-6,
-                batch_size=settings.get("batch_size", 4), dtype=base.dtype)  # fmt: skip
 
     def work(meter: Meter) -> None:
         for step in range(1, steps + 1):
@@ -41,6 +42,32 @@ def _learn(_: str, settings: dict[str, Any], base: Base, subject: Subject) -> Jo
             meter.tick(step, last=step == steps)
 
     return Job(work, pipe.unet)
+
+
+def course_of(
+    method: str, settings: Mapping[str, Any], base: Base, subject: Subject
+) -> tuple[Course, list[Image], list[Image]]:
+    """(what is learned, at which rates, and what is said of the pictures, as ours has it; photos; the prior's)."""
+    from motif.bench.plain_learning import DUMMY, Course
+    from motif.images import open_picture
+
+    function, examples, told = lesson(method, settings, subject)
+    use = function.settle(base, examples, **told)
+    plan = function.plan(base, examples, **known(function, use))
+    paths = sorted(subject.prior.glob("*.png")) if use["prior"] != "none" else []
+    captions = [*plan.captions[0]] if plan.captions else [photo.caption for photo in examples.photos]
+    contexts = None
+    if plan.contexts:
+        ends = [torch.stack([v[0] for name, v in plan.contexts.items() if name.startswith(f"<·{end}")])
+                for end in ("before", "after")]  # fmt: skip
+        before, after = (" ".join([DUMMY] * part.shape[1]) for part in ends)
+        contexts, captions = (ends[0], ends[1]), [f"{before} {examples.phrase} {after}"] * len(examples)
+    (words,) = (vectors[0] for vectors in plan.words.values())
+    batch = use["batch_size"] * (2 if paths else 1) if use["scale_lr"] else 1
+    names = [name.removeprefix("unet.") for name in plan.learned()]
+    course = Course(plan.recipe, plan.rates.times(batch), words, captions, plan.class_prompts[0][0], use["batch_size"],
+                    names, contexts, plan.augment)  # fmt: skip
+    return course, [photo.image for photo in examples.photos], [open_picture(path).image for path in paths]
 
 
 def _merge(_: str, settings: dict[str, Any], base: Base, subject: Subject) -> Job:

@@ -14,6 +14,11 @@ SCRIPTS = "diffusers' modules, as the published scripts use them"
 
 PEERS = {
     ("learn", "custom-diffusion"): SCRIPTS,
+    ("learn", "custom-edit"): f"{SCRIPTS}: Custom Diffusion's with templates and crops",
+    ("learn", "dreambooth"): SCRIPTS,
+    ("learn", "fine-tune-all"): f"{SCRIPTS}: Custom Diffusion's with all of the UNet's weights",
+    ("learn", "ico"): f"{SCRIPTS}: Custom Diffusion's with contexts put behind the position embedding",
+    ("learn", "textual-inversion"): SCRIPTS,
     ("merge", "merge"): "the released procedure",
     ("sample", "plain"): "diffusers' StableDiffusionPipeline with DDIM",
     ("invert", "ddim"): EXPLICIT,
@@ -39,10 +44,6 @@ PEERS = {
 NOT_YET = "its plain side is not written yet"
 
 ALONE = {
-    **{
-        ("learn", name): NOT_YET
-        for name in ("custom-edit", "dreambooth", "fine-tune-all", "ico", "textual-inversion")
-    },
     ("encode", "encode"): NOT_YET,
     ("sample", "dci"): NOT_YET,
     (
