@@ -11,7 +11,9 @@ A message is one or two lines: what is wrong, which file or word, what to do abo
 
 from __future__ import annotations
 
-from typing import ClassVar
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class MotifError(Exception):
@@ -42,3 +44,12 @@ class Interrupted(MotifError):
     """Work stopped by Ctrl-C or a signal; the message says where the state was saved."""
 
     exit_code: ClassVar[int] = 130
+
+
+def require_heard(
+    method: Callable[..., Any], settings: Mapping[str, Any], names: Sequence[str], why: str
+) -> None:
+    """InputError where one of these settings is not its default, though nothing would hear it."""
+    defaults = inspect.signature(method).parameters
+    if given := [name for name in names if settings[name] != defaults[name].default]:
+        raise InputError(f"{given[0]} would change nothing: {why}")

@@ -238,9 +238,9 @@ def test_null_text_without_updates_is_ddim_and_with_them_it_is_nearer(
     small: Model, photo: Image.Image
 ) -> None:
     plain = inverted("ddim", small.base, photo)
+    none = inverted("null-text", small.base, photo, inner_steps=0)
+    assert gap(none.reconstruct(small.base), plain.reconstruct(small.base)) < 1e-5
     for variant in ("paper", "fast"):
-        none = inverted("null-text", small.base, photo, inner_steps=0, variant=variant)
-        assert gap(none.reconstruct(small.base), plain.reconstruct(small.base)) < 1e-5
         fitted = inverted(
             "null-text", small.base, photo, inner_steps=6, variant=variant, lr=0.05, early_stop=0.0
         )
@@ -556,6 +556,10 @@ def test_what_cannot_be_asked_for_is_refused_before_the_work(sd1: Model, photo: 
         (invert.negative_prompt, {"interpolate": 2.0}, "interpolate"),
         (invert.proximal, {"quantile": 2.0}, "quantile"),
         (invert.null_text, {"inner_steps": -1}, "inner_steps"),
+        (invert.null_text, {"inner_steps": 0, "lr": 0.1}, "lr would change nothing"),
+        (invert.null_text, {"inner_steps": 0, "variant": "fast"}, "variant would change nothing"),
+        (invert.null_text_plus, {"inner_steps": 0, "attention_weight": 2.0}, "attention_weight would change"),
+        (invert.text_embedding, {"inner_steps": 0, "early_stop": 0.1}, "early_stop would change nothing"),
         (invert.value_embedding, {"inner_steps": 0}, "inner_steps"),
         (invert.null_text, {"inner_steps": 0, "lr": 0.1}, "lr and early_stop would change nothing"),
         (invert.text_embedding, {"inner_steps": 0, "early_stop": 0.1}, "would change nothing"),

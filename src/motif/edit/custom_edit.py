@@ -23,9 +23,9 @@ from motif.edit.alignment import dropped, holds
 from motif.edit.edited import Edited
 from motif.edit.planned import Blend, Settings, planned
 from motif.edit.prompt_to_prompt import listed
-from motif.edit.run import Source, carried_out, require_heard, targets_of, told
+from motif.edit.run import Source, carried_out, targets_of, told
 from motif.edit.windows import Window, words_with_numbers
-from motif.errors import InputError
+from motif.errors import InputError, require_heard
 from motif.progress import Progress
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from motif.base import Base
 from motif.climb import climb
 from motif.edit.edited import Edited
 from motif.edit.noise_statistics import output_of, regularised
-from motif.edit.run import photos_of, require_heard, targets_of, told
-from motif.errors import InputError
+from motif.edit.run import photos_of, targets_of, told
+from motif.errors import InputError, require_heard
 from motif.images import to_images
 from motif.inversion import Inversion
 from motif.progress import Progress, Ticker

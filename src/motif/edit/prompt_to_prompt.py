@@ -16,8 +16,9 @@ from motif.base import Base
 from motif.edit.alignment import Tail
 from motif.edit.edited import Edited
 from motif.edit.planned import BLENDING, Blend, BlendFrom, Mode, Settings, UpTo, planned
-from motif.edit.run import Source, carried_out, require_heard, targets_of, told
+from motif.edit.run import Source, carried_out, targets_of, told
 from motif.edit.windows import Window, WordWindow, words_with_numbers, words_with_windows
+from motif.errors import require_heard
 from motif.progress import Progress
 
 

@@ -5,7 +5,6 @@ A target whose prompt is the photo's own caption, and that nothing else sets apa
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -49,15 +48,6 @@ def targets_of(base: Base, source: Source, prompt: str | Sequence[str]) -> tuple
 def told(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A method's bound arguments, as a record of it."""
     return {name: value for name, value in settings.items() if name not in UNSAID}
-
-
-def require_heard(
-    method: Callable[..., Any], settings: Mapping[str, Any], names: Sequence[str], why: str
-) -> None:
-    """InputError where one of these settings is not its default, though nothing would hear it."""
-    defaults = inspect.signature(method).parameters
-    if given := [name for name in names if settings[name] != defaults[name].default]:
-        raise InputError(f"{given[0]} would change nothing: {why}")
 
 
 class Follows(Control):

@@ -9,13 +9,15 @@ several photos at once, each stopping by itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from motif.attention import Side
-from motif.errors import InputError
+from motif.errors import InputError, require_heard
 from motif.invert.adam import Adam, falling
 from motif.invert.guided import Guided, states_of
 from motif.invert.kept import Kept
@@ -55,14 +57,22 @@ class Fit:
     weight: float = 0.0  # of the attention maps where a step arrives
 
     def __post_init__(self) -> None:
-        if self.updates < 0 or self.stop < 0 or self.lr <= 0 or self.weight < 0:
-            raise InputError("inner_steps, early_stop and attention_weight are 0 or more, lr is above 0")
+        if self.updates < 0 or self.stop < 0 or self.lr <= 0:
+            raise InputError("inner_steps and early_stop are 0 or more, lr is above 0")
 
     def tolerance(self, step: int, steps: int) -> float:
         """The loss that is good enough: 1e-5 + 2e-5 i in the paper."""
         last = self.stop + 2e-5 * (steps - 1)
         first = max(self.stop, self.search.least * last)
         return first + (last - first) * step / max(steps - 1, 1)
+
+
+def require_updates(method: Callable[..., Any], settings: Mapping[str, Any]) -> None:
+    """InputError for a setting of updates where none is made (`inner_steps` 0, which is DDIM)."""
+    if settings["inner_steps"] == 0:
+        names = ("early_stop", "variant", "attention_weight", "lr")
+        heard = [name for name in names if name in settings]
+        require_heard(method, settings, heard, "with inner_steps 0 no update is made")
 
 
 def descend(task: Task, fit: Fit, kept: Kept) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,7 @@ import torch
 from motif.base import Base
 from motif.errors import InputError
 from motif.inversion import Inversion
-from motif.invert.fitted import FAST, PAPER, Fit, descend
+from motif.invert.fitted import FAST, PAPER, Fit, descend, require_updates
 from motif.invert.kept import Kept
 from motif.invert.pivot import Task, begin, finished, run_key
 from motif.photo import Photo
@@ -66,8 +66,7 @@ def null_text(
         InputError: a photo, a size or a setting that cannot work; guidance 1, which has no empty prompt to fit.
     """
     settings = locals()
-    if inner_steps == 0 and (lr is not None or early_stop != 1e-5):
-        raise InputError("lr and early_stop would change nothing: inner_steps is 0, and nothing is fitted")
+    require_updates(null_text, settings)
     search = {"paper": PAPER, "fast": FAST}[variant]
     fit = Fit(
         search.updates if inner_steps is None else inner_steps,

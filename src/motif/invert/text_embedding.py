@@ -18,7 +18,7 @@ import torch
 from motif.base import Base
 from motif.errors import InputError
 from motif.inversion import Inversion
-from motif.invert.fitted import Fit, descend
+from motif.invert.fitted import Fit, descend, require_updates
 from motif.invert.kept import Kept
 from motif.invert.pivot import begin, finished, run_key
 from motif.photo import Photo
@@ -64,8 +64,7 @@ def text_embedding(
         InputError: a photo, a size or a setting that cannot work.
     """
     settings = locals()
-    if inner_steps == 0 and (lr, early_stop) != (0.01, 1e-5):
-        raise InputError("lr and early_stop would change nothing: inner_steps is 0, and nothing is fitted")
+    require_updates(text_embedding, settings)
     fit = Fit(inner_steps, early_stop, lr, side="cond")
     task = begin(base, photos, prompt, settings)
     if base.dtype == torch.float16:
