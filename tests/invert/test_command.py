@@ -204,3 +204,25 @@ def test_several_photos_go_together_with_one_caption_or_their_own(
     assert ran.code == 2 and "3 prompts for 2 photos" in ran.err
     ran = motif("invert", "ddim", *places, CAPTION, "-o", tmp_path / "1", *words(base))
     assert ran.code == 2 and "--strip" in ran.err  # 1.png is one of the photos
+
+
+def test_what_the_cache_has_needs_no_stopped_run(
+    motif: Any, base: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state of the very same run goes with it; another's stays, and is named when it is in the way."""
+    from motif.invert import guided
+
+    def stopping(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def asked(name: str, inner: int, *more: object) -> Ran:
+        return motif("invert", "null-text", picture, CAPTION, "-o", tmp_path / name,
+                     *words(base, "--inner-steps", inner, *more))  # fmt: skip
+
+    with monkeypatch.context() as patch:
+        patch.setattr(guided.Guided, "show", stopping)
+        assert asked("a", 1).code == 130 and asked("b", 2).code == 130
+    assert asked("c", 1).code == 0
+    assert asked("a", 1).code == 0 and not (tmp_path / "a.run").exists()
+    assert asked("b", 1).code == 0 and (tmp_path / "b.run").is_dir()
+    assert asked("b", 2, "--resume").code == 0 and not (tmp_path / "b.run").exists()

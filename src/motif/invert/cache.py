@@ -16,7 +16,8 @@ from motif.base import Base
 from motif.errors import InputError
 from motif.files import cache_folder, remove
 from motif.inversion import ENDING, FORMAT, Inversion
-from motif.invert.pivot import begin, run_key
+from motif.invert.kept import forget
+from motif.invert.pivot import Task, begin, run_key
 from motif.photo import Photo
 from motif.versions import versions
 
@@ -38,9 +39,16 @@ def key(
     **settings: Any,
 ) -> str:
     """One word for the inversion that this call would make; it checks photos, captions and size on the way."""
+    return _key(function, _task(function, base, photos, prompt, **settings))
+
+
+def _task(function: Invert, base: Base, photos: Any, prompt: Any, **settings: Any) -> Task:
     bound = inspect.signature(function).bind(base, photos, prompt, **settings)
     bound.apply_defaults()
-    task = begin(base, photos, prompt, {**bound.arguments, "on_progress": None})
+    return begin(base, photos, prompt, {**bound.arguments, "on_progress": None})
+
+
+def _key(function: Invert, task: Task) -> str:
     told = [FORMAT, versions()["motif"], run_key(task, f"{function.__module__}:{function.__name__}")]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:32]
 
@@ -52,15 +60,22 @@ def cached(
     prompt: str | Sequence[str],
     **settings: Any,
 ) -> tuple[Inversion, bool]:
-    """(the inversion that `function` makes, whether it was there already). A damaged one is made again."""
-    place = folder() / f"{key(function, base, photos, prompt, **settings)}{ENDING}"
+    """(the inversion that `function` makes, whether it was there already). A damaged one is made again.
+
+    Where one is found, what a stopped run of the very same left in `settings["folder"]` goes, as at that run's end.
+    """
+    task = _task(function, base, photos, prompt, **settings)
+    place = folder() / f"{_key(function, task)}{ENDING}"
     if place.is_file():
         try:
             found = Inversion.load(place)
             found.check(base)
-            return found, True
         except InputError:
             remove(place)
+        else:
+            if settings.get("folder"):
+                forget(settings["folder"], run_key(task, found.method))
+            return found, True
     inversion = function(base, photos, prompt, **settings)
     try:
         inversion.save(place)

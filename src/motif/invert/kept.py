@@ -29,7 +29,7 @@ class Kept:
         if resume and folder is None:
             raise InputError("to resume, name the run's folder")
         self.path = folder / STATE if folder else None
-        key = f"{FORMAT}-{key}"
+        key = _named(key)
         self.key, self.last, self.tensors = key, time.monotonic(), dict[str, Tensor]()
         if self.path and self.path.is_file():
             found, tensors = _read(self.path)
@@ -77,11 +77,29 @@ class Kept:
     def clear(self) -> None:
         """The run is done: its state goes, and its folder where that is empty."""
         if self.path:
-            remove(self.path)
-            try:
-                self.path.parent.rmdir()
-            except OSError:
-                pass
+            _clear(self.path)
+
+
+def forget(folder: Path, key: str) -> None:
+    """The inversion with this key was found elsewhere: the state of its own stopped run goes, anyone else's stays."""
+    path = folder / STATE
+    try:
+        if path.is_file() and _read(path)[0] == _named(key):
+            _clear(path)
+    except InputError:
+        pass  # damaged: nobody knows whose it is
+
+
+def _named(key: str) -> str:
+    return f"{FORMAT}-{key}"
+
+
+def _clear(path: Path) -> None:
+    remove(path)
+    try:
+        path.parent.rmdir()
+    except OSError:
+        pass
 
 
 def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
