@@ -222,7 +222,7 @@ class Base:
         h, w = size or (self.size, self.size)
         if h % self.latent_factor or w % self.latent_factor or min(h, w) < 1:
             raise InputError(
-                f"a picture of {h}x{w} does not fit: both sides must be multiples of {self.latent_factor}"
+                f"a picture of {h}x{w} does not fit: both sides must be positive multiples of {self.latent_factor}"
             )
         return int(self.models.unet.config.in_channels), h // self.latent_factor, w // self.latent_factor
 

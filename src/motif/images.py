@@ -86,7 +86,8 @@ def mask_path(path: str | Path) -> Path:
 def _decoded(path: Path, notes: list[str]) -> Image.Image:
     """The first frame, upright, with all its pixels read. Pillow's own warnings become notes."""
     if not path.is_file():
-        raise InputError(f"{path}: {'a folder, not a picture' if path.is_dir() else 'no such picture'}")
+        what = "a folder, not a picture: name the pictures in it" if path.is_dir() else "no such picture"
+        raise InputError(f"{path}: {what}")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

@@ -226,3 +226,31 @@ def test_what_the_cache_has_needs_no_stopped_run(
     assert asked("a", 1).code == 0 and not (tmp_path / "a.run").exists()
     assert asked("b", 1).code == 0 and (tmp_path / "b.run").is_dir()
     assert asked("b", 2, "--resume").code == 0 and not (tmp_path / "b.run").exists()
+
+
+def test_the_strip_takes_no_picture_s_place_unasked(
+    motif: Any, base: Path, picture: Path, tmp_path: Path
+) -> None:
+    """Beside the output it replaces an inversion's own strip alone."""
+    other = tmp_path / "a.png"
+    other.write_bytes(picture.read_bytes())
+    asked = ["invert", "ddim", picture, CAPTION, "-o", tmp_path / "a", *words(base)]
+    ran = motif(*asked)
+    assert ran.code == 2 and "a.png: the strip" in ran.err and "--strip" in ran.err
+    assert other.read_bytes() == picture.read_bytes() and not (tmp_path / "a.inversion").exists()
+    assert motif(*asked, "--strip", other).code == 0  # asked for
+    assert motif(*asked).code == 0  # its own
+
+
+def test_a_forgotten_caption_is_named(motif: Any, base: Path, picture: Path, tmp_path: Path) -> None:
+    for photos in ([picture], [picture, picture]):
+        ran = motif("invert", "ddim", *photos, "-o", tmp_path / "a", *words(base))
+        assert ran.code == 2 and "what it shows" in ran.err and str(picture) in ran.err
+    ran = motif("invert", "ddim", tmp_path, CAPTION, "-o", tmp_path / "a", *words(base))
+    assert ran.code == 2 and "name the pictures in it" in ran.err
+
+
+def test_counts_are_whole_and_named(motif: Any, base: Path, picture: Path, tmp_path: Path) -> None:
+    asked = ["invert", "ddim", picture, CAPTION, "-o", tmp_path / "a", *words(base)]
+    rows = dict(line.split() for line in motif(*asked).out.splitlines()[2:])
+    assert (rows["forwards"], rows["backwards"], rows["reconstruction_forwards"]) == ("3", "0", "6")

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from motif.inversion import Inversion
 
 
+COUNTS = ("forwards", "backwards", "reconstruction_forwards")
+"""What an inversion cost in evaluations of the denoiser, each of one picture."""
+
+
 def inverter(name: str, method: Method) -> Command:
     """The command of one method."""
     function = method.load()
@@ -34,7 +38,8 @@ def inverter(name: str, method: Method) -> Command:
 
         output = prepare(inversion_path(output))
         photos = [Path(image).expanduser() for image in images]
-        strip = strip_place(values["strip"] or output.with_suffix(".png"), photos)
+        _require_caption(prompt, images)
+        strip = strip_place(values["strip"] or beside(output), photos)
         base = load_base(voice, values["base"], values["device"], values["precision"])
         base = dressed(base, values["wear"], other_base=values["other_base"])
         chosen = given(values, names)
@@ -47,12 +52,15 @@ def inverter(name: str, method: Method) -> Command:
         made = inversion.made
         data = {"inversion": str(output), "strip": str(strip), "method": inversion.method, "cached": known,
                 **made.scores, **made.cost}  # fmt: skip
-        rows = [(name, value) for name, value in {**made.scores, **made.cost}.items()]
+        rows = [
+            *made.scores.items(),
+            *((name, round(x) if name in COUNTS else x) for name, x in made.cost.items()),
+        ]
         known_text = ["found in the cache; the cost is what it took"] if known else []
         voice.result(data, "\n".join([str(output), str(strip), aligned(rows), *known_text]))
 
     arguments: list[click.Parameter] = [
-        click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True),
+        click.Argument(["images"], metavar="IMAGE...", nargs=-1),
         click.Argument(["prompt"], metavar="PROMPT"),
         click.Option(["-o", "--output"], required=True, type=click.Path(path_type=Path), metavar="FILE",
                      help="The inversion's file (.inversion)."),
@@ -86,6 +94,16 @@ def inverted(
         return function(base, photos, prompt, **told), False
 
 
+def _require_caption(prompt: str, images: Sequence[str]) -> None:
+    """InputError where the last word is no caption: it was forgotten, or a picture stands in its place."""
+    if not images:
+        raise InputError(f'"{prompt}" alone: name a picture and what it shows, as IMAGE "a cat on a bench"')
+    if Path(prompt).expanduser().is_file():
+        raise InputError(
+            f'{prompt} is a file where the caption belongs: end with what it shows, "a cat on a bench"'
+        )
+
+
 def captions_of(prompt: str, photos: int) -> str | list[str]:
     """Everyone's caption, or one for each photo: "a cat | a dog"."""
     parts = [part.strip() for part in prompt.split("|")]
@@ -109,6 +127,15 @@ def strip_place(path: Path, photos: Sequence[Path]) -> Path:
     if path.resolve() in [photo.resolve() for photo in photos]:
         raise InputError(f"{path}: the strip would take the photo's place: name another with --strip")
     return path
+
+
+def beside(output: Path) -> Path:
+    """The strip's file where none is named: the output's name as .png, unless that is a picture of somebody's. What an
+    inversion, whole or stopped, left there is replaced."""
+    strip, own = output.with_suffix(".png"), output.exists() or output.with_suffix(".run").is_dir()
+    if strip.exists() and not own:
+        raise InputError(f"{strip}: the strip would take this picture's place: name another with --strip")
+    return strip
 
 
 def inversion_bytes(base: Base, chosen: dict[str, Any]) -> int:

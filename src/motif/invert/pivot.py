@@ -159,7 +159,7 @@ def finished(
     if way is None:
         counted = Counted(None, task.steps)
         way = inversion.walked(base, controls=[counted])
-        cost["reconstruction"] = float(counted.evaluations)
+        cost["reconstruction_forwards"] = float(counted.evaluations)
     made.scores.update(scores(base, task.photos, inversion.latents[0], way[0]))  # pyright: ignore
     return dataclasses.replace(inversion, way=way.float().cpu())
 
