@@ -70,7 +70,7 @@ class Fit:
 def require_updates(method: Callable[..., Any], settings: Mapping[str, Any]) -> None:
     """InputError for a setting of updates where none is made (`inner_steps` 0, which is DDIM)."""
     if settings["inner_steps"] == 0:
-        names = ("early_stop", "variant", "attention_weight", "lr")
+        names = ("early_stop", "variant", "lr")
         heard = [name for name in names if name in settings]
         require_heard(method, settings, heard, "with inner_steps 0 no update is made")
 

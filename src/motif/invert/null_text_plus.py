@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from motif.base import Base
 from motif.errors import InputError
 from motif.inversion import Inversion
-from motif.invert.fitted import Fit, require_updates
+from motif.invert.fitted import Fit
 from motif.invert.null_text import fitted
 from motif.invert.pivot import begin
 from motif.photo import Photo
@@ -64,7 +64,6 @@ def null_text_plus(
         InputError: a photo, a size or a setting that cannot work; guidance 1, which has no empty prompt to fit.
     """
     settings = locals()
-    require_updates(null_text_plus, settings)
     if attention_weight <= 0:
         raise InputError(
             f"attention_weight is {attention_weight:g}: above 0, or use null-text, which has none"
