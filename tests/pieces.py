@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -123,6 +123,23 @@ def concept_of(
         changes[f"unet.{name}"] = change
     tokens = {token: tuple(random(vectors, r.width, scale=0.5) for r in base.models.readers)} if token else {}
     return Concept(tokens, changes, Record("random", base.origin, {token: "cat"} if token else {}))
+
+
+def encoded(base: Base, token: str = "<S>", *, seed: int = 0, patches: int = 4) -> Concept:
+    """What an encoder makes of a photo: a word with patches, of random keys and values."""
+    draw = torch.Generator().manual_seed(seed)
+    widths = {
+        s.name: len(base.models.own[f"unet.{s.name}.to_k.weight"])
+        for s in base.models.sites
+        if s.kind == "cross"
+    }
+
+    def patch(width: int) -> Tensor:
+        return 3 * torch.randn(patches, width, generator=draw)
+
+    local = {site: (patch(width), patch(width)) for site, width in widths.items()}
+    plain_one = concept_of(base, token, seed=seed + 1)
+    return replace(plain_one, changes={}, local={token: local})
 
 
 def gap(a: Tensor, b: Tensor) -> float:

@@ -16,6 +16,7 @@ from torch import Tensor
 from motif.attention import Call, Control, Memory, Row
 from motif.base import Base
 from motif.errors import InputError
+from motif.local import hearing
 from motif.schedule import CLEAN
 from motif.text import Text
 
@@ -36,7 +37,7 @@ def climb(
     step is the one that comes down again from that level.
     """
     base.models.check_seams()
-    schedule = base.schedule
+    schedule, controls = base.schedule, hearing(base, controls)
     if schedule.prediction == "sample" and schedule.at(CLEAN) == 1:
         raise InputError(
             f"{base.name} predicts x0 and ends at ᾱ = 1: no noise can be told from a clean picture"

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from motif.attention import Call, Control, Site
+from motif.attention import Call, Control, Side, Site
 from motif.errors import InputError, WrongBase
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ STRENGTH = 0.6
 
 
 class LocalAttention(Control):
-    """Adds what the patches of worn concepts say, on the guided side of every lane that names their words."""
+    """Adds what the patches of worn concepts say, wherever a row's prompt names their words: not beside the empty
+    prompt, but where a caption stands in its place (negative-prompt inversion)."""
 
     def __init__(
         self, local: Mapping[str, Features], strength: float = STRENGTH, form: Form = "image"
@@ -54,6 +55,9 @@ class LocalAttention(Control):
 
         there = {token: here(features) for token, features in base.local.items()}
         return LocalAttention(there, strength, form)
+
+    def reads(self, lane: str, side: Side, step: int, steps: int) -> bool:
+        return False  # of a lane, it changes what the lane itself reads
 
     def looks(self, site: Site, call: Call) -> bool:
         return bool(self.strength) and site.kind == "cross" and bool(self._places(call))
@@ -84,11 +88,9 @@ class LocalAttention(Control):
         return maps / most.clamp_min(torch.finfo(maps.dtype).tiny)
 
     def _places(self, call: Call) -> list[tuple[int, str, int]]:
-        """(image of the batch, token, position of its first vector), wherever a lane's prompt names one."""
+        """(image of the batch, token, position of its first vector), wherever a row's prompt names one."""
         found: list[tuple[int, str, int]] = []
         for row in call.rows:
-            if row.side != "cond":
-                continue
             for i in range(row.span.stop - row.span.start):
                 tokens = row.text.tokens[min(i, len(row.text.tokens) - 1)]
                 found += [

@@ -20,7 +20,7 @@ from motif.errors import InputError
 from motif.images import to_images
 from motif.methods import EDIT, INVERT
 from motif.weights import Change
-from pieces import concept_of
+from pieces import concept_of, encoded
 
 STEPS = 2
 CAPTION = "a photo of a cat in the night"
@@ -33,6 +33,7 @@ WORN = {
     "textual-inversion": "a photo of a <new1> in the night",
     "dreambooth": "a photo of a sks cat in the night",
     "ico": "a photo of a <new1> cat in the night",
+    "encoded": "a photo of a <S> cat in the night",
 }
 """What the base wears -> the prompt that says it."""
 
@@ -87,6 +88,8 @@ def worn_by(base: Any, kind: str) -> Any:
         return base
     if kind in ("dreambooth", "ico"):
         return base.wear(whole_weights(base, cross=kind == "ico", token=kind == "ico"))
+    if kind == "encoded":  # ELITE's: a word with patches of its photo
+        return base.wear(encoded(base))
     if kind == "textual-inversion":
         full = concept_of(base)
         return base.wear(Concept(full.tokens, {}, full.record))
@@ -140,7 +143,7 @@ def test_concepts_inversions_and_edits_go_together(pocket: Any, worn: str, name:
 @pytest.mark.parametrize("name", INVERT)
 @pytest.mark.parametrize("worn", WORN)
 def test_every_combination(pocket: Any, worn: str, name: str) -> None:
-    """All 392; a quick run takes the 56 of `some`."""
+    """All 448; a quick run takes the 64 of `some`."""
     for edit in EDIT:
         holds(pocket, worn, name, edit)
 

@@ -13,7 +13,7 @@ from motif import edit
 from motif.attend import attend
 from motif.inversion import Inversion
 from motif.methods import EDIT, INVERT
-from pieces import gap
+from pieces import encoded, gap
 
 TARGET = "a dog on sea"
 
@@ -97,6 +97,29 @@ def test_the_way_is_the_walk_and_is_kept_in_the_file(small, tmp_path):
         found.retuned("values", until=0.5).way is found.way
     )  # they are the targets', the source reads them all
     assert inverted(small.base, "direct").retuned("pinned", every=2).way is None  # another way
+
+
+@pytest.mark.parametrize("method", INVERT)
+def test_patches_are_heard_on_every_way(sd1, method):
+    """A worn photo's patches, where the source's caption names its word: on the way up, in what is fitted, and back."""
+    base, told = sd1.base.wear(encoded(sd1.base)), "a <S> cat on sea"
+    inversion = inverted(base, method, prompt=told)
+    assert gap(inversion.way, inversion.walked(base)) < 1e-4
+    deaf = inverted(sd1.base.wear(dataclasses.replace(encoded(sd1.base), local={})), method, prompt=told)
+    assert gap(inversion.latents[-1], deaf.latents[-1]) > 1e-4
+    if method in ("ddim", "negative-prompt"):  # which is DDIM at guidance 1, whatever the caption names
+        negative = inverted(base, "negative-prompt", prompt=told)
+        assert gap(negative.way, inversion.walked(base, guidance=1.0)) < 1e-4
+
+
+def test_pix2pix_zero_hears_patches(sd1):
+    """Of the target's word; and a direction that is none is the reconstruction with them too."""
+    bases = [sd1.base.wear(dataclasses.replace(encoded(sd1.base), **more)) for more in ({}, {"local": {}})]
+    found = [edit.pix2pix_zero(base, inverted(base, "direct"), "a <S> cat on sea").latents for base in bases]
+    assert gap(found[0], found[1]) > 1e-4
+    start = inverted(bases[0], "negative-prompt", prompt="a <S> cat on sea")
+    same = edit.pix2pix_zero(bases[0], start, "a <S> cat on sea", amount=0.0)
+    assert gap(same.latents[0], start.reconstruct(bases[0])) < 1e-4
 
 
 def test_a_map_is_seen_on_the_known_way(sd1):

@@ -17,25 +17,9 @@ from motif.local import LocalAttention
 from motif.sample import dci, plain
 from motif.sample.elite import TEMPLATES, default_strength, elite
 from motif.text import Text, Tokens
-from pieces import concept_of
+from pieces import concept_of, encoded
 
 SITE = "down_blocks.0.attentions.0.transformer_blocks.0.attn2"
-
-
-def encoded(base: Any, token: str = "<S>", *, seed: int = 0, patches: int = 4) -> Any:
-    """A word with patches; keys and values are random."""
-    draw = torch.Generator().manual_seed(seed)
-    widths = {
-        s.name: len(base.models.own[f"unet.{s.name}.to_k.weight"])
-        for s in base.models.sites
-        if s.kind == "cross"
-    }
-    local = {
-        site: tuple(3 * torch.randn(patches, width, generator=draw) for _ in range(2))
-        for site, width in widths.items()
-    }
-    plain_one = concept_of(base, token, seed=seed + 1)
-    return dataclasses.replace(plain_one, changes={}, local={token: local})
 
 
 def same(a: Any, b: Any) -> bool:
@@ -51,7 +35,8 @@ def near(a: Any, b: Any) -> bool:
 def call_of(splices: list[tuple[tuple[int, str, int], ...]], control: Any) -> Call:
     tokens = tuple(Tokens("", (0,) * 6, (None,) * 6, one, 5) for one in splices)
     text = Text(("",) * len(tokens), torch.zeros(len(tokens), 6, 3), None, tokens)
-    rows = (Row("main", "uncond", slice(0, 2), text), Row("main", "cond", slice(2, 4), text))
+    empty = Text(("",), torch.zeros(1, 6, 3), None, (Tokens("", (0,) * 6, (None,) * 6, (), 1),))
+    rows = (Row("main", "uncond", slice(0, 2), empty), Row("main", "cond", slice(2, 4), text))
     return Call(rows, 0, 1, 1, (2, 3), (control,))
 
 
@@ -72,7 +57,7 @@ def test_the_equation(seed, strength, form):
     maps = random(4, 2, 6, 6).softmax(-1)
     site = Site(SITE, "cross", "down")
     got = control.output(site, call, q, maps, out)
-    assert torch.equal(got[:2], out[:2])  # the unconditional side hears nothing
+    assert torch.equal(got[:2], out[:2])  # the empty prompt hears nothing
     shares = [maps[2][:, :, 1], maps[3][:, :, 4]]
     for i, share in enumerate(shares):
         most = {"image": share.max(), "release": max(s.max() for s in shares)}.get(form)

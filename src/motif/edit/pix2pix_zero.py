@@ -28,6 +28,7 @@ from motif.edit.run import photos_of, targets_of, told
 from motif.errors import InputError, require_heard
 from motif.images import to_images
 from motif.inversion import Inversion
+from motif.local import hearing
 from motif.progress import Progress, Ticker
 from motif.replay import SOURCE, Pinned
 from motif.schedule import CLEAN
@@ -86,6 +87,8 @@ def pix2pix_zero(
     with torch.no_grad():
         shift = _direction(base, caption, target, source_captions, target_captions)
     edited = _moved(caption, shift)
+    if not target_captions:  # then it says what the target does, word for word
+        edited = dataclasses.replace(edited, tokens=tuple(base.tokenise([target])[0]))
     ticker = Ticker(on_progress, inversion.steps * (2 if rounds else 1))
     with torch.no_grad():
         trajectory = inversion.latents.to(base.device)
@@ -264,7 +267,7 @@ class _Walk:
         states = torch.cat([text.states.expand(images, -1, -1) for _, text in rows])
         pooled = [text.pooled.expand(images, -1) for _, text in rows if text.pooled is not None]
         size = (x.shape[-2], x.shape[-1])
-        call = Call(named, step, self.steps, t, size, (held,) if held else ())
+        call = Call(named, step, self.steps, t, size, hearing(self.base, (held,) if held else ()))
         self.evaluations += len(x)
         dtype = self.base.dtype
         return self.base.predict(x.to(dtype), t, states, torch.cat(pooled) if pooled else None, call).to(

@@ -10,6 +10,7 @@ from torch import Tensor
 from motif.attention import Call, Control, Memory, Row, Side
 from motif.images import grid, to_images
 from motif.invert.pivot import Task
+from motif.local import hearing
 from motif.replay import clean_between
 from motif.schedule import CLEAN
 from motif.text import Text
@@ -21,7 +22,9 @@ class Guided:
     def __init__(self, task: Task, latents: Tensor) -> None:
         self.task, self.latents = task, latents
         self.times = (*task.base.schedule.timesteps(task.steps), CLEAN)
-        self.memory = Memory()
+        self.memory, self.heard = Memory(), hearing(task.base, ())
+        with torch.no_grad():
+            self.empty = task.base.read_uncond()
 
     def target(self, step: int) -> Tensor:
         """Z* behind a step: [image, c, h, w]."""
@@ -43,11 +46,12 @@ class Guided:
         `remember` keeps the text's keys and values from step to step: for states that never change.
         """
         base, t = self.task.base, self.times[step]
-        text = self.task.text
+        text = self.task.text if side == "cond" else self.empty
         row = Row("source", side, slice(0, len(x)), text)
         h, w = x.shape[-2:]
         memory = self.memory if remember and not torch.is_grad_enabled() else None
-        call = Call((row,), step, self.task.steps, t, (h, w), tuple(controls), memory, latents={"source": x})
+        all_controls = (*self.heard, *controls)
+        call = Call((row,), step, self.task.steps, t, (h, w), all_controls, memory, latents={"source": x})
         states = states.to(base.dtype).expand(len(x), -1, -1)
         pooled = None if pooled is None else pooled.expand(len(x), -1)
         self.task.spend(forwards=len(x))
