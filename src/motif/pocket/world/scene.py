@@ -1,7 +1,7 @@
 """What is in a picture of pocket's world: an object (`Instance`) and how it is seen (`View`).
 
 An `Instance` is one personal object: a noun, named part colours (jittered: the name does not say them
-exactly), a pattern, eight continuous shape parameters. A `View` is everything that may change between
+exactly), a pattern, six to eight continuous shape parameters. A `View` is everything that may change between
 two pictures of it. Both are plain values: they compare, and go to JSON and back without loss.
 """
 
@@ -78,7 +78,7 @@ class Instance:
     pattern_seed: int
     shiny: bool
     shape: tuple[float, ...]
-    """Eight numbers in 0..1: the proportions of the noun's parts."""
+    """Eight numbers in 0..1: the proportions of the noun's parts; most nouns use six or seven of them."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
