@@ -530,6 +530,16 @@ def test_a_picture_with_an_accessory_is_drawn_twice_as_often(material: Material)
     assert wearing and recipe_stages.dressed(material).tolist() == wearing
 
 
+def test_one_caption_in_ten_is_dropped_to_the_empty_prompt() -> None:
+    """Row 0 of the text states, which guidance leads away from."""
+    made = SIZES["first"].unet
+    made = replace(made, schedule=replace(made.schedule, batch=4000))
+    states = torch.arange(11).half()[:, None, None]
+    latents = Latents(torch.zeros(2, 10, 1, 1, 1).half(), 1 + torch.arange(10)[:, None], states)
+    _, drawn = draw_pairs(latents, torch.arange(10), made, np.random.default_rng(0))
+    assert (drawn == 0).float().mean().item() == pytest.approx(0.1, abs=0.02)
+
+
 def test_latents_of_other_pictures_are_other_latents(
     trained: Path, material: Material, tokenizer: Any, tmp_path: Path
 ) -> None:
