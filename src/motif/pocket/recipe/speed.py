@@ -1,4 +1,8 @@
-"""What is fastest on this machine: the precision."""
+"""What is fastest on this machine: the precision.
+
+Nothing is compiled: for the prototype's VAE on two Zen 5 cores torch.compile took 400 s, and 5.9 pictures a second came
+out instead of 7.7. On a GPU it was never tried.
+"""
 
 from __future__ import annotations
 
