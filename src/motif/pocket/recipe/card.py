@@ -253,8 +253,8 @@ and nothing else: it is no use as a picture generator beyond that.
 |---|---|
 {parts}
 
-`pipeline/` loads with `StableDiffusionPipeline.from_pretrained`. `clip/` scores (it shares the
-tokenizer, and no weights, with the text tower that conditions the UNet), `condition-clip/` is that tower's own image side, `dino/` tells
+`pipeline/` loads with `StableDiffusionPipeline.from_pretrained`. `clip/` scores (it shares the tokenizer, and no
+weights, with the text tower that conditions the UNet), `condition-clip/` is that tower's own image side, `dino/` tells
 instances apart, `judge/` is the tests' classifier.
 
 ## Measured on held-out pictures
