@@ -467,6 +467,32 @@ def test_a_shipped_folder_unpacks_to_what_it_was_assembled_from(trained: Path, t
         ), file
 
 
+@pytest.mark.parametrize(
+    ("part", "begins", "said"),
+    [
+        ("condition-clip/clip/model", "text_model", "unet learned from another VAE or conditioning CLIP"),
+        ("vae/vae/diffusion_pytorch_model", "encoder", "unet learned from another VAE or conditioning CLIP"),
+        ("decoder/vae/diffusion_pytorch_model", "encoder", "decoder belongs to another VAE"),
+    ],
+)
+def test_parts_that_learned_apart_are_not_shipped_together(
+    trained: Path, material: Material, tmp_path: Path, part: str, begins: str, said: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    weights = run / f"{part}.safetensors"
+    moved = {name: x + 0.1 * name.startswith(begins) for name, x in load_file(weights).items()}
+    save_file(moved, weights, {"format": "pt"})
+    with pytest.raises(InputError, match=said):
+        assemble(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    if not part.startswith("decoder"):  # a spent budget would else say nothing
+        kept = sorted((run / "unet").glob("latents-*"))
+        with pytest.raises(InputError, match=said):
+            recipe_stages.train_unet_on(material, run, SIZES["tiny"], "cpu")
+        assert sorted((run / "unet").glob("latents-*")) == kept
+
+
 def test_training_starts_from_a_shipped_folder(
     trained: Path, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,13 @@ def fingerprint(*modules: Any) -> str:
     return digest.hexdigest()[:16]
 
 
+def made_for(folder: Path, vae: Any, text_encoder: Any) -> bool:
+    """Whether the latents in a UNet's folder are of this VAE and this text tower; so too where there are none."""
+    names = [path.name for path in folder.glob("latents-*.pt")]
+    begins = f"latents-{fingerprint(vae, text_encoder)}-"
+    return not names or any(name.startswith(begins) for name in names)
+
+
 def compute_latents(
     material: Material,
     vae: Any,

@@ -32,6 +32,7 @@ from motif.origin import Origin
 from motif.pocket.recipe.clip import image_processor
 from motif.pocket.recipe.dino import vit_processor
 from motif.pocket.recipe.judge import load_judge
+from motif.pocket.recipe.latents import made_for
 from motif.pocket.recipe.unet import build_scheduler, load_unet
 from motif.pocket.recipe.vae import load_vae
 
@@ -70,11 +71,41 @@ def image_tower(run: Path) -> Any:
     return tower.eval()
 
 
+def fits(run: Path, vae: Any, tower: Any) -> None:
+    """InputError where a run's UNet learned from latents of another VAE or from words of another text tower: one of
+    them was trained further since.
+    """
+    if not made_for(run / "unet", vae, tower):
+        raise InputError(
+            f"{run / 'unet'} learned from another VAE or conditioning CLIP than the run's: remove it, and train the "
+            "stage unet anew"
+        )
+
+
+def decoder_of(run: Path, vae: Any) -> Any:
+    """The run's VAE with its decoder trained on, where it was. InputError where that was another VAE's."""
+    if not (run / "decoder" / "vae").exists():
+        return vae
+    further = load_vae(run / "decoder")
+    mine, state = further.state_dict(), vae.state_dict()
+    if any(
+        not torch.equal(mine[name], state[name])
+        for name in mine
+        if name.startswith(("encoder", "quant_conv"))
+    ):
+        raise InputError(
+            f"{run / 'decoder'} belongs to another VAE than the run's: remove it, and train the stage decoder anew"
+        )
+    return further
+
+
 def build_pipeline(run: Path) -> StableDiffusionPipeline:
-    """The pipeline of the parts in a run's folder, float32."""
+    """The pipeline of the parts in a run's folder, float32. InputError where they do not belong together."""
     tower, tokenizer = text_tower(run)
+    vae = load_vae(run / "vae")
+    fits(run, vae, tower)
     return Pipeline(
-        vae=load_vae(run / "decoder" if (run / "decoder" / "vae").exists() else run / "vae"),
+        vae=decoder_of(run, vae),
         text_encoder=tower,
         tokenizer=tokenizer,
         unet=load_unet(run / "unet"),

@@ -24,7 +24,7 @@ from motif.pocket.recipe.latents import cached_latents
 from motif.pocket.recipe.material import LABELS, NONE, Material, load_material
 from motif.pocket.recipe.processes import count, joined, rank, wait
 from motif.pocket.recipe.settings import SIZES, STAGES, Settings
-from motif.pocket.recipe.shipping import text_tower, unpack
+from motif.pocket.recipe.shipping import fits, text_tower, unpack
 from motif.pocket.recipe.tokenizer import build_tokenizer
 from motif.pocket.recipe.training import CHECKPOINT, Schedule
 from motif.pocket.recipe.unet import train_unet
@@ -143,11 +143,15 @@ def train_one(
 
 
 def train_unet_on(material: Material, out: Path, settings: Settings, device: str) -> dict[str, Any]:
-    """The UNet's stage: caches latents and text states of the material, then trains."""
+    """The UNet's stage: caches latents and text states of the material, then trains. InputError where the UNet that is
+    there learned from those of another VAE or text tower.
+    """
     needed(out / "vae" / "vae")
     needed(out / "condition-clip" / "clip")
     vae = load_vae(out / "vae", device)
     tower, tokenizer = text_tower(out)
+    if (out / "unet" / "unet").exists():
+        fits(out, vae, tower)
     tower = tower.to(device)
     seed = settings.seed_of("unet")
     latents = cached_latents(
