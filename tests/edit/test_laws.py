@@ -11,6 +11,7 @@ import torch
 
 from edit_pieces import SOURCE, STEPS, inverted, photo
 from motif import edit
+from motif.edit.edited import _shown
 from motif.edit.injection import SelfInjection
 from motif.edit.planned import Blend, Settings, planned, require_layers
 from motif.edit.run import carried_out
@@ -159,6 +160,35 @@ def test_a_strip_shows_source_reconstruction_mask_and_edit(sd1):
     assert plain.reconstructions[0].tobytes() == plain.images[1].tobytes()  # nothing changed there
 
 
+def test_a_strip_with_labels_says_its_prompt_and_a_mask_is_framed(sd1):
+    inversion = inverted(sd1.base)
+    plain = edit.prompt_to_prompt(sd1.base, inversion, TARGET, blend=["cat"])
+    said = dataclasses.replace(plain, labels=("strength 0.4",))
+    assert said.strip().height > plain.strip().height
+    white = dataclasses.replace(plain, masks=torch.ones_like(plain.masks), images=plain.images[:1])
+    colours = {colour for _, colour in _shown(white.masks[0, 0], (16, 16)).getcolors()}
+    assert colours == {(255, 255, 255), (128, 128, 128)}
+
+
+def test_a_picture_without_a_mask_of_its_own_is_refused(sd1):
+    """Each photo and target needs a blend word that one of their prompts says: else it would stay its source."""
+    both = inverted(sd1.base, "ddim", [photo(1), photo(2)], [SOURCE, "a red tea on the sea"])
+    with pytest.raises(InputError, match='"a red tea on the sea" or "a dog on sea"'):
+        edit.prompt_to_prompt(sd1.base, both, TARGET, blend=["cat"])
+    with pytest.raises(InputError, match="no blend word"):
+        edit.prompt_to_prompt(sd1.base, both, TARGET, blend=["cat"], blend_from="source")
+    assert edit.prompt_to_prompt(sd1.base, both, TARGET, blend=["dog"]).masks is not None
+
+
+def test_a_mask_of_everything_or_nothing_is_told(sd1, caplog):
+    inversion = inverted(sd1.base)
+    edit.prompt_to_prompt(sd1.base, inversion, TARGET, blend=["cat"], blend_threshold=0.0)
+    assert "whole picture" in caplog.text
+    edit.prompt_to_prompt(sd1.base, inversion, TARGET, blend=["cat"], spare=["cat", "a", "on", "sea", "dog"],
+                          blend_threshold=0.0)  # fmt: skip
+    assert "is empty" in caplog.text
+
+
 def test_a_target_of_direct_inversion_is_not_pinned(sd1):
     """So that the rule matters there."""
     inversion = inverted(sd1.base, "direct")
@@ -305,6 +335,7 @@ def test_a_learned_token_is_edited_in(small):
         ({"blend_from": "source"}, "blend_from would change nothing"),
         ({"self_until": 0, "self_up_to": "quarter"}, "self_up_to would change nothing"),
         ({"tail": "official", "mode": "refine"}, "tail would change nothing"),
+        ({"tail": "official"}, "tail would change nothing"),  # cat and dog are a token each
         ({"mode": "replace"}, "as many"),
     ],
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image as Pillow
-from PIL import ImageChops
+from PIL import ImageChops, ImageDraw
 from torch import Tensor
 
 from motif.grids import grid
@@ -55,7 +55,9 @@ class Edited:
             elif not target or not self.masks[target, photo].equal(self.masks[target - 1, photo]):
                 cells.append((_shown(self.masks[target, photo], picture.size), "mask"))
             cells.append((picture, name))
-        return grid([c[0] for c in cells], labels=[c[1] for c in cells], columns=min(len(cells), 8))
+        title = " | ".join(dict.fromkeys(self.prompts)) if self.labels else ""
+        labels = [name for _, name in cells]
+        return grid([cell for cell, _ in cells], labels=labels, columns=min(len(cells), 8), title=title)
 
     def sheet(self) -> Image:
         """The strips of all photos, one below the other."""
@@ -73,8 +75,11 @@ class Edited:
 
 
 def _shown(mask: Tensor, size: tuple[int, int]) -> Image:
+    """A mask in white, in a grey frame: the page is white too."""
     picture = Pillow.fromarray(mask.mul(255).byte().cpu().numpy())
-    return picture.resize(size, Pillow.Resampling.NEAREST).convert("RGB")
+    picture = picture.resize(size, Pillow.Resampling.NEAREST).convert("RGB")
+    ImageDraw.Draw(picture).rectangle((0, 0, size[0] - 1, size[1] - 1), outline="gray")
+    return picture
 
 
 def _changed(picture: Image, source: Image) -> Image:

@@ -78,10 +78,11 @@ def planned(
     if unguided:
         both = dict.fromkeys(targets, use.unguided)
         controls.append(SelfInjection(both, part=PARTS[use.up_to], side="uncond"))
-    shifted = any(_mode(before, after.tokens[0], use) == "replace" for before in first.tokens
-                  for after in targets.values())  # fmt: skip
-    if use.tail == "official" and not shifted:
-        raise InputError("tail would change nothing: it is of replaced words, and these prompts are refined")
+    pairs = [(before, after.tokens[0]) for before in first.tokens for after in targets.values()]
+    if use.tail == "official" and not any(_shifts(*pair, use) for pair in pairs):
+        raise InputError(
+            "tail would change nothing: it is of a word replaced by one of another length in tokens"
+        )
     same = {} if use.louder else same_as_source(base, source, lanes)
     return Plan(lanes, controls, _blend(use.blend, first, targets), same)
 
@@ -170,6 +171,14 @@ def _held(tokens: Tokens, words: Mapping[str, Any]) -> dict[str, Any]:
 def _mapped(before: Tokens, after: Tokens, use: Settings) -> TokenMap:
     refine = _mode(before, after, use) == "refine"
     return refined(before, after) if refine else replaced(before, after, tail=use.tail)
+
+
+def _shifts(before: Tokens, after: Tokens, use: Settings) -> bool:
+    """Whether the two tails differ: words are replaced, and one of them is longer than what it replaces."""
+    if _mode(before, after, use) == "refine":
+        return False
+    fixed, official = (replaced(before, after, tail=tail).matrix for tail in ("fixed", "official"))
+    return fixed is None or official is None or not fixed.equal(official)
 
 
 def _mode(before: Tokens, after: Tokens, use: Settings) -> Mode:

@@ -5,6 +5,7 @@ A target whose prompt is the photo's own caption, and that nothing else sets apa
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from motif.edit.blend import LocalBlend
+
+log = logging.getLogger("motif")
 
 Source = Inversion | Seeded
 Tell = Callable[[Progress], None]
@@ -117,6 +120,8 @@ def carried_out(
         pictures = {name: to_images(base.decode(done[name])) for name in ("source", *targets)}
     found = torch.stack([done[name] for name in targets])
     masks = None if plan.blend is None else _masks(plan.blend, targets, found)
+    if masks is not None:
+        _tell_of(masks)
     return Edited(
         method,
         tuple(lane.text.prompts[0] for lane in plan.lanes[1:]),
@@ -140,3 +145,15 @@ def photos_of(source: Source) -> tuple[Image, ...]:
 def _masks(blend: LocalBlend, targets: Sequence[str], like: Tensor) -> Tensor:
     empty = torch.ones(like.shape[1], *like.shape[-2:], dtype=torch.bool)
     return torch.stack([blend.masks[name][:, 0].cpu() if name in blend.masks else empty for name in targets])
+
+
+def _tell_of(masks: Tensor) -> None:
+    """Warn where a mask of [target, image, h, w] keeps nothing of the source, or all of it."""
+    if bool(masks.all((-2, -1)).any()):
+        log.warning(
+            "a mask takes in the whole picture, and keeps nothing of the source: raise the blend threshold"
+        )
+    if not bool(masks.any(-1).any(-1).all()):
+        log.warning(
+            "a mask is empty, and its picture stays the source: lower the blend threshold, or spare less"
+        )
