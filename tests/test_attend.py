@@ -135,4 +135,6 @@ def test_the_command_draws_a_prompt_or_reads_an_inversion(tmp_path, capsys):
     assert '"dog" is not in the prompt' in capsys.readouterr().err and not (tmp_path / "no").exists()
     assert main(["attend", PROMPT, "-o", str(tmp_path / "no"), "--every", "2", *base]) == 2
     assert main(["attend", PROMPT, "-o", str(tmp_path / "seen"), "--per-layer", *few, *base]) == 0
+    assert main(["attend", str(tmp_path / "seen" / "picture.png"), "-o", str(tmp_path / "no"), *base]) == 2
+    assert "picture.png is a file and no prompt" in capsys.readouterr().err
     assert main(["attend", PROMPT, "-o", str(tmp_path / "no"), "--per-layer", "--per-level", *base]) == 2

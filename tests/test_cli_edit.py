@@ -86,9 +86,8 @@ def test_a_picture_is_inverted_edited_and_kept(motif, picture, tmp_path):
     ran = motif("prompt-to-prompt", picture, *words, "-o", out, "--json")
     assert ran[0] == 0, ran
     told = json.loads(ran[1])
-    assert (
-        told["files"] == [str(out), str(strip)] and told["evaluations"] == 3 * 3
-    )  # the source's way is known
+    assert told["files"] == [str(out), str(strip), str(kept)]
+    assert told["evaluations"] == 3 * 3  # the source's way is known
     assert pixels(out).shape == (16, 16, 3) and pixels(strip).shape[1] > 4 * 128
     assert Inversion.load(kept).method == "direct"
 

@@ -129,9 +129,8 @@ class Inversion:
     def retuned(self, kind: str, **settings: Any) -> Inversion:
         """The same inversion with other settings of one of its replays: `retuned("values", until=0.5)`."""
         if kind not in self.replays:
-            raise InputError(
-                f"a {self.method} inversion replays {', '.join(self.replays) or 'nothing'}, no {kind}"
-            )
+            has = ", ".join(self.replays) or "nothing"
+            raise InputError(f"there are no {kind} here: a {self.method} inversion replays {has}")
         if unknown := settings.keys() - self.replays[kind].keys():
             raise InputError(f"{kind} has no setting {min(unknown)}: {', '.join(self.replays[kind])}")
         replays = {**self.replays, kind: {**self.replays[kind], **settings}}

@@ -63,6 +63,10 @@ def _attend(voice: Voice, start: str, output: Path, **values: Any) -> None:
 def _drawn(base: Base, prompt: str, asked: dict[str, Any]) -> Any:
     from motif.edit import seeded
 
+    if Path(prompt).expanduser().is_file():
+        raise InputError(
+            f"{prompt} is a file and no prompt: invert a photo first (motif invert), then name that file"
+        )
     require_tokens(base, prompt)
     return seeded(base, prompt, **asked)
 

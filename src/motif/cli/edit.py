@@ -73,11 +73,11 @@ def editor(name: str, method: Method) -> Command:
         if plain:
             begun = _photo(start)
         else:
-            told = {**values, "output": output, "strip": strip}
+            told = {**values, "output": output}
             begun = _begun(voice, base, start, told, names, edited if "on_progress" in parameters else None)
         with voice.progress("editing") as on_progress:
             found = edited(begun, on_progress)
-        files = _written(found, output, strip)
+        files = _written(found, output, strip, values.get("keep"))
         data = {"method": name, "prompts": list(found.prompts), "files": files, "evaluations": found.evaluations,
                 "seconds": round(found.seconds, 3), "why": found.why}  # fmt: skip
         voice.result(data, "\n".join([*([found.why] if found.why else []), *files]))
@@ -280,9 +280,10 @@ def _same(path: Path, output: Path, beside: str = "") -> bool:
     return (path.parent, path.suffix) == (output.parent, output.suffix) and named is not None
 
 
-def _written(found: Edited, output: Path, strip: Path | None) -> list[str]:
-    """Save the pictures; one alone is the output, several have a sheet there and lie beside it."""
+def _written(found: Edited, output: Path, strip: Path | None, keep: Path | None) -> list[str]:
+    """Save the pictures, one as the output, several beside their sheet; the kept inversion is told with them."""
     from motif.images import save_image
+    from motif.inversion import inversion_path
 
     files: list[Path] = []
     if len(found.images) == 1:
@@ -293,7 +294,7 @@ def _written(found: Edited, output: Path, strip: Path | None) -> list[str]:
             files.append(save_image(image, output.with_stem(f"{output.stem}-{number}")))
     if strip:
         files.append(save_image(found.sheet(), strip))
-    return [str(path) for path in files]
+    return [str(path) for path in [*files, *([inversion_path(keep)] if keep else [])]]
 
 
 edit = Methods("edit", editor, help="Edit a picture by its prompt, with learned concepts or without.")
