@@ -285,11 +285,9 @@ def _written(found: Edited, output: Path, strip: Path | None, keep: Path | None)
     from motif.images import save_image
     from motif.inversion import inversion_path
 
-    files: list[Path] = []
-    if len(found.images) == 1:
-        files.append(save_image(found.image, output))
-    else:
-        files.append(save_image(found.sheet(), output))
+    several = len(found.images) > 1
+    files = [save_image(found.sheet() if several else found.image, output)]
+    if several:
         for number, image in enumerate(found.images, 1):
             files.append(save_image(image, output.with_stem(f"{output.stem}-{number}")))
     if strip:
