@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import combinations
 from typing import Any
 
@@ -14,7 +15,9 @@ from motif.bench import ours, peers
 from motif.bench.meter import Meter
 from motif.bench.plan import Row, rows
 from motif.bench.subject import Subject, subject
+from motif.errors import InputError
 from motif.inversion import Inversion
+from pieces import gap
 
 SHORT = {"steps": 4, "inner_steps": 1, "n": 2, "captions": 20}
 BYTE = 2 / 255
@@ -89,3 +92,23 @@ def test_the_edits_differ_from_one_another(edits: dict[str, Tensor]) -> None:
         pytest.skip("the edits were not tested beside it")
     for (name, one), (other, two) in combinations(edits.items(), 2):
         assert float((one - two).abs().max()) > 4 * BYTE, f"{name}, {other}"
+
+
+def test_both_sides_encode_to_the_same(pocket: Any, about: Subject) -> None:
+    """A word, and what attention reads of the photo's patches."""
+    (row,) = rows(quick=True, only=["encode"])
+    (concept, _), ((word, features), _) = (done(side, row, pocket, about) for side in (ours, peers))
+    assert gap(concept.tokens["<S>"][0], word) < 1e-4
+    mine = {f"{site}.{side}": part for site, pair in concept.local["<S>"].items()
+            for side, part in zip(("to_k", "to_v"), pair, strict=True)}  # fmt: skip
+    assert mine.keys() == features.keys() and all(gap(mine[name], features[name]) < 1e-4 for name in mine)
+
+
+def test_bases_that_the_plain_side_is_not_written_for_are_refused(pocket: Any, about: Subject) -> None:
+    other = dataclasses.replace(
+        pocket, schedule=dataclasses.replace(pocket.schedule, prediction="v_prediction")
+    )
+    for row in ROWS:
+        if row.name not in ("sample plain", "edit sdedit"):
+            with pytest.raises(InputError, match="predicts noise"):
+                peers.ready(row.verb, row.method, row.settings, other, about)

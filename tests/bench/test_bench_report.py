@@ -113,6 +113,8 @@ def test_a_row_that_fails_is_named_and_the_rest_goes_on(told: Any, caplog: pytes
     text = report.text()
     assert "Not measured: sample dci: no room" in text and "| sample dci |" not in text
     assert "| encode |" in text and "| sample plain |" in text
+    assert "Plain sample plain: not measured: no room" in text and "Plain sample dci" not in text
+    assert [row["lost"] for row in report.data()["rows"]] == ["no room", "no room", ""]
     assert "sample dci was not measured: no room" in caplog.text
     assert "the plain side of sample plain was not measured: no room" in caplog.text
     told(lambda spec: {"error": "no base"})
@@ -190,8 +192,10 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from motif.bench import run
+from motif.bench.plan import PEERS
 from motif.bench.run import bench
 
+PEERS.pop(("encode", "encode"))  # a row of one side beside one of two
 count = Path(sys.argv[2])
 
 def process(spec):
@@ -232,6 +236,7 @@ def test_killed_at_any_turn_it_goes_on_with_the_next(tmp_path: Path, last: int) 
 def test_what_is_kept_is_of_these_options_this_machine_and_this_code(
     told: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delitem(PEERS, ("encode", "encode"))
     asked, kept = told(lambda spec: turn(spec)), tmp_path / "t.rows.jsonl"
     from motif.bench import kept as module
 

@@ -14,6 +14,7 @@ from motif.bench.meter import Meter
 from motif.bench.ours import GUIDANCE, WARM, Job, known, lesson
 from motif.bench.plain_pipelines import folder, pipeline_of, stock
 from motif.bench.subject import Subject, concept
+from motif.errors import InputError
 from motif.images import to_images
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def ready(verb: str, method: str, settings: Mapping[str, Any], base: Base, subject: Subject) -> Job:
-    """The plain side of a row."""
+    """The plain side of a row. InputError for bases that it is not written for."""
+    told = verb in ("learn", "invert", "edit") and method != "sdedit"
+    if len(base.models.readers) > 1 or (base.schedule.prediction != "epsilon" and (told or method == "dci")):
+        raise InputError("the plain side is written for one text encoder, and a denoiser that predicts noise")
     return JOBS[verb](method, dict(settings), base, subject)
 
 
@@ -79,7 +83,17 @@ def _merge(_: str, settings: dict[str, Any], base: Base, subject: Subject) -> Jo
     return Job(lambda _: merge(base, concepts, texts), base.models.unet)
 
 
-def _sample(_: str, settings: dict[str, Any], base: Base, subject: Subject) -> Job:
+def _encode(_: str, settings: dict[str, Any], base: Base, subject: Subject) -> Job:
+    from motif.bench.plain_encoding import Encoding
+    from motif.elite.start import fresh
+
+    encoding, photo = Encoding(fresh(base), base.device), subject.one.references[0]
+    return Job(lambda _: encoding.encode(photo), base.models.unet, lambda: encoding.encode(photo))
+
+
+def _sample(method: str, settings: dict[str, Any], base: Base, subject: Subject) -> Job:
+    if method == "dci":
+        return _dci(settings["steps"], settings["n"], base, subject)
     pipe = pipeline_of(base)
     prompt, steps, n = f"a photo of a {subject.one.noun} in the snow", settings["steps"], settings["n"]
 
@@ -98,6 +112,40 @@ def _sample(_: str, settings: dict[str, Any], base: Base, subject: Subject) -> J
     return Job(lambda meter: work(steps, meter), pipe.unet, lambda: work(min(steps, WARM)))
 
 
+def _dci(steps: int, n: int, base: Base, subject: Subject) -> Job:
+    from motif.bench.plain_drawing import dci
+    from motif.bench.plain_editing import Plain
+    from motif.sample.integration import Words
+    from motif.sample.stand_in import Pair
+    from motif.sample.two_lanes import ASIDE
+
+    noun = subject.one.noun
+    me = base.wear(concept(base, 1, noun))
+    prompts = Pair.of(me, f"a photo of a <new1> {noun} in the snow")
+    main, aux = me.tokenise([prompts.main, prompts.aux])[0]
+    words = (Words.of(main, prompts.concept), Words.of(aux, prompts.stand_in, rest=True))
+    plains = {count: Plain(me, count, GUIDANCE) for count in {steps, min(steps, WARM)}}
+
+    def work(plain: Plain) -> Tensor:
+        with torch.no_grad():
+            texts = [me.read(text).states for text in ("", prompts.main, prompts.aux)]
+        lanes = ([torch.Generator().manual_seed(seed ^ aside) for seed in range(n)] for aside in (0, ASIDE))
+        x, other = (
+            torch.stack([torch.randn(me.latent_shape(), generator=draw) for draw in lane]) for lane in lanes
+        )
+        places = ((words[0].own, words[0].picked), (words[1].own, words[1].picked))
+        latents = dci(plain, x.to(me.device), other.to(me.device), texts, places, round(0.15 * plain.steps))
+        to_images(me.decode(latents))
+        return latents
+
+    return Job(lambda _: work(plains[steps]), plains[steps].unet, lambda: work(plains[min(steps, WARM)]))
+
+
 JOBS: dict[str, Callable[[str, dict[str, Any], Base, Subject], Job]] = {
-    "learn": _learn, "merge": _merge, "sample": _sample, "invert": peers_editing.invert, "edit": peers_editing.edit,
-}  # fmt: skip
+    "learn": _learn,
+    "merge": _merge,
+    "encode": _encode,
+    "sample": _sample,
+    "invert": peers_editing.invert,
+    "edit": peers_editing.edit,
+}

@@ -20,7 +20,9 @@ PEERS = {
     ("learn", "ico"): f"{SCRIPTS}: Custom Diffusion's with contexts put behind the position embedding",
     ("learn", "textual-inversion"): SCRIPTS,
     ("merge", "merge"): "the released procedure",
+    ("encode", "encode"): "ELITE's networks as torch's modules, as released",
     ("sample", "plain"): "diffusers' StableDiffusionPipeline with DDIM",
+    ("sample", "dci"): "explicit attention throughout, as released",
     ("invert", "ddim"): EXPLICIT,
     ("invert", "null-text"): f"{EXPLICIT}, the UNet's own gradients made too",
     (
@@ -41,15 +43,11 @@ PEERS = {
 }
 """What a method is compared with."""
 
-NOT_YET = "its plain side is not written yet"
-
 ALONE = {
-    ("encode", "encode"): NOT_YET,
-    ("sample", "dci"): NOT_YET,
     (
         "edit",
         "style-transfer",
-    ): "nothing is released, and the paper says neither which features nor for how long",
+    ): "nothing is released, and the paper leaves open which features and for how long",
 }
 """What has no peer, and why not."""
 

@@ -94,6 +94,7 @@ def _whole(row: Row, turns: int, store: Kept) -> bool:
 def _row(row: Row, turns: int, store: Kept) -> Measured:
     """All turns of a row. A plain side that fails leaves ours as it is."""
     sides, pairs = ["motif", "plain"] if row.peer else ["motif"], list[Pair]()
+    lost = ""
     for number in range(turns):
         pair = store.get(row, number)
         if pair is None:
@@ -106,12 +107,13 @@ def _row(row: Row, turns: int, store: Kept) -> Measured:
                     return Measured(row, error=turn["error"])
                 else:
                     sides.remove(side)
+                    lost = turn["error"]
                     log.warning("the plain side of %s was not measured: %s", row.name, turn["error"])
             store.add(row, number, pair)
         pairs.append(pair)
     compared = bool(row.peer) and all("plain" in pair for pair in pairs)
     plain = tuple(pair["plain"] for pair in pairs) if compared else ()
-    return Measured(row, tuple(pair["motif"] for pair in pairs), plain)
+    return Measured(row, tuple(pair["motif"] for pair in pairs), plain, lost=lost)
 
 
 def process(spec: dict[str, Any]) -> Turn:

@@ -25,6 +25,7 @@ class Measured:
     ours: tuple[dict[str, Any], ...] = ()
     plain: tuple[dict[str, Any], ...] = ()
     error: str = ""
+    lost: str = ""  # why the plain side is not there, of a row that has one
 
     def middle(self, key: str, *, plain: bool = False) -> float | None:
         """The median of the turns."""
@@ -47,13 +48,8 @@ class Measured:
             "alone": self.row.alone,
             "motif": list(self.ours),
         }
-        return {
-            **self.row.data(),
-            **told,
-            "plain": list(self.plain),
-            "ratios": self.ratios(),
-            "error": self.error,
-        }
+        told |= {"plain": list(self.plain), "ratios": self.ratios(), "error": self.error, "lost": self.lost}
+        return {**self.row.data(), **told}
 
 
 @dataclass(frozen=True)
@@ -111,6 +107,7 @@ class Report:
         lines += [
             f"No peer: {one.row.name}: {one.row.alone}." for one in self.rows if one.ours and one.row.alone
         ]
+        lines += [f"Plain {one.row.name}: not measured: {one.lost}" for one in self.rows if one.lost]
         lines += [f"Not measured: {one.row.name}: {one.error}" for one in self.rows if one.error]
         return "\n".join(lines)
 
