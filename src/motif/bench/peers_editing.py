@@ -116,11 +116,15 @@ def edit(method: str, settings: dict[str, Any], base: Base, subject: Subject) ->
         edit, after = taken, pinned
         if method == "custom-edit":
             before, other = (me.tokenise([text])[0][0] for text in (subject.source, target))
-            ids = [tokens.ids[: tokens.end + 1] for tokens in (before, other)]
-            taken = Taken(plain, x0, origins(*ids, len(before.ids)).to(x0.device), cross=0.6)
+            mine, theirs = (tokens.ids[: tokens.end + 1] for tokens in (before, other))
+            taken = Taken(plain, x0, origins(mine, theirs, len(before.ids)).to(x0.device), cross=0.6)
             places = before.span(subject.one.noun)
             blend = Blend(plain, x0, taken, range(places.start, places.stop))
-            edit, after = blend.maps, lambda step, pair: blend.after(step, pinned(step, pair))
+
+            def blended(step: int, pair: Tensor) -> Tensor:
+                return blend.after(step, pinned(step, pair))
+
+            edit, after = blend.maps, blended
         pair = plain.walk(torch.cat([way[-1]] * 2), [empty] * plain.steps, texts, edit=edit, after=after)
         to_images(me.decode(pair))
         return pair[1:]

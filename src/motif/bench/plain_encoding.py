@@ -50,7 +50,8 @@ class Encoding:
             from motif.elite.photos import PADDING
             from motif.elite.tower import around
 
-            box = around(image, mask.getbbox(), max(round(PADDING * max(image.size)), 1))
+            bounds = mask.getbbox() or (0, 0, *image.size)
+            box = around(image, bounds, max(round(PADDING * max(image.size)), 1))
             image, mask = image.crop(box), mask.crop(box)
         own = (
             image if mask is None else Image.composite(image, Image.new("RGB", image.size), mask.convert("L"))
