@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from motif.cli import main, pocket
 from motif.pocket.recipe.card import PARTS
 from motif.pocket.recipe.settings import SIZES, STAGES
-from motif.pocket.world import held_out, shards
+from motif.pocket.world import held_out, shards, tracing
 
 
 def test_the_choices_are_the_recipes() -> None:
@@ -58,6 +59,15 @@ def test_a_small_world_its_crowd_and_those_apart(
     assert len(shards.read_shards(tmp_path).scenes) == 2
     assert main([*words, "8"]) == 2
     assert "rendered with samples 1, not 8" in capsys.readouterr().err
+
+
+def test_without_a_renderer_nothing_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracing._mitsuba.cache_clear()
+    monkeypatch.setitem(sys.modules, "mitsuba", None)
+    assert main(["pocket", "render", "--shards", str(tmp_path / "s"), "--count", "1"]) == 2
+    assert "pip install 'motif[pocket]'" in capsys.readouterr().err and not (tmp_path / "s").exists()
 
 
 def test_the_held_out_sets_are_rendered_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

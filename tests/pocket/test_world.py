@@ -224,11 +224,14 @@ def test_an_edit_pair_differs_in_one_word_and_one_thing(kind: str) -> None:
         assert changed == {expected[kind]}
 
 
-def test_words_need_neither_mitsuba_nor_torch() -> None:
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [("world.grammar", ("mitsuba", "torch", "trimesh")), ("recipe", ("mitsuba", "trimesh"))],
+)
+def test_words_and_the_recipe_need_no_renderer(module: str, heavy: tuple[str, ...]) -> None:
     import subprocess
 
-    heavy = ("mitsuba", "torch", "trimesh")
-    code = f"import motif.pocket.world.grammar, sys; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import motif.pocket.{module}, sys; print([m for m in {heavy} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 

@@ -59,6 +59,7 @@ ASKED: Mapping[str, tuple[float, float]] = {
     "samples context": (0.90, YES),
     "samples colour": (0.80, YES),
     "samples accessory": (0.60, YES),
+    "two seeds' distance (dino)": (0.1, YES),
     "ddim inversion psnr dB": (24, YES),
     "noun's attention inside over outside": (2, YES),
     "seconds for 1": (NO, 2.5),

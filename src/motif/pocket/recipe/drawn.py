@@ -19,9 +19,7 @@ from motif.pocket.recipe.material import LABELS, Material, normalised
 from motif.pocket.recipe.probes import kernel_distance, kernel_distance_error
 from motif.pocket.recipe.unet import GUIDANCE, STEPS, sample
 from motif.pocket.world.phrases import FAR_FILL, PLACES
-from motif.pocket.world.render import to_bytes, trace
 from motif.pocket.world.scene import NOUNS, Scene
-from motif.pocket.world.staging import emptied, staged
 
 SMALL_CAPTIONS = [f"a {how} photo of a {noun}" for how in ("far away", "very small") for noun in NOUNS]
 
@@ -77,6 +75,9 @@ def decoded_noise(pipeline: Any, count: int) -> Tensor:
 
 def empty_places(scenes: Sequence[Scene]) -> Tensor:
     """[scene, 3, 64, 64] in -1..1: renders of their places, without the object and what goes with it."""
+    from motif.pocket.world.render import to_bytes, trace  # of the extra "pocket"
+    from motif.pocket.world.staging import emptied, staged
+
     rgb = np.stack([to_bytes(trace(one, stage=emptied(staged(one))).picture) for one in scenes])
     return normalised(torch.from_numpy(rgb))
 

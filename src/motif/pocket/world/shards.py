@@ -119,13 +119,16 @@ def write_shards(
     files, in order.
 
     Shards that are already complete are kept. `workers` are processes (all cores by default), `samples` rays
-    per pixel; `done` is called with each picture file once it is there. InputError: a setting below 1, or a
-    folder of another world.
+    per pixel; `done` is called with each picture file once it is there. InputError: a setting below 1, a folder of
+    another world, or no mitsuba here.
     """
     for name, value in (("count", count), ("samples", samples), ("per_shard", per_shard)):
         if value < 1:
             raise InputError(f"{name} is {value}, but must be 1 or more")
     folder, world = Path(out), World(seed, samples, views_per_instance)
+    from motif.pocket.world.tracing import require_renderer  # of the extra "pocket": shards are read without
+
+    require_renderer()
     folder.mkdir(parents=True, exist_ok=True)
     _keep_world(folder, world)
     sheets: list[Path] = []

@@ -38,6 +38,11 @@ def _mitsuba() -> Any:
     return mitsuba
 
 
+def require_renderer() -> None:
+    """InputError where mitsuba is not installed."""
+    _mitsuba()
+
+
 def rays(scene: Scene, stage: Stage, *, side: int, samples: int) -> Layer:
     """[side, side, 13]: linear RGB, alpha, marks of object and accessory, albedo, normal, depth."""
     mi = _mitsuba()
