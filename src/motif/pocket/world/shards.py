@@ -151,8 +151,10 @@ def write_shards(
         try:
             for ready in as_completed(shards):
                 done(ready.result())
-        except BaseException:  # Ctrl-C, or a full disk: what no process has begun is left out
-            pool.shutdown(wait=False, cancel_futures=True)
+        except (
+            BaseException
+        ):  # Ctrl-C, or a full disk: what no process has begun is left out, and what it has is finished
+            pool.shutdown(cancel_futures=True)
             raise
     return sheets
 
