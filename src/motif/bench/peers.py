@@ -124,9 +124,10 @@ def _dci(steps: int, n: int, base: Base, subject: Subject) -> Job:
     prompts = Pair.of(me, f"a photo of a <new1> {noun} in the snow")
     main, aux = me.tokenise([prompts.main, prompts.aux])[0]
     words = (Words.of(main, prompts.concept), Words.of(aux, prompts.stand_in, rest=True))
-    plains = {count: Plain(me, count, GUIDANCE) for count in {steps, min(steps, WARM)}}
+    plain = Plain(me, steps, GUIDANCE)
 
-    def work(plain: Plain) -> Tensor:
+    def work(steps: int) -> Tensor:
+        plain.take(me, steps)
         with torch.no_grad():
             texts = [me.read(text).states for text in ("", prompts.main, prompts.aux)]
         lanes = ([torch.Generator().manual_seed(seed ^ aside) for seed in range(n)] for aside in (0, ASIDE))
@@ -134,11 +135,11 @@ def _dci(steps: int, n: int, base: Base, subject: Subject) -> Job:
             torch.stack([torch.randn(me.latent_shape(), generator=draw) for draw in lane]) for lane in lanes
         )
         places = ((words[0].own, words[0].picked), (words[1].own, words[1].picked))
-        latents = dci(plain, x.to(me.device), other.to(me.device), texts, places, round(0.15 * plain.steps))
+        latents = dci(plain, x.to(me.device), other.to(me.device), texts, places, round(0.15 * steps))
         to_images(me.decode(latents))
         return latents
 
-    return Job(lambda _: work(plains[steps]), plains[steps].unet, lambda: work(plains[min(steps, WARM)]))
+    return Job(lambda _: work(steps), plain.unet, lambda: work(min(steps, WARM)))
 
 
 JOBS: dict[str, Callable[[str, dict[str, Any], Base, Subject], Job]] = {

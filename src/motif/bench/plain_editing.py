@@ -56,7 +56,7 @@ class Plain:
     """The procedures over a copy of a base's UNet, with what the base wears."""
 
     def __init__(self, base: Any, steps: int, guidance: float) -> None:
-        self.unet, self.steps, self.guidance = copy.deepcopy(base.models.unet), steps, guidance
+        self.unet, self.guidance = copy.deepcopy(base.models.unet), guidance
         with torch.no_grad():
             for name, weight in base.weights.items():
                 self.unet.get_parameter(name.removeprefix("unet.")).copy_(weight)
@@ -64,7 +64,11 @@ class Plain:
         self.dtype: torch.dtype = base.dtype
         self.attention = Explicit()
         self.unet.set_attn_processor(self.attention)
-        self.times = base.schedule.timesteps(steps)
+        self.take(base, steps)
+
+    def take(self, base: Any, steps: int) -> None:
+        """So many steps from now on."""
+        self.steps, self.times = steps, base.schedule.timesteps(steps)
         self.level = [float(base.schedule.at(t)) for t in (*self.times, -1)]  # ᾱ, from noise to the clean
 
     # -- one step ----------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class Encoding:
         self.words, self.patches = (
             network(part.weights).to(device) for part in (encoder.words, encoder.patches)
         )
-        self.projections = {}
+        self.projections = dict[str, nn.Linear]()
         for name, weight in encoder.projections.items():
             self.projections[name] = layer = nn.Linear(*weight.shape[::-1], bias=False).to(device)
             layer.load_state_dict({"weight": weight})

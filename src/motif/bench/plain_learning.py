@@ -105,6 +105,9 @@ def side_of(pipe: Any) -> int:
 
 def ready(pipe: Any, course: Course) -> Any:
     """A pipeline to be trained: the word's tokens are there, and nothing but what learns wants gradients."""
+    from diffusers import DDPMScheduler
+
+    pipe.scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
     pipe.tokenizer.add_tokens(course.tokens)
     pipe.text_encoder.resize_token_embeddings(len(pipe.tokenizer), mean_resizing=False)
     for model in (pipe.unet, pipe.vae, pipe.text_encoder):
@@ -179,8 +182,6 @@ def _loss(
     contexts: Sequence[Tensor],
 ) -> Tensor:
     """Of one step: everything is read and encoded anew."""
-    from diffusers import DDPMScheduler
-
     recipe, device, side, n = course.recipe, pipe.unet.device, side_of(pipe), len(draw.photos)
     shown = [(photos[i], how) for i, how in draw.photos] + [
         (prior[i], Placement(side, flip=flip)) for i, flip in draw.prior
@@ -203,8 +204,7 @@ def _loss(
     )
     with _spliced(pipe, course, ids, [i for i, _ in draw.photos], contexts):
         states = pipe.text_encoder(ids).last_hidden_state
-    noise_schedule: Any = DDPMScheduler.from_config(pipe.scheduler.config)
-    out = pipe.unet(noise_schedule.add_noise(x0, eps, t), t, encoder_hidden_states=states).sample
+    out = pipe.unet(pipe.scheduler.add_noise(x0, eps, t), t, encoder_hidden_states=states).sample
     error = ((out.float() - eps).square() * counts).sum((1, 2, 3)) / counts.sum((1, 2, 3)) / x0.shape[1]
     loss = recipe.target_weight * error[:n].mean()
     return loss + error[n:].mean() if draw.prior else loss
