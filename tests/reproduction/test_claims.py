@@ -18,6 +18,7 @@ import click
 import pytest
 
 from motif.cli.app import app
+from motif.study.questions import QUESTIONS, asked
 from motif.tradeoff.spec import read_spec
 from motif.tradeoff.ways import read_way
 
@@ -59,7 +60,7 @@ def test_every_claim_is_read_and_every_paper_is_there() -> None:
     [
         (
             "custom_diffusion",
-            {"figure": [1, 3, 6, 7, 8, 9, 10, 11, 14, 15, 19, 20, 21], "table": range(1, 9)},
+            {"figure": [1, 3, 5, 6, 7, 8, 9, 10, 11, 14, 15, 19, 20, 21], "table": range(1, 9)},
         ),
         ("custom_edit", {"figure": [1, 3, 4, *"ABCDEFG"], "table": []}),
         ("ico_dci", {"figure": [1, 2, 5, 6, 7, 8, 9, 10, 11, 12], "table": [1]}),
@@ -438,6 +439,35 @@ def said() -> list[str]:
     papers = [tomllib.loads((ROOT / "reproduction" / f"{name}.toml").read_text()) for name in page.ORDER]
     lines = [line for paper in papers for text in paper["commands"].values() for line in text.splitlines()]
     return list(dict.fromkeys(part.strip() for line in lines for part in line.split("&&")))
+
+
+def test_people_are_asked_their_papers_own_questions() -> None:
+    """Every claim of a study has a command, and it asks what that paper asked: no other paper's words."""
+    for paper in page.papers():
+        for each in (one for one in paper["claims"] if "needs people" in one.get("cannot", "")):
+            assert each.get("how") == "study", (paper["paper"], each["where"])
+        if "study" not in paper["commands"]:
+            continue
+        words = shlex.split(paper["commands"]["study"].split("&&")[0])
+        chosen = [words[i + 1] for i, word in enumerate(words) if word == "--question"]
+        found = asked(chosen, references="--refs" in words, sources="--sources" in words)
+        number = paper["source"].rpartition("arXiv:")[2]
+        own = {name for name, question in QUESTIONS.items() if f"arXiv:{number}," in question.paper}
+        # ELITE's question of text is Custom Diffusion's, word for word
+        assert {each.name for each in found} == own | ({"text"} if paper["paper"] == "ELITE" else set())
+
+
+def test_the_settings_are_of_the_numbers_beside_them() -> None:
+    """Table 4's figures are of 200 steps; ELITE's baselines train the text encoder, and take rates as they are."""
+    benchmark = tomllib.loads((ROOT / "reproduction" / "sd14" / "custom-concept-101.toml").read_text())
+    assert benchmark["sampling"]["steps"] == 200
+    others = tomllib.loads((ROOT / "reproduction" / "elite.toml").read_text())["commands"][
+        "others"
+    ].splitlines()
+    told = {line.split()[2]: line for line in others if line.startswith("motif learn")}
+    assert "--train-text-encoder" in told["dreambooth"]
+    for method in ("custom-diffusion", "textual-inversion"):
+        assert "--no-scale-lr" in told[method]
 
 
 @pytest.mark.parametrize("line", said())
