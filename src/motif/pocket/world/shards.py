@@ -151,9 +151,7 @@ def write_shards(
         try:
             for ready in as_completed(shards):
                 done(ready.result())
-        except (
-            BaseException
-        ):  # Ctrl-C, or a full disk: what no process has begun is left out, and what it has is finished
+        except BaseException:  # Ctrl-C, or a full disk: what is begun is finished, and the rest left out
             pool.shutdown(cancel_futures=True)
             raise
     return sheets
