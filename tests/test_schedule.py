@@ -192,3 +192,15 @@ def test_noise_of_an_image_is_its_seeds_alone(seeds):
 def test_a_schedule_that_ddim_cannot_walk_is_refused(config: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         Schedule.read(config)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_what_is_lent_means_the_same_noise(prediction: str):
+    """And nothing is lent of a latent without any picture in it (ᾱ = 0)."""
+    schedule = Schedule(torch.tensor([0.9, 0.3, 0.0]).double(), 1.0, prediction, {})  # type: ignore[arg-type]
+    output, x, other = torch.randn(3, 2, 4, 4, 4, generator=torch.Generator().manual_seed(0)).unbind(0)
+    for t in (0, 1):
+        lent = schedule.lent(output, x, other, t)
+        assert torch.allclose(schedule.split(other, lent, t)[1], schedule.split(x, output, t)[1], atol=1e-5)
+    assert torch.equal(schedule.lent(output, x, other, 2), output)
+    assert torch.equal(schedule.lent(output, x, x, 1), output)

@@ -20,6 +20,7 @@ from torch import Tensor
 from motif.attention import Call, Control, Memory, Row, Side
 from motif.base import Base
 from motif.errors import InputError
+from motif.guidance import Outputs, guided, lend
 from motif.images import to_images
 from motif.local import hearing
 from motif.schedule import CLEAN, draw_noise
@@ -27,7 +28,6 @@ from motif.text import Text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
 
 SEEDS = 2**63
 """Seeds lie below it."""
@@ -111,19 +111,20 @@ def denoise(
         if batch is None or not batch.holds(rows):
             batch = _Batch.stack(rows, lengths)
         t, s = times[step], times[step + 1] if step + 1 < steps else CLEAN
-        h, w = next(iter(latents.values())).shape[-2:]
+        first = next(iter(latents.values()))
         here = {lane.name: latents[lane.name] for lane in alive}
         kept = None if torch.is_grad_enabled() else memory
+        h, w = first.shape[-2:]
         call = Call(batch.rows, step, steps, t, (h, w), tuple(controls), kept, looked, here)
         outputs = _predict(base, batch, here, t, call)
         for control in controls:
             outputs = control.predicted(call, outputs)
-        first = next(iter(latents.values()))
+        outputs = lend(base.schedule, alive, outputs, here, t)
         noise = draw_noise(tuple(first.shape[1:]), draws, first) if eta else None
         latents = {
             lane.name: lane.way[steps - 1 - step].to(latents[lane.name])
             if lane.way is not None and any((lane.name, side) not in outputs for side, _ in lane.sides(step))
-            else base.schedule.move(latents[lane.name], _guided(lane, outputs), t, s, eta=eta, noise=noise)
+            else base.schedule.move(latents[lane.name], guided(lane, outputs), t, s, eta=eta, noise=noise)
             for lane in alive
         }
         for control in controls:
@@ -213,9 +214,7 @@ def _each(states: Tensor, images: int) -> Tensor:
     return states.expand(images, *states.shape[1:])
 
 
-def _predict(
-    base: Base, batch: _Batch, latents: Mapping[str, Tensor], t: int, call: Call
-) -> Mapping[tuple[str, Side], Tensor]:
+def _predict(base: Base, batch: _Batch, latents: Mapping[str, Tensor], t: int, call: Call) -> Outputs:
     """The raw output of every row: {(lane, side): [image, c, h, w]}."""
     if not batch.rows:
         return {}
@@ -227,11 +226,6 @@ def _predict(
 def _wide(base: Base) -> torch.dtype:
     """The type of a trajectory: float32 at least, so that a step's small move is not rounded away."""
     return torch.promote_types(base.dtype, torch.float32)
-
-
-def _guided(lane: Lane, outputs: Mapping[tuple[str, Side], Tensor]) -> Tensor:
-    cond, uncond = outputs[lane.name, "cond"], outputs.get((lane.borrows or lane.name, "uncond"))
-    return cond if uncond is None else uncond + lane.guidance * (cond - uncond)
 
 
 def finish(steps: Iterator[Step]) -> Mapping[str, Tensor]:

@@ -94,6 +94,17 @@ class Schedule:
             return a * x - b * output, a * output + b * x
         return output, (x - a * output) / b
 
+    def lent(self, output: Tensor, x: Tensor, other: Tensor, t: int) -> Tensor:
+        """The output at `other` that means the ε̂ of an output at x.
+
+        ε: itself;   v: v + √(1−ᾱ)/√ᾱ (x − other);   x₀: x₀ + (other − x)/√ᾱ.   Where ᾱ is 0 no output says anything of
+        ε̂, and it stays as it is.
+        """
+        a, b = self.at(t) ** 0.5, (1 - self.at(t)) ** 0.5
+        if self.prediction == "epsilon" or not a:
+            return output
+        return output + (b * (x - other) if self.prediction == "v_prediction" else other - x) / a
+
     def move(
         self, x: Tensor, output: Tensor, t: int, s: int, *, eta: float = 0.0, noise: Tensor | None = None
     ) -> Tensor:

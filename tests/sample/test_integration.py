@@ -289,3 +289,32 @@ def test_equal_cost_costs_no_more_and_starts_as_noisy(sd1, steps, until):
     # 3 would cost no more, and have no second lane
     with pytest.raises(InputError, match="4 steps are too few"):
         equal_steps(schedule, 4, 0.15, guided=True, shared=True)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_shared_guidance_is_of_the_noise_whatever_the_base_predicts(small, eta):
+    """ε^a = ε_u + g (ε_a − ε_u) with the ε_u of the main lane's latents, and a DDIM step by hand."""
+    run, schedule = run_of(small, steps=3, until=1.0, eta=eta), small.base.schedule
+    outputs: dict[Any, torch.Tensor] = {}
+
+    class Seen(Control):
+        def predicted(self, call, outputs_):
+            outputs.update(outputs_)
+            return outputs_
+
+    with torch.no_grad():
+        main, aux = lanes_of(run, [1], shared=True)
+        again, own = [torch.Generator().manual_seed(9)], [torch.Generator().manual_seed(9)]
+        noises = [OwnNoise(schedule, aux, own, eta)] if eta else []
+        draws = [torch.Generator().manual_seed(4)]
+        loop = denoise(run.base, [main, aux], steps=3, eta=eta, draws=draws, controls=[Seen(), *noises])
+        found = next(loop).latents["aux"]
+    t, s, *_ = schedule.timesteps(3)
+    borrowed = schedule.split(main.latents, outputs["main", "uncond"], t)[1]
+    x0, mine = schedule.split(aux.latents, outputs["aux", "cond"], t)
+    eps = borrowed + run.guidance * (mine - borrowed)
+    x0 = (aux.latents - (1 - schedule.at(t)) ** 0.5 * eps) / schedule.at(t) ** 0.5
+    variance = eta**2 * (1 - schedule.at(s)) / (1 - schedule.at(t)) * (1 - schedule.at(t) / schedule.at(s))
+    wanted = schedule.at(s) ** 0.5 * x0 + (1 - schedule.at(s) - variance) ** 0.5 * eps
+    wanted = wanted + variance**0.5 * draw_noise(tuple(x0.shape[1:]), again, x0)
+    assert gap(found, wanted) < 1e-4 * float(wanted.abs().max())

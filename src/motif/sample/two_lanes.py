@@ -2,6 +2,9 @@
 
     shared guidance    ε^a = ε_u + g (ε_a − ε_u)    with ε_u of the main lane's latents: three rows a step, not four
 
+It is ε that is shared, whatever the base predicts. While x is mostly noise ε_u ≈ x / σ, so that it pulls the auxiliary
+lane into the main one: D / σ of their difference D shrinks by (1 − g (1 − r)) / r a step, r = σ_s / σ_t.
+
 Jin et al. 2024 (arXiv 2412.04831), section 3.3; card of ICO and DCI, 6. The window is counted in steps, `until` of the
 run, and not read off timesteps: with most spacings a run does not start at the last one.
 """
@@ -18,6 +21,7 @@ from torch import Tensor
 from motif.attention import Call, Control, Side
 from motif.base import Base
 from motif.errors import InputError
+from motif.guidance import guided, lend
 from motif.images import to_images
 from motif.lanes import SEEDS, Lane, away, denoise, finish
 from motif.sample.integration import GAIN, Form, Integration, Layers, Words
@@ -152,15 +156,11 @@ class OwnNoise(Control):
         name, times = self.lane.name, self.schedule.timesteps(call.steps)
         if name not in latents:
             return latents
-        cond, uncond = (
-            self._outputs[name, "cond"],
-            self._outputs.get((self.lane.borrows or name, "uncond")),
-        )
-        guided = cond if uncond is None else uncond + self.lane.guidance * (cond - uncond)
         x, t = call.latents[name], times[call.step]
+        output = guided(self.lane, lend(self.schedule, [self.lane], self._outputs, call.latents, t))
         s = times[call.step + 1] if call.step + 1 < call.steps else CLEAN
         noise = draw_noise(tuple(x.shape[1:]), self.draws, x)
-        return {**latents, name: self.schedule.move(x, guided, t, s, eta=self.eta, noise=noise)}
+        return {**latents, name: self.schedule.move(x, output, t, s, eta=self.eta, noise=noise)}
 
 
 def evaluations(steps: int, until: float, *, guided: bool, shared: bool) -> int:
