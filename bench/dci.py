@@ -143,26 +143,14 @@ class Exam:
         """Pictures with two lanes."""
         from motif.sample import dci
 
-        me, stand_in = self.last(learned), [STAND_IN.get(self.subject.noun, "cat")]
+        me = self.last(learned)
+        stand_in = [STAND_IN.get(self.subject.noun, "cat")] if how.get("entire", True) else []
         return [
             image
             for opening in self.openings
             for image in dci(me, opening.format(self.phrase), n=self.size.seeds, steps=self.size.steps,
                              stand_in=stand_in, balance=balance, **how)
         ]  # fmt: skip
-
-    def cut_apart(self, learned: str, balance: float, until: float) -> list[Any]:
-        """The paper's "without entire prompt": one lane has the concept's words alone, the other all the others."""
-        from motif.sample.stand_in import Pair
-        from motif.sample.two_lanes import TwoLanes
-
-        images, me = list[Any](), self.last(learned)
-        for opening in self.openings:
-            rest = opening.replace("of a {} ", "")
-            pair = Pair(f"a photo of a {self.phrase}", rest, ((13, 13 + len(self.phrase)),), ())
-            run = TwoLanes(me, pair, self.size.steps, me.guidance, until)
-            images += run.pictures(range(self.size.seeds), balance)
-        return images
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -180,15 +168,16 @@ class Exam:
 
         def lanes(row: str, learned: str, **how: Any) -> Row:
             told = [LEARNING[learned], size.learning, STAND_IN.get(self.name, "cat"), how]
-            draw = self.cut_apart if "entire" in row else self.with_dci
-            return Row(row, told, evaluations(size.steps, how["until"]), lambda: draw(learned, **how))
+            cost = evaluations(size.steps, how["until"])
+            return Row(row, told, cost, lambda: self.with_dci(learned, **how))
 
         rows += [*checkpoints("ico"), *checkpoints("custom-diffusion")]
         rows += [lanes(f"dci {balance:g}, until {until:g}", "ico", balance=balance, until=until)
                  for until in size.untils for balance in size.balances]  # fmt: skip
         added = {"balance": ADDITION, "until": 0.3, "masks": "none"}
         rows.append(lanes("without mask, until 0.3", "ico", **added))
-        rows.append(lanes("without entire prompt, until 0.3", "ico", balance=1.0, until=0.3))
+        apart = {"balance": 1.0, "until": 0.3, "entire": False}
+        rows.append(lanes("without entire prompt, until 0.3", "ico", **apart))
         rows.append(lanes("without deep aggregation, until 0.3", "ico", **added, layers="last"))
         rows += checkpoints(OVERFITTED)
         rows += [lanes(f"overfitted: dci {balance:g}, until {until:g}", OVERFITTED, balance=balance, until=until)

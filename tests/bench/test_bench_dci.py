@@ -29,7 +29,7 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, An
         values = [0.1 * len(self.name) + 0.01 * i + 0.001 * len(made) for i in range(len(images))]
         return {metric: values for metric in ("CLIP-T", "asked", "CLIP-I", "DINO-I")}
 
-    for name in ("plainly", "with_dci", "cut_apart"):
+    for name in ("plainly", "with_dci"):
         monkeypatch.setattr(dci.Exam, name, pictures)
     monkeypatch.setattr(dci.Exam, "scored", scored)
     monkeypatch.setattr(dci.Exam, "checkpoint", lambda self, name, step: (name, step))

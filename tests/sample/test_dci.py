@@ -19,6 +19,8 @@ from motif.images import open_picture
 from motif.sample import dci, plain
 from motif.sample.judged import Judge
 from motif.sample.sheets import Row
+from motif.sample.stand_in import Pair
+from motif.sample.two_lanes import TwoLanes
 from pieces import concept_of
 
 PROMPT = "a <new1> cat"
@@ -69,6 +71,15 @@ def test_a_merged_pair_has_two_stand_ins(small):
 def test_no_concept_need_be_worn(sd1):
     found = dci(sd1.base, "a cat", steps=2, until=0.5, stand_in=["cat=tea"])
     assert not same(found, plain(sd1.base, "a cat", steps=2))
+
+
+def test_without_the_entire_prompt_each_lane_reads_its_part(wears):
+    settings: dict[str, Any] = {"steps": 2, "until": 0.5}
+    found = dci(wears, f"{PROMPT} on sea", **settings, entire=False)
+    assert (found.about["main_prompt"], found.about["aux_prompt"]) == ("a <new1> cat", "on sea")
+    assert not same(found, dci(wears, f"{PROMPT} on sea", **settings))
+    by_hand = Pair("a <new1> cat", "on sea", ((2, 8), (9, 12)), ())
+    assert same(found, TwoLanes(wears, by_hand, 2, wears.guidance, 0.5).pictures([0], 1.0))
 
 
 def test_equal_cost_costs_no_more(sd1):
@@ -123,6 +134,12 @@ def test_the_judge_wants_both():
         ({"until": 0, "show_masks": True}, "until is 0"),
         ({"until": 0, "aux_seed": 3}, "until is 0"),
         ({"until": 0, "equal_cost": True}, "until is 0"),
+        ({"until": 0, "entire": False}, "until is 0"),
+        ({"entire": False, "stand_in": ["fox"]}, "no stand-in"),
+        ({"entire": False, "auto": True, "references": "x"}, "nothing that auto"),
+        ({"entire": False}, "nothing but the concept"),
+        ({"balance": 2.0, "balances": "0,1"}, "balance is 2"),
+        ({"balance": 2.0, "auto": True, "references": "x"}, "balance is 2"),
         ({"masks": "none", "show_masks": True}, "no mask"),
         ({"masks": "paper", "gain": 3.0}, "gain"),
         ({"gain": 0.0}, "gain"),

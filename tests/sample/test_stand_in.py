@@ -60,6 +60,7 @@ def words(prompt: str, spans) -> list[str]:
         ("a <new1> cat", {"<new1> cat": "red fox"}, "a red fox", ["<new1>", "cat"], ["red fox"]),
         ("a <new1> cat", ["owl"], "an owl", ["<new1>", "cat"], ["owl"]),
         ("a <new1> cat next to a dog", (), "a duck next to a dog", ["<new1>", "cat"], ["duck"]),
+        ("a <new1> cat next to two dogs", (), "a duck next to two dogs", ["<new1>", "cat"], ["duck"]),
         ("a <new1> fluffy Cat, cat", (), "a fluffy dog, cat", ["<new1>", "Cat"], ["dog"]),
         ("a <new1> orange cat", (), "an orange dog", ["<new1>", "cat"], ["dog"]),
         ("<new1> sleeps in the sun", (), "dog sleeps in the sun", ["<new1>"], ["dog"]),
@@ -159,3 +160,35 @@ def test_words_behind_the_last_token_are_refused(sd1):
     (tokens,) = base.tokenise([prompt + " teapots are here too"])[0]
     with pytest.raises(InputError, match="shorten"):
         positions(tokens, [(len(prompt) + 16, len(prompt) + 20)])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "main", "rest"),
+    [
+        ("a photo of a <new1> cat in the snow", "a <new1> cat", "a photo in the snow"),
+        ("<new1> cats carved from ice", "<new1> cats", "carved from ice"),
+        ("The <new1> fluffy cat, on a sofa", "The <new1> fluffy cat", "on a sofa"),
+        ("snow on <new1>", "<new1>", "snow on"),
+    ],
+)
+def test_a_prompt_is_cut_apart(cat, prompt, main, rest):
+    pair = Pair.apart(cat, prompt)
+    assert (pair.main, pair.aux, pair.stand_in) == (main, rest, ())
+    assert words(main, pair.concept) == [word for word in ("<new1>", "cat") if word in main]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "says"),
+    [
+        ("a cat", "names 0"),
+        ("a <new1> cat, a <new1> cat", "names 2"),
+        ("a photo of a <new1> cat", None),
+        ("a <new1> cat.", "nothing but"),
+    ],
+)
+def test_what_cannot_be_cut_apart_is_refused(cat, prompt, says):
+    if says is None:
+        assert Pair.apart(cat, prompt).aux == "a photo"
+        return
+    with pytest.raises(InputError, match=says):
+        Pair.apart(cat, prompt)

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("motif")
 
+BALANCE = 1.0
+"""Where nobody says."""
+
 AUTO = (-2.0, -1.0, 0.0, 1.0, 2.0)
 """What `auto` chooses among (paper: typically -2 to 2)."""
 
@@ -45,7 +48,7 @@ def dci(
     seed: int = 0,
     steps: int = 50,
     stand_in: Mapping[str, str] | Sequence[str] = (),
-    balance: float = 1.0,
+    balance: float = BALANCE,
     until: float = 0.15,
     balances: str | Sequence[float] = "",
     auto: bool = False,
@@ -55,6 +58,7 @@ def dci(
     masks: Form = "release",
     gain: float = GAIN,
     layers: Layers = "all",
+    entire: bool = True,
     shared: bool = True,
     aux_seed: int | None = None,
     equal_cost: bool = False,
@@ -86,10 +90,12 @@ def dci(
         masks: How the lanes compete: release (the published code), paper (as printed: a half everywhere), none (added).
         gain: How decided the masks of release are, for latents of 64 x 64; other sizes follow.
         layers: Where the lanes meet: in all cross-attention layers, or the last one.
+        entire: Both lanes read the entire prompt, one with the stand-in; without it one reads the concept's words alone
+            and the other all the others (an ablation of the paper).
         shared: Guide the auxiliary lane with the main one's unconditional prediction.
         aux_seed: The auxiliary lane's first seed; the default is another for each picture's own.
         equal_cost: Fewer steps, so that the denoiser works no more than in plain sampling with --steps.
-        guidance: Guidance scale; 1 is none. The default is the base's own.
+        guidance: Guidance scale; 1 is none. The default is the base's own (paper's code: 6).
         eta: 0 is DDIM, 1 the DDPM sampler.
         negative: What to steer away from.
         height: In pixels; the default is the base's size.
@@ -104,11 +110,12 @@ def dci(
     if n < 1 or batch_size < 1:
         raise InputError(f"n is {n}, batches of {batch_size}: ask for at least one picture")
     values = _balances(balance, balances, auto)
+    _check_entire(until, stand_in, entire=entire, auto=auto)
     _check_cost(until, equal_cost=equal_cost, aux_seed=aux_seed)
     _check_masks(until, values, auto=auto, show_masks=show_masks, masks=masks, gain=gain)
     if not auto and (references or encoder):
         raise InputError("references and encoder are of auto: add it, or drop them")
-    pair = Pair.of(base, prompt, stand_in) if until else Pair(prompt, prompt, (), ())
+    pair = _pair(base, prompt, stand_in, entire) if until else Pair(prompt, prompt, (), ())
     guidance, plain = base.guidance if guidance is None else guidance, steps
     if equal_cost:
         steps = equal_steps(base.schedule, steps, until, guided=guidance != 1.0, shared=shared)
@@ -124,6 +131,7 @@ def dci(
     rows = [draw.row(value, None if judge else on_image) for value in values]
     about: dict[str, Any] = {"steps": steps, "evaluations": run.evaluations}
     about |= {"aux_prompt": pair.aux, "steps_with_two_lanes": run.window} if until else {}
+    about |= {} if entire else {"main_prompt": pair.main}
     sheets = {"balances": balances_sheet(rows, draw.seeds, prompt)} if len(rows) > 1 else {}
     why = ""
     if judge:
@@ -186,6 +194,10 @@ class _Draw:
         return dataclasses.replace(self, run=run, show_masks=False).row(0.0, None).images
 
 
+def _pair(base: Base, prompt: str, stand_in: Mapping[str, str] | Sequence[str], entire: bool) -> Pair:
+    return Pair.of(base, prompt, stand_in) if entire else Pair.apart(base, prompt)
+
+
 def _tell(run: TwoLanes, plain: int) -> None:
     if run.until:
         log.info(
@@ -202,6 +214,10 @@ def _balances(one: float, several: str | Sequence[float], auto: bool) -> list[fl
         found = [float(part) for part in parts] or ([*AUTO] if auto else [one])
     except ValueError:
         raise InputError(f"balances {several!r}: numbers with commas between them, as -2,-1,0,1,2") from None
+    if one != BALANCE and (parts or auto):
+        raise InputError(
+            f"balance is {one:g}, and several are asked for: name it among the balances, or drop it"
+        )
     if not all(map(math.isfinite, found)) or len(set(found)) != len(found):
         raise InputError(f"balances {several!r}: finite numbers, each once")
     if auto and len(found) < 2:
@@ -212,6 +228,18 @@ def _balances(one: float, several: str | Sequence[float], auto: bool) -> list[fl
 def _check_cost(until: float, *, equal_cost: bool, aux_seed: int | None) -> None:
     if not until and (equal_cost or aux_seed is not None):
         raise InputError("until is 0: there is no auxiliary lane to have a cost or a seed")
+
+
+def _check_entire(
+    until: float, stand_in: Mapping[str, str] | Sequence[str], *, entire: bool, auto: bool
+) -> None:
+    if entire:
+        return
+    if not until:
+        raise InputError("until is 0: there is no auxiliary lane to give a part of the prompt to")
+    if stand_in or auto:
+        what = "no stand-in" if stand_in else "nothing that auto could compare with"
+        raise InputError(f"without the entire prompt there is {what}: drop it, or leave the prompt entire")
 
 
 def _check_masks(

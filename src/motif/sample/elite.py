@@ -65,7 +65,7 @@ def elite(
             0.6 to edit, which is what is taken unless given, by the prompt).
         maximum: What the word's map is divided by: its maximum in each image, or in the whole batch (release); none
             does without the map.
-        guidance: Guidance scale; 1 is none. The default is the base's own.
+        guidance: Guidance scale; 1 is none. The default is the base's own (paper: 5).
         eta: 0 is DDIM, 1 the DDPM sampler.
         negative: What to steer away from.
         height: In pixels; the default is the base's size.

@@ -21,6 +21,9 @@ from motif.tokens import TOKEN
 
 log = logging.getLogger("motif")
 
+LEAD = re.compile(r"(?:\bof\s+)?(?:\b(?:an?|the|my|one)\s+)?$", re.IGNORECASE)
+"""What goes with a phrase that is cut out of a prompt: "a photo [of a] <new1> cat"."""
+
 KINDS: Mapping[str, str] = {
     "animal": "dog cat duck horse fox bear rabbit cow sheep goat pig tiger lion panda elephant monkey wolf mouse frog "
     "turtle tortoise bird chicken owl penguin fish corgi kitten puppy hamster",
@@ -90,6 +93,30 @@ class Pair:
                 raise InputError(f"{word} cannot stand in for {phrase.name}: name another noun")
         return _written(prompt, chosen)
 
+    @staticmethod
+    def apart(base: Base, prompt: str) -> Pair:
+        """The prompt cut in two, "a <new1> cat" and "a photo in the snow": the paper's "without entire prompt".
+
+        InputError where it does not name one concept, once, and something else.
+        """
+        found = _learned(base, prompt)
+        if len(found) != 1:
+            raise InputError(
+                f'the prompt "{prompt}" names {len(found)} concepts: one can be cut out, named once'
+            )
+        (phrase,) = found
+        first, end = phrase.spans[0][0], phrase.spans[-1][1]
+        last = len(prompt) - len(re.sub(r"^\w+", "", prompt[end:]))  # of "cats" the s too
+        before = LEAD.sub("", prompt[:first], count=1)
+        article = re.search(r"\b(?:an?|the|my|one)\s+$", prompt[:first], re.IGNORECASE)
+        begins = article.start() if article else first
+        rest = " ".join((before + " " + prompt[last:]).split()).strip(" ,")
+        if not re.search(r"\w", rest):
+            raise InputError(
+                f'the prompt "{prompt}" says nothing but the concept: nothing is left to draw beside it'
+            )
+        return Pair(prompt[begins:last], rest, tuple((a - begins, b - begins) for a, b in phrase.spans), ())
+
 
 @dataclass(frozen=True)
 class _Phrase:
@@ -126,7 +153,7 @@ def preset(phrase: _Phrase, said_so_far: str) -> str:
     kinds = [words.split() for words in KINDS.values() if forms & set(words.split())]
     if not kinds:
         log.info("%s is of no kind that motif knows: name what stands in for it (stand-in)", phrase.noun)
-    free = [word for word in (kinds[0] if kinds else ANYTHING) if word not in said | forms]
+    free = [word for word in (kinds[0] if kinds else ANYTHING) if not {word, f"{word}s"} & (said | forms)]
     if not free:
         raise InputError(
             f'the prompt says every noun like {phrase.noun}: name a stand-in, --stand-in "{phrase.name}=cat"'
