@@ -82,6 +82,18 @@ def test_without_the_entire_prompt_each_lane_reads_its_part(wears):
     assert same(found, TwoLanes(wears, by_hand, 2, wears.guidance, 0.5).pictures([0], 1.0))
 
 
+def test_few_steps_of_strong_shared_guidance_are_told(sd1, caplog):
+    base = sd1.base.wear(concept_of(sd1.base))
+    for settings, told in (
+        ({"guidance": 40.0}, 1),
+        ({"guidance": 40.0, "shared": False}, 0),
+        ({"guidance": 2.0}, 0),
+    ):
+        caplog.clear()
+        dci(base, PROMPT, steps=4, until=0.5, **settings)
+        assert len([text for text in caplog.messages if "--no-shared" in text]) == told
+
+
 def test_equal_cost_costs_no_more(sd1):
     base = sd1.base.wear(concept_of(sd1.base))
     found = dci(base, PROMPT, steps=10, until=0.5, equal_cost=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from motif.lanes import Lane, denoise, finish
 from motif.sample.integration import Integration, Words, mass, printed, share, spread
 from motif.sample.plain import plain
 from motif.sample.stand_in import Pair
-from motif.sample.two_lanes import ASIDE, OwnNoise, TwoLanes, equal_steps, evaluations
+from motif.sample.two_lanes import ASIDE, OwnNoise, TwoLanes, equal_steps, evaluations, thrown
 from motif.schedule import draw_noise
 from pieces import concept_of, gap
 
@@ -318,3 +319,31 @@ def test_shared_guidance_is_of_the_noise_whatever_the_base_predicts(small, eta):
     wanted = schedule.at(s) ** 0.5 * x0 + (1 - schedule.at(s) - variance) ** 0.5 * eps
     wanted = wanted + variance**0.5 * draw_noise(tuple(x0.shape[1:]), again, x0)
     assert gap(found, wanted) < 1e-4 * float(wanted.abs().max())
+
+
+def test_shared_guidance_draws_the_lanes_together_or_throws_them_apart(small):
+    """Where a denoiser sees pure noise, ε = x / σ, the lanes' difference is foretold to the last bit; SD's schedule."""
+    schedule = small.base.schedule
+    assert thrown(schedule, 200, 30, 6.0) == thrown(schedule, 50, 8, 7.5) == 1.0
+    for steps, guidance in ((50, 40.0), (8, 12.0)):
+        window, x, y = max(round(0.15 * steps), 1), noise(1, 1, 4, 4), noise(1, 1, 4, 4, seed=1)
+        times, found = schedule.timesteps(steps), []
+        for t, s in pairwise(times[: window + 1]):
+            b = (1 - schedule.at(t)) ** 0.5  # x0 = 0
+            mine, theirs = y / b, x / b
+            outputs = [_output(schedule, z, e, t) for z, e in ((x, theirs), (y, theirs), (y, mine))]
+            guided = outputs[1] + guidance * (outputs[2] - outputs[1])
+            x, y = schedule.move(x, outputs[0], t, s), schedule.move(y, guided, t, s)
+            spread_ = (1 - schedule.at(s)) ** 0.5
+            found.append(float(((y - x) / spread_).norm()))
+        first = float(
+            ((noise(1, 1, 4, 4, seed=1) - noise(1, 1, 4, 4)) / (1 - schedule.at(times[0])) ** 0.5).norm()
+        )
+        assert thrown(schedule, steps, window, guidance) == pytest.approx(max(found) / first, rel=1e-3)
+        assert max(found) > first
+
+
+def _output(schedule: Any, x: torch.Tensor, eps: torch.Tensor, t: int) -> torch.Tensor:
+    """What a denoiser answers that sees this ε in x."""
+    a, b = schedule.at(t) ** 0.5, (1 - schedule.at(t)) ** 0.5
+    return eps if schedule.prediction == "epsilon" else (eps - b * x) / a

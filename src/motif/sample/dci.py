@@ -26,7 +26,7 @@ from motif.sample.judged import Judge
 from motif.sample.progress import Progress, Told
 from motif.sample.sheets import Row, Seen, balances_sheet, masks_sheet
 from motif.sample.stand_in import Pair
-from motif.sample.two_lanes import TwoLanes, equal_steps, evaluations
+from motif.sample.two_lanes import TwoLanes, equal_steps, evaluations, thrown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -204,6 +204,13 @@ def _tell(run: TwoLanes, plain: int) -> None:
             'the auxiliary prompt is "%s", for %d of %d steps (%d evaluations a picture; plain sampling: %d)',
             run.pair.aux, run.window, run.steps, run.evaluations, plain,
         )  # fmt: skip
+        if run.shared and thrown(run.base.schedule, run.steps, run.window, run.guidance) > 1:
+            log.warning(
+                "%d steps are few for shared guidance of %g: it throws the auxiliary lane about instead of drawing it "
+                "in: take more steps, or guidance of its own (--no-shared)",
+                run.steps,
+                run.guidance,
+            )
     else:
         log.info("until is 0: plain sampling, in which stand-in and balance have no say")
 

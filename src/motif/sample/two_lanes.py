@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,6 +32,9 @@ from motif.text import Text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+NOISY = 0.2
+"""Below this ᾱ a latent is mostly noise."""
 
 ASIDE = 0x5DEECE66D
 """The auxiliary lane's seed is the picture's, with these bits turned over: another noise for every picture."""
@@ -161,6 +165,21 @@ class OwnNoise(Control):
         s = times[call.step + 1] if call.step + 1 < call.steps else CLEAN
         noise = draw_noise(tuple(x.shape[1:]), self.draws, x)
         return {**latents, name: self.schedule.move(x, output, t, s, eta=self.eta, noise=noise)}
+
+
+def thrown(schedule: Schedule, steps: int, window: int, guidance: float) -> float:
+    """How many times its first distance from the main lane shared guidance throws the auxiliary one, at most.
+
+    1 where it draws it in. Above that, steps are so long for the guidance that each leaps past the main lane to a place
+    that is no latent. Of the steps at which x is mostly noise, where it is known beforehand.
+    """
+    apart = most = 1.0
+    for t, s in pairwise(schedule.timesteps(steps)[: window + 1]):
+        if 0 < schedule.at(t) < NOISY:
+            r = ((1 - schedule.at(s)) / schedule.at(s) * schedule.at(t) / (1 - schedule.at(t))) ** 0.5
+            apart *= abs(1 - guidance * (1 - r)) / r
+            most = max(most, apart)
+    return most
 
 
 def evaluations(steps: int, until: float, *, guided: bool, shared: bool) -> int:
