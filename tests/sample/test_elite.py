@@ -138,3 +138,31 @@ def test_what_is_refused(sd1, prompt, settings, says):
     if "maximum" not in settings:
         with pytest.raises(InputError):
             elite(sd1.base.wear(concept_of(sd1.base)), "a <new1>", steps=1)
+
+
+DREAMBENCH = """
+a {} in the jungle|a {} on a cobblestone street|a {} on top of a purple rug in a forest|a {} floating on top of water
+a {} with the Eiffel Tower in the background|a red {}|a cube shaped {}|a {} wearing a black top hat and a monocle
+zoomed in photo of the {}|a photo of my {}, wet|a photo of a {}'s hat|the {}.
+"""  # card 8.1 and 4, and signs around the placeholder
+
+
+@pytest.mark.parametrize("words", [1, 5])
+def test_the_placeholder_is_found_by_tokens_whatever_words_stand_before_it(pocket, words):
+    """Card 4: "close-up" and "zoomed" are several tokens, so that a count of words finds the wrong place; card 2.3:
+    several words move what follows."""
+    (reader,) = pocket.models.readers
+    several = 0
+    for prompt in [*TEMPLATES, *DREAMBENCH.strip().replace("\n", "|").split("|")]:
+        before, _, behind = prompt.partition("{}")
+        cut = [reader.tokenizer(part, add_special_tokens=False)["input_ids"] for part in (before, behind)]
+        found = reader.tokenise(prompt.replace("{}", "<S>"), {"<S>": words})
+        first = 1 + len(cut[0])
+        assert [at for at, _, _ in found.splices] == list(range(first, first + words))
+        assert list(found.ids[1:first]) == cut[0]
+        room = found.end - first - words
+        assert list(found.ids[first + words : found.end]) == cut[1][:room] and (
+            room == len(cut[1]) or found.end == reader.length - 1
+        )
+        several += first > 1 + len(before.split())
+    assert several  # where a count of words would fail
