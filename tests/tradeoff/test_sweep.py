@@ -151,6 +151,24 @@ def test_a_change_does_again_what_it_touches(
     assert counts([job for job in second.jobs if not there.issuperset(job.makes)]) == wanted
 
 
+def test_other_encoders_of_pocket_measure_again(
+    spec: Make, tiny_base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are named by a word alone: pictures stay, and no score of the old ones is taken for one of the new."""
+    monkeypatch.setenv("MOTIF_POCKET_WEIGHTS", str(tmp_path / "weights"))
+    plans: list[set[str]] = []
+    for told in ("one", "other"):
+        for part in ("clip", "dino"):
+            (tmp_path / "weights" / part).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "weights" / part / "config.json").write_text("{}")
+            (tmp_path / "weights" / part / "model.safetensors").write_text(told)
+        plans.append({where for job in plan(spec(encoder="pocket"), tiny_base).jobs for where in job.makes})
+    again = [
+        job for job in plan(spec(encoder="pocket"), tiny_base).jobs if not plans[0].issuperset(job.makes)
+    ]
+    assert counts(again) == (0, 0, 6) and len(plans[0]) == len(plans[1])
+
+
 def test_another_setting_of_learning_leaves_the_base_alone(spec: Make, raw: Any, tiny_base: Base) -> None:
     first = plan(spec(), tiny_base)
     there = {address for job in first.jobs for address in job.makes}

@@ -7,6 +7,7 @@ checkpoints are the shorter runs (`motif.learn.fit`: step k is drawn from (seed,
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,10 @@ from typing import Any
 
 from motif import methods
 from motif.base import Base
-from motif.errors import InputError
+from motif.errors import InputError, MissingModel
+from motif.features.models import find
 from motif.tradeoff import spec as asked
-from motif.tradeoff.digest import address, code
+from motif.tradeoff.digest import address, code, content
 from motif.tradeoff.jobs import Cell, Draw, Job, Learn, Measure, Plan, Spot
 from motif.tradeoff.settings import LEARN_OWN, Signature, grid, label, plain
 from motif.tradeoff.subjects import Subject, look_at
@@ -54,6 +56,15 @@ class Planner:
     def world(self) -> list[str]:
         """The base, as results know it."""
         return [self.base.origin.fingerprint, str(self.base.dtype)]
+
+    @cached_property
+    def eyes(self) -> list[str]:
+        """What is in pocket's encoders: a metric knows them by a word, and that may come to mean other ones."""
+        found: list[str] = []
+        for part in ("clip", "dino"):
+            with contextlib.suppress(MissingModel):  # told where it is asked for
+                found.append(content(find("pocket", part=part, paper="").folder))
+        return found
 
     def plan(self) -> Plan:
         """The whole grid. InputError where a concept's own setting changes nothing."""
@@ -200,6 +211,7 @@ class Planner:
         said = prompts if "prompts" in places else ()
         where = address(
             "measure", metric=name, settings=found.defaults(settings), draws=draws, prompts=said,
+            eyes=self.eyes if settings.get("encoder") == "pocket" else [],
             references=[plain(path)[1] for path in references], code=code(methods.find("measure", name).path),
         )  # fmt: skip
         job = Measure(where, name, dict(settings), draws, said, references, f"{told}: {name}")
