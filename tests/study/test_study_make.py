@@ -188,6 +188,23 @@ def test_a_scrambled_picture_has_the_same_pixels_elsewhere(width: int, height: i
     assert Counter(pixels(torn)) == Counter(pixels(image))
 
 
+def test_a_picture_that_looks_the_same_scrambled_is_no_check(tmp_path: Path) -> None:
+    """As a black one that a safety checker left: nobody could choose, and who chose wrong would be left out."""
+    a, b, _ = two_sides(tmp_path, prompts=2, seeds=2)
+    black = sorted(a.rglob("*.png"))
+    for path in black[1:]:
+        Image.new("RGB", (48, 36)).save(path)
+    found = make(a, b, tmp_path / "study")
+    assert [bool(pair.torn) for pair in found.pairs if pair.origin[0] == str(black[0])] == [True]
+    assert sum(bool(pair.torn) for pair in found.pairs) == 1 and len(found.turns(0)) == 4 + 3
+    Image.new("RGB", (48, 36)).save(black[0])
+    with pytest.raises(InputError, match="--checks 0"):
+        make(a, b, tmp_path / "other")
+    assert not (tmp_path / "other").exists() and not any(
+        p.torn for p in make(a, b, tmp_path / "no", checks=0).pairs
+    )
+
+
 def plan(pairs_: int, per_rater: int, checks: int, questions: int, seed: int = 0) -> Study:
     """A study without files."""
     made = tuple(

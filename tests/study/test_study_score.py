@@ -154,6 +154,23 @@ def test_a_torn_last_line_is_left_out_and_written_over(
     assert rows == [{k: v for k, v in json.loads(line).items() if k != "at"} for line in whole.splitlines()]
 
 
+def test_a_line_that_was_taken_out_is_asked_again_and_no_other(tmp_path: Path, study: Study) -> None:
+    """As a damaged line is, which the message says to remove: what was answered behind it is not asked twice."""
+    path = tmp_path / "study" / ANSWERS
+    with opened(tmp_path / "study", study) as ledger:
+        rater = ledger.enter("one")
+        turns = ledger.turns(rater)
+        for turn in turns[:3]:
+            ledger.answer(rater, turn.id, "left")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:2] + lines[3:]))
+    with opened(tmp_path / "study", study) as ledger:
+        assert ledger.answered(rater) == 1
+        assert ledger.answer(rater, turns[2].id, "right") == "known"
+        assert ledger.answer(rater, turns[1].id, "left") == "kept" and ledger.answered(rater) == 3
+    assert {row["turn"] for row in read(tmp_path / "study", study).rows[rater]} == {t.id for t in turns[:3]}
+
+
 def test_a_torn_line_is_noted(tmp_path: Path, study: Study, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "study" / ANSWERS).write_bytes(b'{"rater": 0, "sess')
     with caplog.at_level(logging.WARNING, "motif"):

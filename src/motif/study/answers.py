@@ -108,8 +108,16 @@ class Ledger:
             return self._turns[rater]
 
     def answered(self, rater: int) -> int:
-        """How many of them are made."""
-        return len(self.answers.rows[rater])
+        """How many of them are made, up to the first that is not: where a line was taken out of the file, it is asked
+        again."""
+        return self._first(rater, self.turns(rater))
+
+    def _first(self, rater: int, turns: list[Turn]) -> int:
+        made = self._made(rater)
+        return next((i for i, one in enumerate(turns) if one.id not in made), len(turns))
+
+    def _made(self, rater: int) -> set[str]:
+        return {row["turn"] for row in self.answers.rows[rater]}
 
     def answer(self, rater: int, turn: str, side: str) -> str:
         """Keep a choice: "kept"; "known" where it was made before, "ahead" where it is not asked for yet,
@@ -121,8 +129,8 @@ class Ledger:
             number = next((i for i, one in enumerate(turns) if one.id == turn), None)
             if number is None:
                 return "unknown"
-            if number != (done := self.answered(rater)):
-                return "known" if number < done else "ahead"
+            if number != self._first(rater, turns):
+                return "known" if turn in self._made(rater) else "ahead"
             one = turns[number]
             self._keep({"rater": rater, "turn": one.id, "question": one.question.name, "pair": one.pair.id,
                         "left": one.left, "right": one.right, "picked": one.picked(side), "at": _now()})  # fmt: skip

@@ -14,8 +14,9 @@ import random
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from motif.errors import InputError
 from motif.files import written
@@ -28,6 +29,9 @@ log = logging.getLogger("motif")
 
 TILES = 6
 """Tiles along each side of a scrambled picture."""
+
+SEEN = 16
+"""Grey levels of 255 by which some pixel differs where a scrambled picture can be told."""
 
 
 def make(
@@ -87,6 +91,10 @@ def make(
     with _whole_or_nothing(output):
         compared = [shelf.compared(pair, _photos(pair, photos), _source(pair, edited), i in torn)
                     for i, pair in enumerate(found)]  # fmt: skip
+        if checks and not any(one.torn for one in compared):
+            raise InputError(
+                f"{left}: none of its pictures looks another when scrambled, as --checks needs: --checks 0"
+            )
     shelf.tell_sizes()
     names = (left.name, right.name) if left.name != right.name else (str(left), str(right))
     known_by = _name(seed, per_rater, checks, *(q.name for q in questions), *(c.id for c in compared))
@@ -168,11 +176,17 @@ class _Shelf:
             pair.prompt,
             self._keep(one, name, "a"),
             self._keep(other, name, "b"),
-            self._keep(scrambled(one, random.Random(name)), name, "torn") if torn else "",
+            self._torn(one, name) if torn else "",
             tuple(self._photo(path) for path in photos),
             self._photo(source) if source else "",
             (_file(pair.a), _file(pair.b)),
         )
+
+    def _torn(self, image: Image.Image, name: str) -> str:
+        """A scrambled picture; none of one that looks the same then, as a black one does: nobody could choose."""
+        torn = scrambled(image, random.Random(name))
+        found = ImageChops.difference(image.convert("L"), torn.convert("L")).getextrema()
+        return self._keep(torn, name, "torn") if cast(tuple[int, int], found)[1] >= SEEN else ""
 
     def _photo(self, path: Path) -> str:
         if path not in self.kept:
