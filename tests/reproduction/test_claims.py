@@ -457,6 +457,23 @@ def test_people_are_asked_their_papers_own_questions() -> None:
         assert {each.name for each in found} == own | ({"text"} if paper["paper"] == "ELITE" else set())
 
 
+def test_no_sheet_of_several_edits_is_measured_as_a_picture() -> None:
+    """An edit of several strengths saves a sheet as -o, and the pictures beside it: NAME-1, NAME-2..."""
+    for paper in page.papers():
+        for text in paper["commands"].values():
+            sheets, measured = set[str](), set[str]()
+            for words in map(shlex.split, text.splitlines()):
+                if words[1] == "measure":
+                    measured.add(words[3])
+                elif words[1] == "edit" and "--config" in words:
+                    told = tomllib.loads((ROOT / words[words.index("--config") + 1]).read_text())
+                    sheets |= {words[words.index("-o") + 1]} if "strengths" in told else set()
+            assert not sheets & measured, (paper["paper"], sheets & measured)
+            if sheets:
+                first = min(sheets, key=len).removesuffix(".png")
+                assert {f"{first}-{i}.png" for i in range(1, 5)} <= measured
+
+
 def test_the_settings_are_of_the_numbers_beside_them() -> None:
     """Table 4's figures are of 200 steps; ELITE's baselines train the text encoder, and take rates as they are."""
     benchmark = tomllib.loads((ROOT / "reproduction" / "sd14" / "custom-concept-101.toml").read_text())
