@@ -32,6 +32,25 @@ def test_it_asks_measures_and_asks_the_same_again(tmp_path: Path, spec: Make, ti
     assert asked == [] and again.as_dict() == first.as_dict()
 
 
+def test_the_report_of_a_search_tells_the_command_of_a_search(
+    tmp_path: Path, spec: Make, tiny_base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where optuna is not here: what it would ask for is the grid."""
+    monkeypatch.setitem(sys.modules, "optuna", SimpleNamespace(__spec__=object()))
+
+    def searched(sweep: Any, planner: Any, points: int, told: Any) -> tuple[Any, dict[str, Any]]:
+        plan = planner.plan()
+        return plan, sweep.run(plan, told)
+
+    monkeypatch.setattr("motif.tradeoff.sweep._searched", searched)
+    few = spec(methods=[{}], prompts=["a {concept}"], sampling={"steps": 1}, seeds=1)
+    tradeoff(few, tmp_path / "out", base=tiny_base, optimise=6)
+    page = tmp_path / "out" / "report.html"
+    assert "motif tradeoff SPEC.toml -o out --optimise 6" in page.read_text()
+    tradeoff(few, tmp_path / "out", base=tiny_base)
+    assert "motif tradeoff SPEC.toml -o out<" in page.read_text()
+
+
 def test_what_cannot_be_searched_is_refused(
     tmp_path: Path, spec: Make, tiny_base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:

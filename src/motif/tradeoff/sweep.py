@@ -132,7 +132,11 @@ def tradeoff(
             told = f"stopped: what is done is kept in {out}, and the same command goes on"
             raise Interrupted(told) from None
         found = sweep.table(plan, lost)
-        _written(store.folder, found, store, plan, text, f"{time.monotonic() - begun:.0f} seconds, {on}")
+        how, asked_for = (
+            f"{time.monotonic() - begun:.0f} seconds, {on}",
+            f" --optimise {optimise}" * bool(optimise),
+        )
+        _written(store.folder, found, store, plan, text, how, asked_for)
         return found
 
 
@@ -144,7 +148,9 @@ def _searched(
     return search(sweep, planner, points, on_job=on_job)
 
 
-def _written(folder: Path, found: Table, store: Store, plan: Plan, spec: str, how: str) -> None:
+def _written(
+    folder: Path, found: Table, store: Store, plan: Plan, spec: str, how: str, options: str = ""
+) -> None:
     """The table and the page."""
     from motif.tradeoff.report import report
 
@@ -155,6 +161,6 @@ def _written(folder: Path, found: Table, store: Store, plan: Plan, spec: str, ho
         )
     made = ", ".join(f"{name} {version}" for name, version in versions().items())
     report(
-        folder, found, store, plan.photos, spec=spec, command=f"motif tradeoff SPEC.toml -o {folder.name}",
+        folder, found, store, plan.photos, spec=spec, command=f"motif tradeoff SPEC.toml -o {folder.name}{options}",
         foot=f"{len(plan.jobs)} jobs; {how}. {made}.",
     )  # fmt: skip
