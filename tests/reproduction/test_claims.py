@@ -60,7 +60,7 @@ def test_every_claim_is_read_and_every_paper_is_there() -> None:
     [
         (
             "custom_diffusion",
-            {"figure": [1, 3, 5, 6, 7, 8, 9, 10, 11, 14, 15, 19, 20, 21], "table": range(1, 9)},
+            {"figure": [1, 3, 5, 6, 7, 8, 9, 10, 11, 14, 15, 16, 19, 20, 21], "table": range(1, 9)},
         ),
         ("custom_edit", {"figure": [1, 3, 4, *"ABCDEFG"], "table": []}),
         ("ico_dci", {"figure": [1, 2, 5, 6, 7, 8, 9, 10, 11, 12], "table": [1]}),
@@ -455,6 +455,14 @@ def test_people_are_asked_their_papers_own_questions() -> None:
         own = {name for name, question in QUESTIONS.items() if f"arXiv:{number}," in question.paper}
         # ELITE's question of text is Custom Diffusion's, word for word
         assert {each.name for each in found} == own | ({"text"} if paper["paper"] == "ELITE" else set())
+
+
+def test_textual_inversion_learns_its_word_alone_from_the_noun() -> None:
+    """As the papers ran it: the noun is where the word starts, and no part of the caption."""
+    found = [shlex.split(line) for line in said() if line.startswith("motif learn textual-inversion")]
+    assert len(found) >= 4
+    for words in found:
+        assert re.search(r"<new\d>$", words[4]) and "--initial" in words, words
 
 
 def test_no_sheet_of_several_edits_is_measured_as_a_picture() -> None:
