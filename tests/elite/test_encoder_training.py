@@ -13,7 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+import tiny
 from encoders import drawn
+from motif.cli import main
 from motif.elite.encoder import Encoder
 from motif.elite.job import Job
 from motif.elite.mapper import Mapper
@@ -23,7 +25,7 @@ from motif.elite.stages import Batch, Learning, global_loss, local_loss, text_lo
 from motif.elite.start import fresh
 from motif.elite.subjects import Subject, fits_global, fits_local, read_subjects, unnamed
 from motif.elite.targets import Targets
-from motif.elite.tower import Tower
+from motif.elite.tower import PAPER, Tower
 from motif.elite.train import elite
 from motif.elite.views import global_view, local_view, prefixed
 from motif.errors import InputError, Interrupted, WrongBase
@@ -196,11 +198,13 @@ def test_what_training_refuses(sd1, dataset, tower_folder, settings, says):
         elite(sd1.base, dataset, image=str(tower_folder), **{**SHORT, **settings})
 
 
-def test_a_folder_without_masks_trains_no_local_network(sd1, tmp_path, tower_folder):
+def test_a_folder_without_masks_trains_no_local_network(sd1, tmp_path, tower_folder, caplog):
     drawn(1).convert("RGB").save(tmp_path / "a.jpg")
     with pytest.raises(InputError, match="local stage"):
         elite(sd1.base, tmp_path, image=str(tower_folder), **SHORT)
-    assert elite(sd1.base, tmp_path, image=str(tower_folder), **{**SHORT, "local_steps": 0, "steps": 1})
+    with caplog.at_level(logging.WARNING):
+        assert elite(sd1.base, tmp_path, image=str(tower_folder), **{**SHORT, "local_steps": 0, "steps": 1})
+    assert "local_steps is 0, so that local_batch_size changes nothing" in caplog.messages
     with pytest.raises(InputError, match="no such folder"):
         elite(sd1.base, tmp_path / "not", image=str(tower_folder), **SHORT)
 
@@ -228,6 +232,33 @@ def test_a_folder_s_subjects(dataset: Path):
     (dataset / "metadata.jsonl").write_text('{"file_name": "0.png", "text": null, "box": [3, 3, 2, 9]}')
     with pytest.raises(InputError, match="line 1"):
         read_subjects(dataset)
+
+
+def test_a_box_beside_the_mask_trains_the_global_network_alone(sd1, dataset: Path, tower_folder):
+    """Two boxes in a picture, and the mask is of one of them: the other has no patches to learn from."""
+    for path in dataset.glob("[1-5]*"):
+        path.unlink()
+    boxes = [{"file_name": "0.png", "text": None, "box": box} for box in ([8, 6, 35, 31], [0, 32, 48, 40])]
+    (dataset / "metadata.jsonl").write_text("".join(json.dumps(box) + "\n" for box in boxes))
+    with_mask, without = read_subjects(dataset)
+    use = SimpleNamespace(text_steps=0, local_steps=1, batch_size=1, local_batch_size=1)
+    job = Job(sd1.base, (with_mask, without), Tower.load(str(tower_folder)), None, None, use)  # type: ignore[arg-type]
+    assert job._fits("local", with_mask) and not job._fits("local", without)
+    assert job._fits("global", without)
+    assert elite(sd1.base, dataset, image=str(tower_folder), **{**SHORT, "local_steps": 6, "steps": 1})
+    far = Subject("far.png", with_mask.open, (90, 0, 99, 9))
+    with pytest.raises(InputError, match=r"far.png: its box .* outside of the picture of 48x40"):
+        far.seen()
+    assert Subject("wide.png", with_mask.open, (40, 0, 99, 9)).seen()[2] == (40, 0, 48, 9)
+
+
+def test_a_picture_that_cannot_be_read_does_not_end_a_run(sd1, dataset: Path, tower_folder, caplog):
+    good = read_subjects(dataset)
+    (dataset / "5.png").write_bytes(b"no picture")
+    with caplog.at_level(logging.WARNING):
+        made = elite(sd1.base, dataset, image=str(tower_folder), **{**SHORT, "steps": 12, "local_steps": 1})
+    assert made.patches and len(good) == 6
+    assert [text for text in caplog.messages if "left out" in text and "5.png" in text]
 
 
 def test_views(dataset: Path):
@@ -534,6 +565,27 @@ def test_published_files_from_disk(sd1, tower_folder, tmp_path):
         read_official(paths[:1], sd1.base, **road)
     with pytest.raises(InputError, match="wanted are one"):
         read_official([paths[1], paths[1]], sd1.base, **road)
+
+
+def test_the_command_imports_the_published_files(sd1, tower_folder, tmp_path, capsys):
+    tower, base, out = Tower.load(str(tower_folder)), tmp_path / "base", tmp_path / "e.safetensors"
+    tiny.pipeline("sd1").save_pretrained(base)
+    files = [tmp_path / name for name in ("global_mapper.pt", "local_mapper.pt")]
+    for seed, (path, by) in enumerate(zip(files, (0.1, 0.5), strict=True)):
+        torch.save(published(sd1.base, seed, tower, by=by), path)
+
+    def run(*words: Any) -> tuple[int, str]:
+        code = main([str(word) for word in ("import", *words, "--base", base, "-o", out)])
+        return code, capsys.readouterr().err
+
+    code, said = run(files[1])
+    assert code == 2 and "give global_mapper.pt too" in said and not out.exists()
+    code, said = run(*files, "--token", "<S>")
+    assert code == 2 and "motif encode" in said and not out.exists()
+    assert run(*files)[0] == 0
+    made = Encoder.load(out)
+    assert made.patches and (made.image, made.layers) == (PAPER, (24, 4, 8, 12, 16))
+    assert torch.equal(made.patches.weights["mapping_0.0.bias"], torch.load(files[1])["mapping_0.0.bias"])
 
 
 def test_roles():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from motif.base import Base
 from motif.elite.encoder import Encoder
 from motif.elite.run import State
 from motif.elite.stages import Batch, Learning, Stage, global_loss, local_loss, text_loss
-from motif.elite.subjects import Subject, fits_global, fits_local
+from motif.elite.subjects import Box, Subject, fits_global, fits_local
 from motif.elite.targets import Targets
 from motif.elite.tower import Tower
 from motif.elite.views import View, global_view, local_view
@@ -25,6 +26,8 @@ from motif.errors import InputError
 from motif.learn.ranks import Ranks
 from motif.progress import Ticker
 from motif.weights import not_finite
+
+log = logging.getLogger("motif")
 
 NUMBER: Mapping[Stage, int] = {"global": 0, "local": 1, "text": 2}
 """Of a stage's stream of random numbers."""
@@ -42,6 +45,7 @@ class Job:
     use: Any  # the settings, by name
     ranks: Ranks = field(default_factory=Ranks)
     targets: Targets = field(init=False)
+    lost: set[tuple[str, Box | None]] = field(default_factory=set[tuple[str, Box | None]])  # cannot be read
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", Targets(self.base))
@@ -73,7 +77,19 @@ class Job:
         if stage == "local" and not subject.masked:
             return False
         image, mask, box = subject.seen()
-        return mask is not None and fits_local(image, box) if stage == "local" else fits_global(image, box)
+        if stage != "local":
+            return fits_global(image, box)
+        own = mask.crop(box).getbbox() if mask else None  # a box may be another object's than the mask
+        return own is not None and fits_local(image, own)
+
+    def _usable(self, stage: str, subject: Subject) -> bool:
+        """Whether it fits; one that cannot be read is left out, with a warning, so that it does not end a long run."""
+        try:
+            return (subject.name, subject.box) not in self.lost and self._fits(stage, subject)
+        except InputError as error:
+            self.lost.add((subject.name, subject.box))
+            log.warning("left out: %s", error)
+            return False
 
     def run(
         self,
@@ -196,7 +212,7 @@ class Job:
         side, factor = self.base.size, self.base.latent_factor
         for _ in range(1000):
             subject = self.subjects[int(rng.integers(len(self.subjects)))]
-            if self._fits(stage, subject):
+            if self._usable(stage, subject):
                 augment = self.use.augment
                 if stage != "local":
                     return global_view(subject, side, factor, self.tower.side, rng, augment=augment)

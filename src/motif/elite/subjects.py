@@ -49,10 +49,14 @@ class Subject:
     masked: bool = False
 
     def seen(self) -> tuple[Image.Image, Image.Image | None, Box]:
-        """(picture, mask, box of the object)."""
+        """(picture, mask, box of the object). InputError for a box that lies outside of the picture."""
         image, mask = self.open()
         box = self.box or (mask.getbbox() if mask else None) or (0, 0, *image.size)
-        return image, mask, box
+        if box[0] >= image.width or box[1] >= image.height:
+            raise InputError(
+                f"{self.name}: its box {list(box)} lies outside of the picture of {image.width}x{image.height}"
+            )
+        return image, mask, (box[0], box[1], min(box[2], image.width), min(box[3], image.height))
 
 
 def fits_global(image: Image.Image, box: Box) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -112,6 +112,7 @@ def elite(
     settings = advised(base, "elite", PAPER, given)
     use = SimpleNamespace(**settings)
     _check(base, use, checkpoint_every)
+    _tell_idle(given, use)
     subjects = read_subjects(dataset, limit=limit)
     tower = Tower.load(use.image, device=str(base.device))
     start = fresh(base, use.image, seed=seed, hidden=hidden, layers=use.layers, settings=settings)
@@ -136,6 +137,16 @@ def elite(
             job.encoder(local=False).save(folder / "global.safetensors")
         done, saved = 0, None
     return job.encoder(local=bool(use.local_steps))
+
+
+IDLE = {"text_steps": ("text_lr",), "local_steps": ("local_batch_size", "local_lr", "local_l1")}
+"""What says nothing where a stage has no steps."""
+
+
+def _tell_idle(given: Mapping[str, Any], use: Any) -> None:
+    for steps, names in IDLE.items():
+        if not getattr(use, steps) and (said := [name for name in names if given[name] is not None]):
+            log.warning("%s is 0, so that %s changes nothing", steps, " and ".join(said))
 
 
 def _layers(told: str | Sequence[int]) -> tuple[int, ...]:
