@@ -335,7 +335,6 @@ def test_a_learned_token_is_edited_in(small):
         ({"blend_from": "source"}, "blend_from would change nothing"),
         ({"self_until": 0, "self_up_to": "quarter"}, "self_up_to would change nothing"),
         ({"tail": "official", "mode": "refine"}, "tail would change nothing"),
-        ({"tail": "official"}, "tail would change nothing"),  # cat and dog are a token each
         ({"mode": "replace"}, "as many"),
     ],
 )
@@ -345,6 +344,15 @@ def test_what_cannot_act_is_an_error(sd1, settings, word):
         edit.prompt_to_prompt(
             sd1.base, inversion, "a dog on the sea" if "mode" in settings else TARGET, **settings
         )
+
+
+def test_two_tails_differ_only_where_a_word_is_longer(sd1):
+    inversion = inverted(sd1.base)
+    cat, tea, dog = (sd1.base.tokenise([word])[0][0].end for word in ("cat", "tea", "dog"))
+    assert cat == tea != dog
+    with pytest.raises(InputError, match="tail would change nothing"):
+        edit.prompt_to_prompt(sd1.base, inversion, SOURCE.replace("cat", "tea"), tail="official")
+    assert edit.prompt_to_prompt(sd1.base, inversion, TARGET, tail="official").evaluations > 0
 
 
 BLENDS: dict[str, dict[str, Any]] = {

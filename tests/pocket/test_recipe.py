@@ -274,7 +274,7 @@ def test_every_word_of_the_world_is_one_token(tokenizer: Any) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     st.text(
-        st.characters(min_codepoint=33, max_codepoint=0x24F, exclude_categories=["Cs", "Cc", "Cf"]),
+        st.characters(min_codepoint=33, max_codepoint=0x24F, exclude_categories=["Cs", "Cc", "Cf", "Zs"]),
         min_size=1,
         max_size=12,
     )
@@ -283,7 +283,7 @@ def test_any_text_comes_back(tokenizer: Any, word: str) -> None:
     import unicodedata
 
     ids = tokenizer(word).input_ids[1:-1]
-    assert (ids and tokenizer.unk_token_id not in ids) or word == ""
+    assert ids and tokenizer.unk_token_id not in ids
     plain = unicodedata.normalize("NFC", word).lower()
     assert "".join(tokenizer.decode(ids).split()) == "".join(plain.split())
 
