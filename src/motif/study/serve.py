@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from motif.errors import InputError
 from motif.files import reason
@@ -49,12 +52,30 @@ def serve(
     with opened(folder, study) as ledger, _listening(host, port) as listener:
         server = app(ledger, folder, LOOPBACK if host in LOOPBACK else ())
         config = uvicorn.Config(server, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-        with contextlib.suppress(KeyboardInterrupt):  # also one that comes before uvicorn hears it
+        running = uvicorn.Server(config)
+        with _ended_by_ctrl_c(running), contextlib.suppress(KeyboardInterrupt):
             if on_ready:
                 on_ready(f"http://{host}:{listener.getsockname()[1]}/")
-            uvicorn.Server(config).run(sockets=[listener])
+            running.run(sockets=[listener])
         rows = ledger.answers.rows
         return sum(map(len, rows.values())), sum(map(bool, rows.values()))
+
+
+@contextlib.contextmanager
+def _ended_by_ctrl_c(server: Any) -> Iterator[None]:
+    """Ctrl-C that comes before uvicorn hears it ends it too: as an exception it can be lost in a callback."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        server.should_exit = True
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _listening(host: str, port: int) -> socket.socket:
