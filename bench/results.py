@@ -293,6 +293,7 @@ def elite(folder: Path) -> dict[str, dict[str, Value]]:
 OWN, OTHERS = "ICO's", "Custom Diffusion's"
 SEEN = ", by what is seen"
 """Ends the name of a distance at equal "asked" instead of equal CLIP-T."""
+DRAWS = 500
 
 
 def dci_rows(rows: Mapping[str, Mapping[str, Value]]) -> dict[str, dict[str, Value]]:
@@ -321,7 +322,7 @@ def at(metrics: Mapping[str, Value], text: str) -> tuple[float, float]:
 
 
 def above_error(
-    one: Mapping[str, Value], curve: Sequence[Mapping[str, Value]], draws: int = 500, *, text: str = "CLIP-T"
+    one: Mapping[str, Value], curve: Sequence[Mapping[str, Value]], *, text: str = "CLIP-T"
 ) -> float | None:
     """The standard deviation of `above` over resamples of the pictures (a bootstrap), the same ones on the point and on
     all of the curve, whose own error counts as the point's does. None where pictures are not known."""
@@ -340,7 +341,7 @@ def above_error(
     stacked, draw = np.stack(every), np.random.default_rng(0)  # [row, text and image, picture]
     n = stacked.shape[2]
     found: list[float] = []
-    for _ in range(draws):
+    for _ in range(DRAWS):
         point, *others = stacked[:, :, draw.integers(n, size=n)].mean(2).tolist()
         found.append(above((point[0], point[1]), [(x, y) for x, y in others]))
     return float(np.std(found, ddof=1))

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
 import cells
 import dci
+import results
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, An
     monkeypatch.setattr(dci.Exam, "scored", scored)
     monkeypatch.setattr(dci.Exam, "checkpoint", lambda self, name, step: (name, step))
     monkeypatch.setattr(dci, "base", lambda: type("Base", (), {"wear": lambda self, concept: concept})())
+    monkeypatch.setattr(results, "DRAWS", 5)  # for an error's sake alone
     monkeypatch.setattr(dci, "KEPT", tmp_path / "kept")
     monkeypatch.setattr(dci, "DOCS", tmp_path / "docs")
     for module in (dci, cells):
