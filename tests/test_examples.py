@@ -354,7 +354,7 @@ def test_a_prior_needs_no_token() -> None:
 def test_a_general_concept_is_learned_in_plain_words(pocket: Any, tmp_path: Path) -> None:
     """Card 1.3: no modifier token; keys and values alone are trained, and a run goes on as any other."""
     plain = Examples(DUCKS, "photo of a toy", token=None)
-    settings: dict[str, Any] = {"batch_size": 1, "prior_count": 1, "prior_steps": 1, "preview_every": 1}
+    settings: dict[str, Any] = {"batch_size": 1, "prior_count": 1, "prior_steps": 1, "preview_every": 2}
     with pytest.raises(InputError, match="--class-prompt"):
         custom_diffusion(pocket, plain, **settings, steps=2)
     settings |= {"class_prompt": ["photo of a toy"], "checkpoint_every": 1}
