@@ -101,10 +101,8 @@ class Subject:
         pairs, captions, _ = self.held_out
         asked, captions = pairs.take(torch.arange(self.samples)), captions[: self.samples]
         images, small = (draw(self.pipeline, texts, self.seed) for texts in (captions, SMALL_CAPTIONS))
-        noise, empty = (
-            decoded_noise(self.pipeline, self.samples),
-            empty_places(pairs.scenes[: min(self.samples, EMPTY)]),
-        )
+        noise = decoded_noise(self.pipeline, self.samples)
+        empty = empty_places(pairs.scenes[: min(self.samples, EMPTY)])
         write_grid(as_bytes(images[:100]), 10, self.folder / "card.png", scale=1)
         with written(self.folder / "card.txt") as path:
             path.write_text("\n".join(captions[:100]) + "\n", encoding="utf-8")
