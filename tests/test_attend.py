@@ -128,7 +128,9 @@ def test_the_command_draws_a_prompt_or_reads_an_inversion(tmp_path, capsys):
 
     inversion = inverted(Base.load(str(tmp_path / "base")), "ddim", photo(1))
     file = str(inversion.save(tmp_path / "x"))
+    assert "other pictures" not in capsys.readouterr().err
     assert main(["attend", file, "-o", str(tmp_path / "seen"), "--word", "cat", *base]) == 0
+    assert "seen holds 5 other pictures (01-a.png...)" in capsys.readouterr().err
     assert main(["attend", file, "-o", str(tmp_path / "seen"), "--steps", "2", *base]) == 2
     assert "--steps says how a prompt is drawn" in capsys.readouterr().err
     assert main(["attend", PROMPT, "-o", str(tmp_path / "no"), "--word", "dog", *few, *base]) == 2

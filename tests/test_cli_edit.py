@@ -143,7 +143,6 @@ def test_sdedit_and_pix2pix_zero(motif, picture, tmp_path):
         (["IMAGE", TARGET, *FEW, "-o", "OUT", "--strip", "OUT"], ["strip"]),
         (["IMAGE", "a <new1> cat", *FEW, "-o", "OUT"], ["<new1>"]),
         (["nobody.inversion", TARGET, "-o", "OUT"], ["nobody.inversion"]),
-        (["nobody.inversion", TARGET, "--steps", 3, "-o", "OUT"], ["--steps"]),
         (["nobody.png", TARGET, *FEW, "-o", "OUT"], ["nobody.png"]),
         (["seed:3", TARGET, *FEW, "--invert", "ddim", "-o", "OUT"], ["--invert"]),
         (["seed:3", TARGET, *FEW, "--louder", "tiger=2", "-o", "OUT"], ["tiger"]),
@@ -209,6 +208,9 @@ def test_how_long_values_are_fed_is_the_edit_s_to_say(motif, picture, base, tmp_
     for until in (0, 1):
         assert motif("word-swap", start, TARGET, "-o", tmp_path / "out.png", "--values-until", until)[0] == 0
         found.append(pixels(tmp_path / "out.png"))
+    assert failed(
+        motif("word-swap", start, TARGET, "-o", tmp_path / "out.png", "--steps", 3), "--steps", "itself"
+    )
     assert not (found[0] == found[1]).all()
     ran = motif("word-swap", picture, TARGET, *FEW, "-o", tmp_path / "other.png", "--values-until", 0.5)
     assert failed(ran, "no values") and not (tmp_path / "other.png").exists()
@@ -231,6 +233,29 @@ def test_what_learned_values_do_not_go_with_is_said_before_they_are_learned(
     null = (picture, TARGET, *FEW, *out, "--invert", "null-text")
     assert failed(motif("prompt-to-prompt", *null, "--values-until", 0.5), "no values")
     assert not worked
+
+
+def test_what_cannot_be_read_is_said_before_a_base_is_loaded(picture, tmp_path, capsys):
+    """A base takes seconds, or a download."""
+    (tmp_path / "torn.png").write_bytes(picture.read_bytes()[:200])
+    out = ["-o", str(tmp_path / "out.png"), "--base", str(tmp_path / "no base")]
+    for words, said in [
+        (["edit", "word-swap", "torn.png", TARGET, "--source", SOURCE], "torn.png"),
+        (["edit", "sdedit", "torn.png", TARGET], "torn.png"),
+        (["edit", "word-swap", "none.inversion", TARGET], "none.inversion"),
+        (
+            ["edit", "word-swap", "seed:3", TARGET, "--source", SOURCE, "--wear", "none.safetensors"],
+            "none.safe",
+        ),
+        (["invert", "null-text", "torn.png", SOURCE], "torn.png"),
+        (["sample", "plain", SOURCE, "--wear", "none.safetensors"], "none.safetensors"),
+        (["attend", SOURCE, "--wear", "none.safetensors"], "none.safetensors"),
+    ]:
+        there = [str(tmp_path / word) if "none" in word or "torn" in word else word for word in words]
+        told = ["-o", str(tmp_path / "seen"), *out[2:]] if words[0] == "attend" else out
+        assert main([*there, *told]) == 2
+        assert said in (message := capsys.readouterr().err) and "no base" not in message, message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png", "torn.png"]
 
 
 def test_the_opposite_senses_of_strength_are_told(capsys):

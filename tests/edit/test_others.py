@@ -288,6 +288,18 @@ def test_of_two_photos_the_one_whose_caption_it_is_stays(sd1):
     assert gap(found.latents[0, 0], back[0]) < 1e-4 and gap(found.latents[0, 1], back[1]) > 1e-3
 
 
+def test_a_learned_word_must_be_in_the_captions_that_make_the_direction(sd1):
+    me = sd1.base.wear(concept_of(sd1.base))
+    banks: dict[str, Any] = {"source_captions": ["a cat", "tea"], "regularise": 0}
+    with pytest.raises(InputError, match="<new1> is in none of the target's"):
+        edit.pix2pix_zero(me, inverted(me), "a <new1> cat", target_captions=["a dog"], **banks)
+    learned, plain = (
+        edit.pix2pix_zero(me, inverted(me), prompt, target_captions=[prompt], **banks).latents
+        for prompt in ("a <new1> cat", "a cat")
+    )
+    assert gap(learned, plain) > 1e-3
+
+
 def test_pix2pix_zero_refuses(sd1):
     with pytest.raises(InputError, match="both"):
         edit.pix2pix_zero(sd1.base, inverted(sd1.base), TARGET, source_captions=["a cat"])

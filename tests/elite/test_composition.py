@@ -11,7 +11,7 @@ import torch
 from edit_pieces import inverted
 from encoders import drawn
 from motif.concept import Concept
-from motif.edit import custom_edit
+from motif.edit import custom_edit, pix2pix_zero
 from motif.elite.encoder import Encoder
 from motif.elite.start import fresh
 from motif.errors import InputError
@@ -38,6 +38,21 @@ def test_an_encoded_concept_is_put_into_a_photo(encoder: Encoder, small: Any, ph
         assert edited.masks is not None
         pictures.append(edited.images)
     assert different(*pictures)  # the patches are heard in an edit
+
+
+def test_a_direction_of_captions_has_no_place_for_its_patches(
+    encoder: Encoder, small: Any, photo: Any, caplog: Any
+):
+    concept = encoder.encode(photo, token="<s>", noun="cat")
+    prompt, made = "a <s> cat on sea", dict[bool, list[Any]]()
+    for banks in (True, False):
+        made[banks] = []
+        for one in (concept, silent(concept)):
+            me = small.base.wear(one)
+            told = {"source_captions": ["a cat"], "target_captions": ["a <s> cat"]} if banks else {}
+            made[banks] += [pix2pix_zero(me, inverted(me), prompt, regularise=0, amount=0.0, **told).images]
+    assert different(*made[False]) and not different(*made[True])
+    assert sum("patches are not heard" in line for line in caplog.messages) == 1
 
 
 def test_it_is_drawn_beside_a_stand_in(encoder: Encoder, small: Any, photo: Any):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from motif.cli.command import Command
-from motif.cli.model import base_options, dressed, load_base, wear_options
+from motif.cli.model import base_options, dressed_base, wear_options
 from motif.cli.options import given
-from motif.cli.outputs import prepare_folder
+from motif.cli.outputs import prepare_folder, strangers
 from motif.cli.sample import require_tokens
 from motif.cli.voice import Voice
 from motif.errors import InputError
@@ -46,15 +46,19 @@ def _attend(voice: Voice, start: str, output: Path, **values: Any) -> None:
         raise InputError(
             f"--{min(asked)} says how a prompt is drawn; {start} is an inversion and says it itself"
         )
-    base = load_base(voice, values["base"], values["device"], values["precision"])
-    base = dressed(base, values["wear"], other_base=values["other_base"])
+    base = dressed_base(voice, values)
     source: Any = inversion or _drawn(base, start, asked)
     with voice.progress("looking") as on_progress:
         found = attend(
             base, source, word=values["word"], guidance=values["guidance"], on_progress=on_progress
         )
     rows = {key: values[key] for key in ("per_level", "per_layer", "per_step")} | {"every": every or 1}
-    files = [str(path) for image in range(len(found.images)) for path in _written(found, image, output, rows)]
+    paths = [path for image in range(len(found.images)) for path in _written(found, image, output, rows)]
+    if left := strangers(output, paths):
+        voice.note(
+            f"{output} holds {len(left)} other pictures ({left[0].name}...), which are not of this run"
+        )
+    files = [str(path) for path in paths]
     shares = [{word: round(float(one.mean()), 6) for word, one in zip(words, found.mean(i), strict=True)}
               for i, words in enumerate(found.words)]  # fmt: skip
     voice.result({"files": files, "shares": shares}, "\n".join(files))

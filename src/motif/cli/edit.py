@@ -13,7 +13,7 @@ import click
 from motif import methods
 from motif.cli.command import Command, Methods
 from motif.cli.invert import inverted, watched
-from motif.cli.model import base_options, dressed, load_base, wear_options
+from motif.cli.model import base_options, dressed_base, wear_options
 from motif.cli.options import accepted, given, options, positionals, summary
 from motif.cli.outputs import is_picture, prepare
 from motif.cli.sample import require_tokens
@@ -59,8 +59,8 @@ def editor(name: str, method: Method) -> Command:
         for key in ("source_captions", "target_captions"):
             if values.get(key):
                 values[key] = _captions(values[key])
-        base = load_base(voice, values["base"], values["device"], values["precision"])
-        base = dressed(base, values["wear"], other_base=values["other_base"])
+        opened = _opened(start, plain)
+        base = dressed_base(voice, values)
 
         def edited(begun: Any, on_progress: Tell) -> Edited:
             if values.get("values_until") is not None and "values_until" not in names:
@@ -71,10 +71,11 @@ def editor(name: str, method: Method) -> Command:
             return function(base, begun, prompts[0] if one else prompts, **given(values, names), **told)
 
         if plain:
-            begun = _photo(start)
+            begun = opened
         else:
             told = {**values, "output": output}
-            begun = _begun(voice, base, start, told, names, edited if "on_progress" in parameters else None)
+            tried = edited if "on_progress" in parameters else None
+            begun = _begun(voice, base, start, opened, told, names, tried)
         with voice.progress("editing") as on_progress:
             found = edited(begun, on_progress)
         files = _written(found, output, strip, values.get("keep"))
@@ -162,55 +163,51 @@ def _begun(
     voice: Voice,
     base: Base,
     start: str,
+    opened: Inversion | Path | None,
     values: Mapping[str, Any],
     taken: Sequence[str],
     edited: Callable[[Any, Tell], Edited] | None,
 ) -> Any:
     """What the edit starts from: an inversion read, a picture inverted, or a seed."""
     from motif.edit import seeded
-    from motif.inversion import ENDING, Inversion, inversion_path
+    from motif.inversion import Inversion, inversion_path
     from motif.invert.stand_in import stand_in
 
     asked = given(values, ["invert", "source", "steps", "height", "width", "keep", "preview_every"])
     asked |= {"resume": True} if values["resume"] else {}
-    if start.endswith(ENDING):
+    if isinstance(opened, Inversion):
         if asked:
             raise InputError(
                 f"--{min(asked).replace('_', '-')} is for a picture or a seed; {start} is an inversion and says it "
                 "itself"
             )
-        return Inversion.load(Path(start).expanduser())
+        return opened
     if "source" not in asked:
         raise InputError(
             f'{start}: what does it show? --source "a cat on a bench" says it, or name an inversion'
         )
-    sizes = {key: asked[key] for key in ("steps", "height", "width") if key in asked}
+    sizes = {key: asked[key] for key in ("steps", "height", "width", "preview_every") if key in asked}
     if "guidance" in taken and values.get("guidance") is not None:
         sizes["guidance"] = values["guidance"]
-    if found := SEED.fullmatch(start):
+    if opened is None:
         if wrong := asked.keys() & {"invert", "keep", "resume", "preview_every"}:
             raise InputError(
                 f"a seed's picture is drawn, not inverted: drop --{min(wrong).replace('_', '-')}"
             )
-        return seeded(base, asked["source"], seed=int(found[1]), **sizes)
+        return seeded(base, asked["source"], seed=int(start.removeprefix("seed:")), **sizes)
     keep = prepare(inversion_path(asked["keep"])) if "keep" in asked else None
     name = asked.get("invert") or BEST.get(click.get_current_context().info_name or "", "direct")
     function = methods.load("invert", name)
     preview = _preview(start, values)
     kept = watched(function, asked, values["output"], preview)
-    for option in ("resume", "preview_every"):
-        if option in asked and not kept:
-            flag = option.replace("_", "-")
-            raise InputError(
-                f"--{flag} is of long inversions, and {name} takes no longer than the edit: drop it"
-            )
-    path = Path(start).expanduser()
+    if not kept and (wrong := asked.keys() & {"resume", "preview_every"}):
+        flag = min(wrong).replace("_", "-")
+        raise InputError(f"--{flag} is of long inversions, and {name} takes no longer than the edit: drop it")
     if edited:
-        _tried(edited, stand_in(function, name, base, path, asked["source"], **sizes))
-    sizes |= {key: asked[key] for key in ("preview_every",) if key in asked}
+        _tried(edited, stand_in(function, name, base, opened, asked["source"], **sizes))
     voice.note(f"inverting {start} by {name}")
     told = {**sizes, **kept, **accepted(function, resume=values["resume"])}
-    inversion, known = inverted(voice, function, base, path, asked["source"], told, values["cache"])
+    inversion, known = inverted(voice, function, base, opened, asked["source"], told, values["cache"])
     voice.note(f"{inversion}{', from the cache' if known else ''}")
     if "preview_every" in asked:
         preview.unlink(missing_ok=True)
@@ -230,12 +227,16 @@ def _preview(start: str, values: Mapping[str, Any]) -> Path:
     return preview
 
 
-def _photo(start: str) -> Any:
-    """A picture's path, or an inversion."""
+def _opened(start: str, plain: bool) -> Inversion | Path | None:
+    """An inversion, or the path of a picture that can be read: before a base is loaded; nothing of a seed, of which an
+    edit of plain photos knows none."""
+    from motif.images import open_picture
     from motif.inversion import ENDING, Inversion
 
     path = Path(start).expanduser()
-    return Inversion.load(path) if start.endswith(ENDING) else path
+    if start.endswith(ENDING):
+        return Inversion.load(path)
+    return None if SEED.fullmatch(start) and not plain else open_picture(path).path
 
 
 def _captions(given_words: Sequence[str]) -> list[str]:

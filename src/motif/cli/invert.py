@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from motif.cli.command import Command, Methods
-from motif.cli.model import base_options, dressed, load_base, wear_options
+from motif.cli.model import base_options, dressed_base, wear_options
 from motif.cli.options import accepted, given, options, summary
 from motif.cli.outputs import LEAST, is_picture, prepare
 from motif.cli.voice import Voice, aligned
@@ -33,15 +33,16 @@ def inverter(name: str, method: Method) -> Command:
     names = [option.name or "" for option in settings]
 
     def run(voice: Voice, images: tuple[str, ...], prompt: str, output: Path, **values: Any) -> None:
-        from motif.images import save_image
+        from motif.images import open_picture, save_image
         from motif.inversion import inversion_path
 
         output = prepare(inversion_path(output))
         photos = [Path(image).expanduser() for image in images]
         _require_caption(prompt, images)
         strip = strip_place(values["strip"] or beside(output), photos)
-        base = load_base(voice, values["base"], values["device"], values["precision"])
-        base = dressed(base, values["wear"], other_base=values["other_base"])
+        for photo in photos:
+            open_picture(photo)
+        base = dressed_base(voice, values)
         chosen = given(values, names)
         captions = captions_of(prompt, len(photos))
         prepare(output, needs=max(LEAST, len(photos) * inversion_bytes(base, chosen)))

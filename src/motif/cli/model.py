@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -48,9 +48,12 @@ def load_base(voice: Voice, name: str, device: str | None, precision: str | None
     return Base.load(name, device=device, precision=precision)
 
 
-def dressed(base: Base, wear: Sequence[str], *, other_base: bool) -> Base:
-    """The base with the concepts of these files on, each FILE or FILE=<token>."""
-    return base.wear(*read_concepts(wear), other_base=other_base) if wear else base
+def dressed_base(voice: Voice, values: Mapping[str, Any]) -> Base:
+    """The base that a command's options name, with the concepts on that --wear names. They are read first: nobody waits
+    for a base to be told that a concept is not there."""
+    concepts = read_concepts(values["wear"])
+    base = load_base(voice, values["base"], values["device"], values["precision"])
+    return base.wear(*concepts, other_base=values["other_base"]) if concepts else base
 
 
 def read_concepts(wear: Sequence[str]) -> list[Concept]:

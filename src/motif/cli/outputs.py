@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from motif.errors import InputError
@@ -53,6 +54,11 @@ def is_picture(path: Path) -> bool:
             f"{path}: pictures are written as .png, .jpg or .webp: name it {path.with_suffix('.png').name}"
         )
     return ending in ENDINGS
+
+
+def strangers(folder: Path, mine: Collection[Path]) -> list[Path]:
+    """The other pictures in a folder: an earlier run's, or somebody's."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path not in mine)
 
 
 def concept_path(path: str | Path) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motif.cli.outputs import ENDINGS, is_picture
+from motif.cli.outputs import is_picture, strangers
 from motif.errors import InputError
 from motif.files import read_json, written
 from motif.images import save_image
@@ -49,13 +49,7 @@ class Album:
 
     def strangers(self) -> list[Path]:
         """Pictures in the folder that are no part of the record: an earlier run's, or somebody's."""
-        if is_picture(self.output):
-            return []
-        return sorted(
-            path
-            for path in self.output.iterdir()
-            if path.suffix.lower() in ENDINGS and path not in self.files
-        )
+        return [] if is_picture(self.output) else strangers(self.output, self.files)
 
     def record(self) -> dict[str, Any]:
         """What the pictures so far were made of."""

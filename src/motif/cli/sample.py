@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from motif.cli.command import Command, Methods
-from motif.cli.model import base_options, dressed, load_base, wear_options
+from motif.cli.model import base_options, dressed_base, wear_options
 from motif.cli.options import accepted, given, options, summary
 from motif.cli.outputs import LEAST, is_picture, prepare, prepare_folder
 from motif.cli.record import Album, beside, place, require_unlisted
@@ -38,8 +38,7 @@ def sampler(name: str, method: Method) -> Command:
         n, first = int(chosen.get("n", 1)), int(chosen.get("seed", 0))
         output = picture_place(output, n) if is_picture(output) else prepare_folder(output)
         sheet = sheet_place(values["grid"], (place(output, first + i) for i in range(n)))
-        base = load_base(voice, values["base"], values["device"], values["precision"])
-        base = dressed(base, values["wear"], other_base=values["other_base"])
+        base = dressed_base(voice, values)
         require_tokens(base, prompt)
         for path in [place(output, first), *([sheet] if sheet else [])]:
             prepare(path, needs=needed(base, chosen))

@@ -12,6 +12,7 @@ has a gradient of its own.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -33,6 +34,8 @@ from motif.progress import Progress, Ticker
 from motif.replay import SOURCE, Pinned
 from motif.schedule import CLEAN
 from motif.text import Text
+
+log = logging.getLogger("motif")
 
 AMOUNTS = (0.1, 0.01)
 """The paper's, and what v-prediction bears."""
@@ -71,7 +74,8 @@ def pix2pix_zero(
         kl_weight: Of the noise's divergence from a normal distribution.
         seed: Of the regularisation's random shifts.
     Raises:
-        InputError: one set of captions without the other; an inversion with an unconditional side of its own.
+        InputError: one set of captions without the other; an inversion with an unconditional side of its own; a learned
+            word that PROMPT names and no target caption holds.
     """
     settings = told(locals())
     (target,) = targets_of(base, inversion, prompt)
@@ -82,6 +86,7 @@ def pix2pix_zero(
         amount = AMOUNTS[base.schedule.prediction == "v_prediction"]
     settings["amount"] = amount
     _check(inversion, source_captions, target_captions, amount, rounds)
+    _require_said(base, target, target_captions)
     lanes = inversion.lanes(base, guidance=guidance)
     caption = lanes[0].text
     with torch.no_grad():
@@ -134,6 +139,24 @@ def _check(
         )
     if amount < 0 or rounds < 0:
         raise InputError(f"amount {amount:g}, regularise {rounds}: none may be negative")
+
+
+def _require_said(base: Base, target: str, captions: Sequence[str]) -> None:
+    """InputError for a learned word that the target names and no caption of its bank; a warning where patches of an
+    encoded one would be silent: a direction has no place where they could listen."""
+    if not captions:
+        return
+    named, *others = (
+        {token for _, token, _ in tokens.splices} for tokens in base.tokenise([target, *captions])[0]
+    )
+    said = set[str]().union(*others)
+    if missing := named - said:
+        raise InputError(
+            f"PROMPT only names the edit where captions are given, and {min(missing)} is in none of the target's: "
+            "write it there"
+        )
+    if deaf := said & base.local.keys():
+        log.warning("%s: its word moves the caption, its patches are not heard beside a direction", min(deaf))
 
 
 def _direction(
