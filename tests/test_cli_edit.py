@@ -252,7 +252,7 @@ def test_what_cannot_be_read_is_said_before_a_base_is_loaded(picture, tmp_path, 
         (["attend", SOURCE, "--wear", "none.safetensors"], "none.safetensors"),
     ]:
         there = [str(tmp_path / word) if "none" in word or "torn" in word else word for word in words]
-        told = ["-o", str(tmp_path / "seen"), *out[2:]] if words[0] == "attend" else out
+        told = out if words[0] == "edit" else ["-o", str(tmp_path / "seen"), *out[2:]]
         assert main([*there, *told]) == 2
         assert said in (message := capsys.readouterr().err) and "no base" not in message, message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png", "torn.png"]
@@ -279,7 +279,7 @@ def test_a_long_inversion_that_was_stopped_goes_on(motif, picture, tmp_path, mon
     ran = motif("word-swap", *words)
     assert ran[0] == 130 and "--resume" in ran[2] and (tmp_path / "out.run").is_dir()
     assert motif("word-swap", *words, "--resume")[0] == 0
-    assert calls == [0, 1, 1, 2] and (tmp_path / "out.png").is_file() and not (tmp_path / "out.run").exists()
+    assert calls == [0, 1, 2] and (tmp_path / "out.png").is_file() and not (tmp_path / "out.run").exists()
 
 
 def test_a_long_inversion_is_seen_while_it_runs(motif, picture, tmp_path, monkeypatch):
@@ -308,6 +308,10 @@ def test_photos_that_were_inverted_together_are_edited_together(motif, base, tmp
     ran = motif("word-swap", tmp_path / "both.inversion", TARGET, "-o", out, "--strip", strip)
     assert ran[0] == 0, ran
     assert (tmp_path / "out-1.png").is_file() and (tmp_path / "out-2.png").is_file()
+    told = motif(
+        "word-swap", tmp_path / "both.inversion", TARGET, "-o", out, "--strip", tmp_path / "out-1.png"
+    )
+    assert failed(told, "saved there")
     ran = motif(
         "word-swap", "seed:1", TARGET, *FEW, "-o", tmp_path / "one.png", "--strip", tmp_path / "row.png"
     )

@@ -11,6 +11,8 @@ from diffusers import DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tiny
+from motif.base import Base
 from motif.errors import InputError
 from motif.schedule import CLEAN, Schedule, draw_noise
 
@@ -140,6 +142,21 @@ def test_a_step_is_diffusers_step(prediction, eta):
         wanted = theirs.step(output, t, x, eta=eta, variance_noise=z if eta else None).prev_sample
         ours = schedule.move(x, output, t, s, eta=eta, noise=z)
         assert torch.allclose(ours, wanted, rtol=1e-5, atol=1e-5), (t, s)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # diffusers says so too
+@pytest.mark.parametrize("family", ["sd1", "sd2-v", "sdxl"])
+def test_a_folder_s_timesteps_are_those_of_its_stock_pipeline(family, tmp_path):
+    """diffusers' pipeline of SD1 and SD2 sets steps_offset to 1, whatever the file says; SDXL's does not."""
+    from diffusers import DDIMScheduler, DiffusionPipeline
+
+    pipe = tiny.pipeline(family)
+    pipe.scheduler = DDIMScheduler.from_config({**pipe.scheduler.config, "steps_offset": 0})
+    pipe.save_pretrained(tmp_path)
+    stock = DiffusionPipeline.from_pretrained(tmp_path, local_files_only=True).scheduler
+    stock.set_timesteps(50)
+    times = Base.load(str(tmp_path)).schedule.timesteps(50)
+    assert list(times) == stock.timesteps.tolist() and times[-1] == (0 if family == "sdxl" else 1)
 
 
 def test_any_scheduler_config_is_read():

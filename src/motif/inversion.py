@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ from motif.lanes import Lane, denoise
 from motif.origin import Origin
 from motif.replay import KINDS
 from motif.text import Text
+
+log = logging.getLogger("motif")
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -101,6 +104,11 @@ class Inversion:
             uncond, texts = self._uncond(base), [base.read(_shortest(self.prompts)), *map(base.read, prompts)]
         names = ["source", "target", *(f"target-{i}" for i in range(2, len(prompts) + 1))]
         start, scale = self.start.to(base.device), self.guidance if guidance is None else guidance
+        fitted = self.values or (self.uncond is not None and len(self.uncond) > 1)
+        if prompts and fitted and scale != self.guidance:
+            log.warning(
+                "fitted for guidance %g, the photo is not kept at %g: invert it at that", self.guidance, scale
+            )
         known = scale == self.guidance or self.replays.get("pinned", {}).get("every") == 1
         ways = [self.way.to(base.device) if known and self.way is not None else None, *[None] * len(prompts)]
         told = zip(names, texts, ways, strict=False)

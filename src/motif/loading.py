@@ -119,8 +119,8 @@ def _parts(name: str, where: str, dtype: torch.dtype, *, local: bool) -> dict[st
     models: dict[str, Any] = {
         "unet": _weights(UNet2DConditionModel.from_pretrained, name, where, "unet", dtype, local=local),
         "vae": _weights(AutoencoderKL.from_pretrained, name, where, "vae", torch.float32, local=local),
-        "readers": _readers(name, where, index, dtype, local=local),
-        "scheduler": _scheduler(name, where, local=local),
+        "readers": (readers := _readers(name, where, index, dtype, local=local)),
+        "scheduler": _scheduler(name, where, one_reader=len(readers) == 1, local=local),
         "empty_is_zero": bool(index.get("force_zeros_for_empty_prompt", False)),
     }
     models["advice"] = _advice(Path(where) / "motif.json")
@@ -176,12 +176,14 @@ def _readers(
     return tuple(readers)
 
 
-def _scheduler(name: str, where: str, *, local: bool) -> dict[str, Any]:
+def _scheduler(name: str, where: str, *, one_reader: bool, local: bool) -> dict[str, Any]:
+    """The scheduler's config; of SD1 and SD2 with `steps_offset` 1, as diffusers' pipeline of theirs sets it whatever
+    the file says (the last of 50 steps is 1, not 0, where it could not move)."""
     from diffusers import DDIMScheduler
 
     with _missing(name, "scheduler/scheduler_config.json"):
         config: Any = DDIMScheduler.load_config(where, subfolder="scheduler", local_files_only=local)
-    return dict(config)
+    return {**config, "steps_offset": 1} if one_reader else dict(config)
 
 
 def _weights(

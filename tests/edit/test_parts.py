@@ -107,6 +107,17 @@ def test_self_maps_are_injected_on_one_side_alone(step, side):
         assert torch.equal(new[row], wanted)
 
 
+def test_a_blend_adds_up_in_float32():
+    """bfloat16 would be off by some hundredths in single cells, beside one threshold (trap G12)."""
+    draw = torch.Generator().manual_seed(0)
+    seen = torch.rand(250, 2, 1, 16, 4, generator=draw).to(torch.bfloat16)
+    control = LocalBlend({"source": [[2]]}, ["target"])
+    for maps in seen:
+        control.maps(Site("", "cross", "down", 2), call(0), maps)
+    wanted = seen[:, 0, 0, :, 2].float().sum(0).view(1, 4, 4)
+    assert torch.allclose(control.sums["source", "words"], wanted, rtol=1e-4)
+
+
 def test_fine_self_maps_are_left_alone():
     for part, levels in ((2, [False, True, True]), (4, [False, False, True])):
         control = SelfInjection({"target": Window(0, 1)}, part=part)

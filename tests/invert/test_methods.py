@@ -311,6 +311,35 @@ def test_a_stopped_run_goes_on_to_the_same_result(
         inverted(name, sd1.base, photo, folder=folder, resume=True)
 
 
+@pytest.mark.parametrize("moment", ["a preview is drawn", "what came back is scored"])
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_stopped_between_steps_it_goes_on_to_the_same_bits(
+    sd1: Model, photo: Image.Image, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, name: str, moment: str
+) -> None:
+    """A step's parts are kept together or not at all, and the last ones until the inversion is whole."""
+    whole, drawn = inverted(name, sd1.base, photo), list[int]()
+
+    def stop(*_: Any) -> Any:
+        drawn.append(1)
+        if moment == "what came back is scored" or len(drawn) == 2:
+            raise KeyboardInterrupt
+
+    told: dict[str, Any] = {"folder": tmp_path / "run"}
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="go on with --resume"):
+        if moment == "a preview is drawn":
+            inverted(name, sd1.base, photo, **told, preview_every=1, on_image=stop)
+        else:
+            patch.setattr("motif.invert.pivot.scores", stop)
+            inverted(name, sd1.base, photo, **told)
+    steps: list[int] = []
+    again = inverted(name, sd1.base, photo, **told, resume=True, on_progress=lambda p: steps.append(p.step))
+    assert torch.equal(again.latents, whole.latents) and not (tmp_path / "run").exists()
+    for mine, theirs in zip(parts(again), parts(whole), strict=True):
+        assert torch.equal(mine, theirs)
+    assert again.made.cost["backwards"] == whole.made.cost["backwards"]  # no step was fitted twice
+    assert again.made.cost["seconds"] > 0.3 * whole.made.cost["seconds"]
+
+
 def parts(found: Inversion) -> list[Tensor]:
     assert found.way is not None
     return [found.way, *found.values.values(), *([] if found.uncond is None else [found.uncond])]
@@ -554,6 +583,8 @@ def test_what_cannot_be_asked_for_is_refused_before_the_work(sd1: Model, photo: 
         (invert.ddim, {"steps": 0}, "steps is 0"),
         (invert.ddim, {"negative": "blurry", "guidance": 1.0}, "negative"),
         (invert.negative_prompt, {"interpolate": 2.0}, "interpolate"),
+        (invert.negative_prompt, {"interpolate": 0.5, "guidance": 1.0}, "interpolate would change nothing"),
+        (invert.proximal, {"pull": 0.0}, "without pulls"),
         (invert.proximal, {"quantile": 2.0}, "quantile"),
         (invert.null_text, {"inner_steps": -1}, "inner_steps"),
         (invert.null_text, {"inner_steps": 0, "lr": 0.1}, "lr would change nothing"),

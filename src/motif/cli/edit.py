@@ -54,12 +54,13 @@ def editor(name: str, method: Method) -> Command:
         prompts = [*prompt, *([values["target"]] if values.get("target") else [])]
         if not prompts or (one and len(prompts) > 1):
             raise InputError(f"{name} takes {'one target prompt' if one else 'at least one target prompt'}")
+        opened = _opened(start, plain)
         several = len(prompts) > 1 or bool(values.get("strengths") and not values.get("auto"))
+        several |= not isinstance(opened, Path | None) and len(opened) > 1
         output, strip = _places(start, {**values, "output": output}, several)
         for key in ("source_captions", "target_captions"):
             if values.get(key):
                 values[key] = _captions(values[key])
-        opened = _opened(start, plain)
         base = dressed_base(voice, values)
 
         def edited(begun: Any, on_progress: Tell) -> Edited:
@@ -186,7 +187,7 @@ def _begun(
         raise InputError(
             f'{start}: what does it show? --source "a cat on a bench" says it, or name an inversion'
         )
-    sizes = {key: asked[key] for key in ("steps", "height", "width", "preview_every") if key in asked}
+    sizes = {key: asked[key] for key in ("steps", "height", "width") if key in asked}
     if "guidance" in taken and values.get("guidance") is not None:
         sizes["guidance"] = values["guidance"]
     if opened is None:

@@ -115,9 +115,11 @@ def watched(function: Any, chosen: dict[str, Any], output: Path, strip: Path | N
     """Where a long method's stopped run is kept, and who is given its previews: they are the strip until it is done."""
     from motif.images import save_image
 
-    if strip and chosen.get("preview_every"):
-        return accepted(function, folder=output.with_suffix(".run"), on_image=partial(save_image, path=strip))
-    return accepted(function, folder=output.with_suffix(".run"))
+    folder, every = output.with_suffix(".run"), chosen.get("preview_every")
+    if strip and every:
+        drawn = partial(save_image, path=strip)
+        return accepted(function, folder=folder, preview_every=every, on_image=drawn)
+    return accepted(function, folder=folder)
 
 
 def strip_place(path: Path, photos: Sequence[Path]) -> Path:
@@ -148,14 +150,19 @@ def inversion_bytes(base: Base, chosen: dict[str, Any]) -> int:
 
 
 def shown(base: Base, inversion: Inversion) -> Any:
-    """Photo and reconstruction, side by side."""
+    """Photo and reconstruction, side by side, with its PSNR where there are several."""
+    from motif.fidelity import psnr
     from motif.images import grid, to_images
 
     latents = inversion.reconstruct(base) if inversion.way is None else inversion.way[0].to(base.device)
-    again = to_images(base.decode(latents))
-    pairs = [picture for both in zip(inversion.pictures(), again, strict=True) for picture in both]
-    title = " | ".join(dict.fromkeys(inversion.prompts))
-    return grid(pairs, columns=2, labels=["photo", "reconstruction"] * len(inversion), title=title)
+    decoded = base.decode(latents).cpu()
+    near = psnr(((decoded + 1) / 2).clamp(0, 1), inversion.photos / 255).tolist()
+    pairs = [
+        picture for both in zip(inversion.pictures(), to_images(decoded), strict=True) for picture in both
+    ]
+    titles = [f"back: {db:.1f} dB" for db in near] if len(inversion) > 1 else ["reconstruction"]
+    labels = [label for title in titles for label in ("photo", title)]
+    return grid(pairs, columns=2, labels=labels, title=" | ".join(dict.fromkeys(inversion.prompts)))
 
 
 invert = Methods("invert", inverter, help="Invert a photo: find the noise that a prompt brings back to it.")

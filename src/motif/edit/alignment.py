@@ -144,11 +144,14 @@ def swapped(source: Tokens, target: Tokens) -> list[tuple[Unit, Unit]]:
 
 
 def chosen(source: Tokens, target: Tokens) -> Literal["replace", "refine"]:
-    """Replace where words are swapped for as many others; refine elsewhere, and where a swapped word is a learned one:
-    the map of the word in its place would force a shape on it (Custom-Edit)."""
+    """Replace where words are swapped for others and all that stay keep their place; refine elsewhere, and where a
+    swapped word is a learned one: the map of the word in its place would force a shape on it (Custom-Edit)."""
     pairs = swapped(source, target)
     learned = {position for position, _, _ in target.splices}
-    return "replace" if pairs and not any(new.span.start in learned for _, new in pairs) else "refine"
+    moved = any(i not in (None, j) for j, i in enumerate(aligned(units(source), units(target))))
+    return (
+        "replace" if pairs and not moved and not any(b.span.start in learned for _, b in pairs) else "refine"
+    )
 
 
 def dropped(source: Tokens, target: Tokens) -> list[str]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from motif.attention import Side
 from motif.errors import InputError, require_heard
+from motif.inversion import Inversion
 from motif.invert.adam import Adam, falling
 from motif.invert.guided import Guided, states_of
 from motif.invert.kept import Kept
@@ -75,8 +76,12 @@ def require_updates(method: Callable[..., Any], settings: Mapping[str, Any]) -> 
         require_heard(method, settings, heard, "with inner_steps 0 no update is made")
 
 
-def descend(task: Task, fit: Fit, kept: Kept) -> tuple[Tensor, Tensor, Tensor]:
-    """(Z*, the states of every step, the way back: level by level, as Z* is)."""
+Finish = Callable[[Tensor, Tensor, Tensor], Inversion]
+"""(Z*, the states of every step, the way back: level by level, as Z* is) -> the inversion."""
+
+
+def descend(task: Task, fit: Fit, kept: Kept, finish: Finish) -> Inversion:
+    """Fit every step's states; what was fitted is kept until the inversion is finished."""
     task.ticker.steps = 2 * task.steps
     old = {name: value.to(task.base.device) for name, value in kept.tensors.items()}
     seen = Maps.of(task) if fit.weight else None
@@ -85,7 +90,10 @@ def descend(task: Task, fit: Fit, kept: Kept) -> tuple[Tensor, Tensor, Tensor]:
     task.resumed(kept.tensors, max(len(levels) - 1, 0) + len(done))
 
     def state() -> dict[str, Tensor]:
-        lists = {"latents": levels, "states": done, "way": way}
+        whole = min(
+            len(done), max(len(way) - 1, 0)
+        )  # a step that is stopped between its two ends is taken again
+        lists = {"latents": levels, "states": done[:whole], "way": way[: whole + 1]}
         return {name: torch.stack(each) for name, each in lists.items() if each} | {"cost": task.spent()}
 
     def save() -> None:
@@ -101,12 +109,12 @@ def descend(task: Task, fit: Fit, kept: Kept) -> tuple[Tensor, Tensor, Tensor]:
         search = _Descent(Guided(task, latents), fit, text, seen)
         for step in range(len(done), task.steps):
             states, moved, loss = search.step(step, way[-1], states)
-            search.way.show(step, way[-1], moved)
             way.append(moved)
             done.append(states)
+            search.way.show(step, way[-2], moved)
             task.ticker.tick(loss=loss)
             save()
-    return latents, torch.stack(done), torch.stack(way).flip(0)
+        return finish(latents, torch.stack(done), torch.stack(way).flip(0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from motif.errors import InputError, Interrupted
 from motif.files import remove, written
 from motif.progress import Ticker
 
-STATE, FORMAT = "state.safetensors", "2"
+STATE, FORMAT = "state.safetensors", "3"
 EVERY = 30.0
 """Seconds between two states."""
 

@@ -8,11 +8,13 @@ step's ∅, until the loss is below 1e-5 + 2e-5 i. Ours: see `fitted`; and the v
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from torch import Tensor
 
 from motif.base import Base
 from motif.errors import InputError
@@ -25,6 +27,8 @@ from motif.progress import Progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+log = logging.getLogger("motif")
 
 
 def null_text(
@@ -85,5 +89,12 @@ def fitted(task: Task, method: str, fit: Fit, folder: Path | None, resume: bool)
         )
     if task.base.dtype == torch.float16:
         raise InputError(f"{method} does not converge in float16: use --precision fp32 or bf16")
-    latents, states, way = descend(task, fit, Kept(folder, run_key(task, method), resume=resume))
-    return finished(task, method, latents, way=way, uncond=states.cpu())
+    if task.base.dtype == torch.bfloat16:
+        log.warning(
+            "%s is fitted in bfloat16, which rounds its first steps' loss away: --precision fp32", method
+        )
+
+    def finish(latents: Tensor, states: Tensor, way: Tensor) -> Inversion:
+        return finished(task, method, latents, way=way, uncond=states.cpu())
+
+    return descend(task, fit, Kept(folder, run_key(task, method), resume=resume), finish)

@@ -46,7 +46,9 @@ class Task:
     ticker: Ticker
     show_every: int = 0  # steps between two pictures of the way back; 0 is none
     on_image: Callable[[Image], None] | None = None
-    cost: dict[str, float] = field(default_factory=lambda: {"forwards": 0.0, "backwards": 0.0})
+    cost: dict[str, float] = field(
+        default_factory=lambda: {"forwards": 0.0, "backwards": 0.0, "seconds": 0.0}
+    )
 
     def spend(self, *, forwards: int = 0, backwards: int = 0) -> None:
         """Count evaluations of the denoiser, each of one picture."""
@@ -55,12 +57,20 @@ class Task:
 
     def spent(self) -> Tensor:
         """The cost so far, as a state keeps it."""
-        return torch.tensor([self.cost["forwards"], self.cost["backwards"]], dtype=torch.float64)
+        return torch.tensor(
+            [self.cost["forwards"], self.cost["backwards"], self.seconds], dtype=torch.float64
+        )
+
+    @property
+    def seconds(self) -> float:
+        """How long it has worked, in all its parts."""
+        return self.cost["seconds"] + self.ticker.seconds
 
     def resumed(self, state: Mapping[str, Tensor], steps: int) -> None:
         """Take over the cost of a state, and so many steps."""
         if "cost" in state:
             self.spend(forwards=int(state["cost"][0]), backwards=int(state["cost"][1]))
+            self.cost["seconds"] += float(state["cost"][2])
         self.ticker.skip(steps)
 
 
@@ -150,7 +160,7 @@ def finished(
     """The inversion, with what its way back [level, image, c, h, w] scores; a method that walked it gives it."""
     base = task.base
     worn = {concept.fingerprint: " ".join(concept.tokens) for concept in base.concepts}
-    cost = {**task.cost, "seconds": round(task.ticker.seconds, 3)}
+    cost = {**task.cost, "seconds": round(task.seconds, 3)}
     made = Made(base.origin, worn, task.settings, versions(), {}, cost)
     times = base.schedule.timesteps(task.steps)
     inversion = Inversion(

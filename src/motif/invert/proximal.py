@@ -69,6 +69,8 @@ def proximal(
         raise InputError('until is 0: no timestep lies there; guide "none" is without pulls')
     if fixed is not None and (quantile, over) != (0.7, "both"):
         raise InputError("fixed stands in the quantile's place: leave quantile and over out, or fixed")
+    if not pull and guide != "none":
+        raise InputError('pull is 0: guide "none" is without pulls')
     if guide == "none" and (pull, until, dilate) != (1.0, 400, 1):
         raise InputError("pull, until and dilate are of the pulls, and guide is none: leave them out")
     task = begin(base, photos, prompt, settings)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from motif.base import Base
 from motif.errors import InputError
@@ -70,12 +71,9 @@ def text_embedding(
     if base.dtype == torch.float16:
         raise InputError("text-embedding does not converge in float16: use --precision fp32 or bf16")
     kept = Kept(folder, run_key(task, "text-embedding"), resume=resume)
-    latents, states, way = descend(task, fit, kept)
-    return finished(
-        task,
-        "text-embedding",
-        latents,
-        way=way,
-        values={"caption": states.cpu()},
-        replays={"caption": {}},
-    )
+
+    def finish(latents: Tensor, states: Tensor, way: Tensor) -> Inversion:
+        parts: Any = {"values": {"caption": states.cpu()}, "replays": {"caption": {}}}
+        return finished(task, "text-embedding", latents, way=way, **parts)
+
+    return descend(task, fit, kept, finish)

@@ -9,9 +9,10 @@ latent's side. Ours: the file keeps what the networks give; several photos at on
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
@@ -132,10 +133,12 @@ def value_embedding(
         tokens = image_tokens(pictures, encoder, width=task.text.states.shape[-1], device=str(base.device))
     kept = Kept(folder, run_key(task, "value-embedding"), resume=resume)
     task.ticker.steps = 2 * task.steps
-    latents, values, back = _walked(task, use, kept, tokens)
-    return finished(
-        task, "value-embedding", latents, way=back, values=values, replays={"values": {"until": until}}
-    )
+
+    def finish(latents: Tensor, values: dict[str, Tensor], back: Tensor) -> Inversion:
+        parts: Any = {"values": values, "replays": {"values": {"until": until}}}
+        return finished(task, "value-embedding", latents, way=back, **parts)
+
+    return _walked(task, use, kept, tokens, finish)
 
 
 class Fed(Control):
@@ -148,27 +151,46 @@ class Fed(Control):
         return keys, values if site.kind == "self" else embedded(values, self.values)
 
 
-def _walked(task: Task, use: Any, kept: Kept, tokens: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-    """(Z*, what the networks of all steps give, [step, image, word, channel] each; the way back: level by level, as
-    Z*). Stopped on the way up, its latents and maps are kept; on the way down what is learned, and the way up is
-    walked again for its maps."""
+@dataclass(frozen=True, eq=False)
+class _Reached:
+    """What is learned so far: bound as one, so that a run that is stopped at any moment keeps whole steps."""
+
+    parts: Sequence[Tensor]  # the networks of the last step
+    back: Sequence[Tensor] = ()  # the way down, level by level
+    values: Mapping[str, Sequence[Tensor]] = field(default_factory=dict[str, Sequence[Tensor]])
+
+    def state(self) -> dict[str, Tensor]:
+        found = {f"part{i}": part for i, part in enumerate(self.parts)} | {"back": torch.stack([*self.back])}
+        return found | {name: torch.stack([*each]) for name, each in self.values.items() if each}
+
+    def after(self, parts: Sequence[Tensor], moved: Tensor, values: Mapping[str, Tensor]) -> _Reached:
+        more = {name: [*self.values[name], value] for name, value in values.items()}
+        return _Reached(parts, [*self.back, moved], more)
+
+
+Finish = Callable[[Tensor, dict[str, Tensor], Tensor], Inversion]
+"""(Z*, what the networks of all steps give, [step, image, word, channel] each; the way back: level by level, as Z*) ->
+the inversion."""
+
+
+def _walked(task: Task, use: Any, kept: Kept, tokens: Tensor, finish: Finish) -> Inversion:
+    """Up, and down again. Stopped on the way up, its latents and maps are kept; on the way down what is learned, and
+    the way up is walked again for its maps."""
     old = {name: value.to(task.base.device) for name, value in kept.tensors.items()}
     seen, levels = Maps.of(task), list(old.get("latents", ()))
     seen.steps.update(_maps_of(old))
     parts = [old[f"part{i}"] for i in range(8) if f"part{i}" in old] or _begun(task, use, tokens)
-    back, names = list(old.get("back", ())), ("scale", "shift") if use.head == "affine" else ("direct",)
-    done = {name: list(old.get(name, ())) for name in names}
-    first = len(done[names[0]])
-    if not back:
+    names = ("scale", "shift") if use.head == "affine" else ("direct",)
+    now = _Reached(parts, [*old.get("back", ())], {name: [*old.get(name, ())] for name in names})
+    first = len(now.values[names[0]])
+    if not now.back:
         task.resumed(kept.tensors, max(len(levels) - 1, 0))
 
     def state() -> dict[str, Tensor]:
-        if not back:
-            found = {"latents": torch.stack(levels)} if levels else {}
-            return found | {"cost": task.spent()} | _named(seen)
-        found = {f"part{i}": part for i, part in enumerate(parts)}
-        found |= {"back": torch.stack(back), "cost": task.spent()}
-        return found | {name: torch.stack(values) for name, values in done.items() if values}
+        if now.back:
+            return now.state() | {"cost": task.spent()}
+        found = {"latents": torch.stack(levels)} if levels else {}
+        return found | {"cost": task.spent()} | _named(seen)
 
     def save() -> None:
         if kept.due():
@@ -176,22 +198,23 @@ def _walked(task: Task, use: Any, kept: Kept, tokens: Tensor) -> tuple[Tensor, d
 
     with kept.guarding(state, task.ticker):
         latents = trajectory(task, controls=[seen], levels=levels, each=save)
-        if back:
+        if now.back:
             task.resumed(kept.tensors, first)
-        back, way = back or [latents[-1]], Guided(task, latents)
+        else:
+            now = dataclasses.replace(now, back=[latents[-1]])
+        way = Guided(task, latents)
         if use.variant.top and first == 0:
             with torch.no_grad():  # the maps of Z*[T] itself, at the noisiest label: a step of its own
                 seen.steps[-1] = _noisiest(way, task)
         for step in range(first, task.steps):
             wanted = seen.steps[_behind(step, use.variant.top)]
-            parts, values, moved, loss = _fitted(way, use, step, back[-1], parts, tokens, wanted)
-            way.show(step, back[-1], moved)
-            back.append(moved)
-            for name, value in values.items():
-                done[name].append(value)
+            parts, values, moved, loss = _fitted(way, use, step, now.back[-1], now.parts, tokens, wanted)
+            now = now.after(parts, moved, values)
+            way.show(step, now.back[-2], moved)
             task.ticker.tick(loss=loss)
             save()
-    return latents, {name: torch.stack(each).cpu() for name, each in done.items()}, torch.stack(back).flip(0)
+        done = {name: torch.stack([*each]).cpu() for name, each in now.values.items()}
+        return finish(latents, done, torch.stack([*now.back]).flip(0))
 
 
 def _begun(task: Task, use: Any, tokens: Tensor) -> list[Tensor]:
