@@ -289,9 +289,8 @@ def _written(found: Edited, output: Path, strip: Path | None, keep: Path | None)
 
     several = len(found.images) > 1
     files = [save_image(found.sheet() if several else found.image, output)]
-    if several:
-        for number, image in enumerate(found.images, 1):
-            files.append(save_image(image, output.with_stem(f"{output.stem}-{number}")))
+    for number, image in enumerate(found.images if several else (), 1):
+        files.append(save_image(image, output.with_stem(f"{output.stem}-{number}")))
     if strip:
         files.append(save_image(found.sheet(), strip))
     return [str(path) for path in [*files, *([inversion_path(keep)] if keep else [])]]
