@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from motif.cli.tradeoff import _text
 from motif.tradeoff.figure import figure
 from motif.tradeoff.jobs import Cell, Plan, Spot
+from motif.tradeoff.report import report
 from motif.tradeoff.scatter import Failure
 from motif.tradeoff.store import Store
 from motif.tradeoff.table import table
@@ -40,6 +43,30 @@ def test_means_and_both_errors(store: Store) -> None:
     assert value.error == pytest.approx(math.hypot(0.03, 0.03) / 2)
     assert value.across == pytest.approx(0.2 / math.sqrt(2) / math.sqrt(2))
     assert value.by_concept == {"cat": pytest.approx(0.4), "dog": pytest.approx(0.6)}
+
+
+def test_pictures_without_a_value_are_counted_wherever_the_point_is_told(
+    store: Store, tmp_path: Path
+) -> None:
+    """An average of four of six pictures says so; where all have one, nothing is said."""
+    plan = Plan(
+        (), (spot(store, "a", 1, x=(0.5, 0.1), y=(0.7, 0.1)), spot(store, "b", 1, x=(0.5, 0.1), y=(0.7, 0.1)))
+    )
+    told: Any = store.result(where := plan.spots[1].cells[0].scores["y"])
+    (store.place(where) / "result.json").write_text(json.dumps({**told, "without_value": 3}))
+    found = table(plan, store, {}, ("x", "y"), None)
+    whole, part = found.rows
+    assert (whole.values["y"].without, whole.without, whole.pictures) == (0, "", 8)
+    assert (part.values["y"].without, part.without, part.pictures) == (3, "y 3 of 11", 11)
+    assert found.as_dict()["points"][1]["scores"]["y"]["without"] == 3
+    lines = _text(found).splitlines()
+    assert lines[0].endswith("front  without a value") and lines[2].endswith("y 3 of 11")
+    page = report(tmp_path, found, store, {}, spec="", command="", foot="").read_text()
+    assert "y 3 of 11" in page and "left out of that metric" in page
+    all_there = table(Plan((), plan.spots[:1]), store, {}, ("x", "y"), None)
+    assert "without" not in _text(all_there)
+    page = report(tmp_path, all_there, store, {}, spec="", command="", foot="").read_text()
+    assert "without a value" not in page and ">8<" in page
 
 
 def points(store: Store, metric: str) -> Plan:

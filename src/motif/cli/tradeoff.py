@@ -75,12 +75,18 @@ def _telling(voice: Voice) -> Callable[[int, int, Job], None]:
 def _text(found: Table) -> str:
     best = {id(row) for row in found.front()}
     metrics = list(dict.fromkeys(name for row in found.rows for name in row.values))
-    head = ["point", *(part for name in metrics for part in (name, "±")), "front"]
+    some = any(row.without for row in found.rows)
+    head = [
+        "point",
+        *(part for name in metrics for part in (name, "±")),
+        "front",
+        *["without a value"] * some,
+    ]
     rows: list[list[object]] = []
     for row in found.rows:
         values = [row.values.get(name) for name in metrics]
         cells = [part for value in values for part in ((value.mean, value.error) if value else (None, None))]
-        rows.append([row.name, *cells, "yes" if id(row) in best else ""])
+        rows.append([row.name, *cells, "yes" if id(row) in best else "", *([row.without] if some else [])])
     volumes = "\n".join(f"hypervolume of {name}: {area:.4f}" for name, area in found.volumes().items())
     return f"{aligned(rows, head)}\n\n{volumes}".strip()
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Tile = tuple[Any, str]  # a picture of the sheet, and what stands under it
+WITHOUT = "without a value"
 COLUMNS, PROMPTS, CONCEPTS, CELL = 10, 4, 6, 160
 """How much of everything a contact sheet shows, and how large, px."""
 
@@ -89,12 +90,14 @@ def _points(table: Table) -> Section:
     best = {id(row) for row in table.front()}
     for row in table.rows:
         told: dict[str, object] = {"point": row.name, "front": "yes" if id(row) in best else ""}
-        for name, value in row.values.items():
-            told |= {name: _cell(value), "n": value.n}
+        told |= {name: _cell(value) for name, value in row.values.items()} | {"pictures": row.pictures}
+        told |= {WITHOUT: row.without} if row.without else {}
         rows.append(told | ({"missing": row.lost} if row.lost else {}))
     text = (
         "± is one standard error over pictures (other seeds of the same prompts); in brackets, over concepts."
     )
+    if any(row.without for row in table.rows):
+        text += " Pictures without a value are left out of that metric's mean and errors."
     return Section("All points", text, [Shown.of(rows, digits=4)])
 
 

@@ -27,7 +27,8 @@ class Value:
     mean: float
     error: float | None
     across: float | None
-    n: int  # pictures
+    n: int  # pictures that have a value
+    without: int  # pictures that have none, and are in no mean
     by_concept: Mapping[str, float]
 
 
@@ -42,6 +43,17 @@ class Row:
     @property
     def name(self) -> str:
         return " ".join([self.spot.method, label(self.spot.settings, [*self.spot.settings])]).strip()
+
+    @property
+    def pictures(self) -> int:
+        """How many were drawn, with a value or without."""
+        return max((value.n + value.without for value in self.values.values()), default=0)
+
+    @property
+    def without(self) -> str:
+        """Of which metrics how many pictures have no value, in words: "ssim 2 of 8"; "" where all have one."""
+        found = {name: value for name, value in self.values.items() if value.without}
+        return ", ".join(f"{name} {v.without} of {v.n + v.without}" for name, v in found.items())
 
     @property
     def curve(self) -> str:
@@ -148,5 +160,6 @@ def _value(metric: str, cells: Sequence[Cell], store: Store) -> Value:
         None if None in errors else math.hypot(*errors) / count,
         statistics.stdev(means) / math.sqrt(count) if count > 1 else None,
         sum(int(score["n"]) for score in scores),
+        sum(int(score.get("without_value", 0)) for score in scores),
         {cell.concept: mean for cell, mean in zip(cells, means, strict=True)},
     )
