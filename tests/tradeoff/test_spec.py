@@ -54,6 +54,8 @@ methods = [{learn = "ico", settings = {steps = [1, 2]}}]
         ({"concepts": [{"name": "toy", "photos": "x"}]}, "belong together"),
         ({"axes": ["clip-t", "kid"]}, "the axis kid is none of the metrics"),
         ({"reference": [0.0, float("inf")]}, "reference"),
+        ({"methods": [{"noun": False}]}, "the base learns no word that could stand without its noun"),
+        ({"methods": [{"learn": "ico", "noun": "no"}]}, "methods.0.noun"),
         ({"batch_size": 0}, "batch_size"),
         ({"threads": True}, "threads"),
     ],
@@ -142,6 +144,31 @@ def test_concepts_and_what_is_asked_of_them(raw: Raw) -> None:
     toy = made(raw(prompts=["a {concept} {place}"]))
     with pytest.raises(InputError, match=r"toy: .* wants places"):
         look_at(toy.concepts[0], toy)
+
+
+@pytest.mark.parametrize(
+    ("concept", "prompt", "noun"),
+    [
+        ({"prompt": "photo of a <new1> stuffed toy on a bench"}, "photo of a <new1> on a bench", "stuffed toy"),
+        ({"prompt": "photo of a <new1>", "noun": "cat"}, "photo of a <new1>", "cat"),
+        ({"prompt": "a <new1> cat, a <new2> cat"}, "a <new1>, a <new2> cat", "cat"),
+    ],
+)  # fmt: skip
+def test_a_word_without_its_noun(raw: Raw, concept: dict[str, Any], prompt: str, noun: str) -> None:
+    spec = made(raw(concepts=[{**raw()["concepts"][0], **concept}]))
+    whole = look_at(spec.concepts[0], spec)
+    assert (
+        whole.alone.photos.prompt == whole.alone.examples.prompt == prompt and not whole.alone.examples.noun
+    )
+    assert whole.alone.said(True) == ["<new1> on beach", "a <new1>"]
+    assert whole.said(True) == [f"<new1> {noun} on beach", f"a <new1> {noun}"]
+    assert whole.alone.own == {"initial": noun} and whole.alone.alone.said(True) == whole.alone.said(True)
+
+
+def test_a_noun_that_cannot_be_left_out_is_refused(raw: Raw) -> None:
+    spec = made(raw(concepts=[{**raw()["concepts"][0], "prompt": "a <new1> <new2> cat"}]))
+    with pytest.raises(InputError, match=r'toy: in "a <new1> <new2> cat" no noun .* right behind <new1>'):
+        _ = look_at(spec.concepts[0], spec).alone
 
 
 def test_seeds_are_drawn_in_runs() -> None:

@@ -95,6 +95,30 @@ def test_a_concept_brings_its_prior_to_methods_that_name_none(
         learned_by([methods[1], word])
 
 
+def test_a_word_alone_is_learned_and_drawn_without_its_noun_and_scored_with_it(
+    tmp_path: Path, spec: Make, raw: Any, run: Any
+) -> None:
+    """Textual Inversion's own way beside a method of the usual one: one sheet, for both are asked the same."""
+    word = {"learn": "textual-inversion", "settings": {"steps": 1, "batch_size": 2, "resolution": 16}}
+    asked = spec(
+        methods=[{}, word, {**word, "name": "alone", "noun": False}], prompts=["a {concept} on beach"]
+    )
+    found, done = run(asked)
+    learned = {job.photos.prompt: job for job in done if isinstance(job, Learn)}
+    assert learned.keys() == {"photo of a <new1> cat", "photo of a <new1>"}
+    alone = learned["photo of a <new1>"]
+    assert alone.settings["initial"] == "cat" and "initial" not in learned["photo of a <new1> cat"].settings
+    kept = Store(tmp_path / "out").place(alone.gives[1]) / "concept.safetensors"
+    assert Concept.load(kept).record.prompts == ("photo of a <new1>",)
+    drawn = [job.prompt for job in done if isinstance(job, Draw)]
+    assert sorted(drawn) == ["a <new1> cat on beach", "a <new1> on beach", "a cat on beach"]
+    scored = {job.prompts for job in done if isinstance(job, Measure) and job.metric == "clip-t"}
+    assert scored == {("a cat on beach",) * 2, ("a <new1> cat on beach",) * 2}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "toy, alone: a cat on beach" in page, "the sheet has its pictures beside the others'"
+    assert [row.name for row in found.rows] == ["the base", "textual-inversion", "alone"]
+
+
 @pytest.mark.parametrize(("keep", "runs"), [("last", 1), ("best", 4)])
 def test_a_run_that_keeps_its_best_is_another_for_other_checkpoints(
     spec: Make, raw: Any, tiny_base: Base, keep: str, runs: int

@@ -27,7 +27,7 @@ def spot(store: Store, method: str, steps: int, **scores: tuple[float, float]) -
             found[metric] = f"{method}{steps}{concept}{metric}".encode().hex()
             with store.making(found[metric]) as making:
                 making.result = {"mean": mean + off, "standard_error": error, "n": 4}
-        cells.append(Cell(concept, (), found))
+        cells.append(Cell(concept, {}, found))
     return Spot(method, {"steps": steps}, "steps", tuple(cells))
 
 

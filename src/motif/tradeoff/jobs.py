@@ -89,7 +89,7 @@ class Cell:
     """One point of one concept: its draws and its scores, by their addresses."""
 
     concept: str
-    draws: tuple[str, ...]
+    draws: Mapping[str, str]  # {address: what its pictures are to show}
     scores: Mapping[str, str]  # {metric: address}
 
 

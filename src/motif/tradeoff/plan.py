@@ -86,11 +86,14 @@ class Planner:
             cells: list[Cell] = []
             varying = way.varying(learning, sampling)
             what = f"{way.asked.called} {label(varying, [*varying])}".strip()
-            for who in self.subjects:
+            for whole in self.subjects:
+                who = way.shown(whole)
                 learned = self._learned(way, who, learning, runs)
-                draws, prompts = self._draws(way, who, learned, sampling, f"{who.name}: {what}")
+                draws, prompts = self._draws(way, who, whole, learned, sampling, f"{who.name}: {what}")
                 scores = {
-                    name: self._measure(name, function, settings, draws, prompts, who, f"{who.name}: {what}")
+                    name: self._measure(
+                        name, function, settings, (*draws,), prompts, who, f"{who.name}: {what}"
+                    )
                     for name, function, settings in self.metrics
                 }
                 cells.append(Cell(who.name, draws, scores))
@@ -105,7 +108,7 @@ class Planner:
         """{run: every number of steps that some point asks of it}."""
         runs: dict[str, set[int]] = {}
         for way, learning, _ in points:
-            for who in self.subjects if way.learn else ():
+            for who in map(way.shown, self.subjects) if way.learn else ():
                 name, steps, _ = self._run(way, who, way.taught(who.own, learning))
                 runs.setdefault(name, set()).add(steps)
         return runs
@@ -159,16 +162,16 @@ class Planner:
     # -- drawing and measuring -----------------------------------------------------------------------------------
 
     def _draws(
-        self, way: Way, who: Subject, learned: str, given: Mapping[str, Any], told: str
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The addresses of all pictures' draws, and every picture's prompt."""
+        self, way: Way, who: Subject, whole: Subject, learned: str, given: Mapping[str, Any], told: str
+    ) -> tuple[dict[str, str], tuple[str, ...]]:
+        """({a draw's address: what its pictures are to show}, the same of every picture): the prompt, with the noun."""
         base, sampler = self.base, way.asked.sample
         known = {"guidance": base.guidance, "height": base.size, "width": base.size}
         settings = way.sample.defaults(given, **known)
         version = code(methods.find("sample", sampler).path)
-        draws: list[str] = []
+        draws: dict[str, str] = {}
         prompts: list[str] = []
-        for prompt in who.said(bool(learned)):
+        for prompt, shows in zip(*(each.said(bool(learned)) for each in (who, whole)), strict=True):
             for seeds in blocks(self.spec.seeds, self.spec.batch_size):
                 where = address(
                     "draw", base=self.world, learned=learned, sampler=sampler, settings=settings, prompt=prompt,
@@ -176,9 +179,9 @@ class Planner:
                 )  # fmt: skip
                 job = Draw(where, sampler, prompt, seeds, dict(given), f'{told}: draw "{prompt}"', learned)
                 self.jobs.setdefault(where, job)
-                draws.append(where)
-                prompts += [prompt] * len(seeds)
-        return tuple(draws), tuple(prompts)
+                draws[where] = shows
+                prompts += [shows] * len(seeds)
+        return draws, tuple(prompts)
 
     def _metric(self, metric: asked.Metric) -> tuple[str, Signature, dict[str, Any]]:
         """A metric's function and settings, checked."""

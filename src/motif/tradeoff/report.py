@@ -145,13 +145,12 @@ def _sheet(
     return [*blocks, Grid([row.name for row in chosen], whole)] if whole else blocks
 
 
-def _firsts(draws: Sequence[str], store: Store) -> list[tuple[str, Path]]:
+def _firsts(draws: Mapping[str, str], store: Store) -> list[tuple[str, Path]]:
     """The first picture of each of the first prompts that are drawn."""
     found: dict[str, Path] = {}
-    for address in draws:
+    for address, shows in draws.items():
         if store.has(address):
-            told = store.result(address)
-            found.setdefault(str(told["prompt"]), store.place(address) / told["files"][0])
+            found.setdefault(shows, store.place(address) / store.result(address)["files"][0])
     return list(found.items())[:PROMPTS]
 
 

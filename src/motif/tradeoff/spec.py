@@ -85,14 +85,27 @@ class Metric(_Strict):
 
 
 class Method(_Strict):
-    """A way to learn, and a way to draw; without `learn`, the base itself with the class word."""
+    """A way to learn, and a way to draw; without `learn`, the base itself with the class word.
+
+    With `noun = false` the word is learned and drawn without its noun ("a photo of a <new1>"), as Textual Inversion's
+    paper does; what pictures are scored by keeps the noun, so that all methods are asked the same.
+    """
 
     name: str = ""  # in the tables; the default is made of the two
     learn: str = ""
     sample: str = "plain"
+    noun: bool = True  # whether it stands behind the word, in prompts of learning and of drawing
     settings: dict[str, Any] = {}  # of learning
     sampling: dict[str, Any] = {}  # of drawing, beside the spec's
     along: str = ""  # which setting a curve runs along, where several have more than one value
+
+    @model_validator(mode="after")
+    def _worded(self) -> Self:
+        if not (self.noun or self.learn):
+            raise ValueError(
+                f"{self.called} learns no word that could stand without its noun: name `learn`, or leave out noun"
+            )
+        return self
 
     @property
     def called(self) -> str:

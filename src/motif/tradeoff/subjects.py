@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from motif.errors import InputError
-from motif.learn.examples import Examples
+from motif.learn.examples import Examples, find_nouns, survey
 from motif.pocket.concepts import held_out
 from motif.tradeoff import spec as asked
 from motif.tradeoff.jobs import Photos
@@ -16,6 +16,9 @@ from motif.tradeoff.spec import nearest
 
 TOKEN = "<new1>"
 WORD = re.compile(r"\{\w*\}")
+
+START = "initial"
+"""A method's setting that says what its word starts from, where no noun says it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,27 @@ class Subject:
     @cached_property
     def references(self) -> tuple[str, ...]:
         return tuple(str(photo.path) for photo in self.examples.photos)
+
+    @cached_property
+    def alone(self) -> Subject:
+        """The concept by its word without the noun, "photo of a <new1>"; what has no noun is the same.
+
+        InputError where something else than the noun stands behind the word.
+        """
+        shown = self.examples
+        if not shown.noun:
+            return self
+        token, prompt = str(shown.token), shown.prompt
+        if noun := find_nouns(prompt)[token]:
+            behind = r"\s+".join(map(re.escape, noun.split()))
+            prompt = re.sub(rf"({re.escape(token)})\s+{behind}(?!\w)", r"\1", prompt)
+        if find_nouns(prompt)[token]:
+            raise InputError(
+                f'{self.name}: in "{prompt}" no noun that could be left out stands right behind {token} (noun = false)'
+            )
+        examples = Examples(survey(self.photos.folder), prompt)  # its remarks were told
+        own = {**self.own, START: shown.noun}
+        return replace(self, examples=examples, photos=Photos(self.photos.folder, prompt, ""), own=own)
 
     def said(self, learned: bool) -> list[str]:
         """The prompts with the new word, or with the class word alone."""

@@ -11,6 +11,7 @@ from motif.errors import InputError
 from motif.tradeoff import spec as asked
 from motif.tradeoff.settings import LEARN_OWN, OWN, Choices, Signature, grid
 from motif.tradeoff.spec import nearest
+from motif.tradeoff.subjects import START, Subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +29,17 @@ class Way:
         return [(one, other) for one in grid(self.learning) for other in grid(self.sampling)]
 
     def taught(self, own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings with a concept's own under them, where the method learns from a prior; those of a prior are all."""
-        prior = self.learn.parameters.get("prior") if self.learn else None
-        if prior is None or given.get("prior", prior.default) == "none":
-            return dict(given)
-        return {**own, **given}
+        """Settings with a concept's own under them: where the method has it, what the word starts from; where it learns
+        from a prior, that one."""
+        known = self.learn.parameters if self.learn else {}
+        prior = known.get("prior")
+        wanted = prior is not None and given.get("prior", prior.default) != "none"
+        heard = {name: told for name, told in own.items() if (name in known if name == START else wanted)}
+        return {**heard, **given}
+
+    def shown(self, who: Subject) -> Subject:
+        """A concept as this method learns and names it."""
+        return who if self.asked.noun else who.alone
 
     def varying(self, learning: Mapping[str, Any], sampling: Mapping[str, Any]) -> dict[str, Any]:
         """What tells a point of these settings apart; "drawing steps" where learning has steps too."""
