@@ -28,6 +28,9 @@ from motif.tradeoff.ways import Way, read_way
 COMPARED = {"images", "references", "prompts"}
 """What a metric of a trade-off may compare."""
 
+Point = tuple[Way, Mapping[str, Any], Mapping[str, Any]]
+"""A method with settings of learning and of drawing."""
+
 
 @dataclass(eq=False)
 class Planner:
@@ -68,16 +71,23 @@ class Planner:
 
     def plan(self) -> Plan:
         """The whole grid. InputError where a concept's own setting changes nothing."""
-        grid = [(way, learning) for way in self.ways for learning, _ in way.grid()]
+        return self._heard([(way, *settings) for way in self.ways for settings in way.grid()])
+
+    def ends(self) -> Plan:
+        """What a search will choose from, by its ends and its choices; InputError as of a grid."""
+        return self._heard([(way, *settings) for way in self.ways for settings in way.ends()])
+
+    def _heard(self, points: Sequence[Point]) -> Plan:
+        """These points, of which some must hear what a concept brings."""
         for who in self.subjects:
             for name, value in who.own.items():
-                if not any(way.taught({name: value}, given) != given for way, given in grid):
+                if not any(way.taught({name: value}, given) != given for way, given, _ in points):
                     raise InputError(
                         f"{who.name} brings a {name}, and every method here learns without one or names its own"
                     )
-        return self.of([(way, *settings) for way in self.ways for settings in way.grid()])
+        return self.of(points)
 
-    def of(self, points: Sequence[tuple[Way, Mapping[str, Any], Mapping[str, Any]]]) -> Plan:
+    def of(self, points: Sequence[Point]) -> Plan:
         """These points alone."""
         self.jobs = {}
         runs = self._runs(points)
@@ -102,9 +112,7 @@ class Planner:
 
     # -- learning ------------------------------------------------------------------------------------------------
 
-    def _runs(
-        self, points: Sequence[tuple[Way, Mapping[str, Any], Mapping[str, Any]]]
-    ) -> dict[str, set[int]]:
+    def _runs(self, points: Sequence[Point]) -> dict[str, set[int]]:
         """{run: every number of steps that some point asks of it}."""
         runs: dict[str, set[int]] = {}
         for way, learning, _ in points:

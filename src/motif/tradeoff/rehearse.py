@@ -1,4 +1,5 @@
-"""Every setting of a trade-off told to its methods before any job: what one would refuse is refused first.
+"""Every setting of a trade-off told to its methods before any job: what one would refuse is refused first. Of a search
+these are the choices, and the ends of the ranges.
 
 A method looks at its settings before it asks a network for anything. So it is called as its job will call it, and
 ended where the denoiser, the VAE or a judging encoder would be asked for the first time. Texts are read; nothing is

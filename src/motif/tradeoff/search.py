@@ -2,20 +2,20 @@
 
 What a spec lists is chosen among, a {low, high} is a range. Points are asked for in rounds of a fixed size and told in
 their order, from a fixed seed: so the same command asks the same points whoever runs their jobs, and after a stop it
-goes over what is done in no time.
+goes over what is done in no time. Before the first point, both ends of every range and every choice are rehearsed.
 """
 
 from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from motif.errors import InputError
 from motif.tradeoff.front import LOWER
 from motif.tradeoff.jobs import Plan
-from motif.tradeoff.plan import Planner
+from motif.tradeoff.plan import Planner, Point
+from motif.tradeoff.rehearse import rehearse
 from motif.tradeoff.scatter import Failure
 from motif.tradeoff.settings import Choices
 from motif.tradeoff.ways import Way
@@ -32,7 +32,8 @@ def search(
 ) -> tuple[Plan, dict[str, Failure]]:
     """Ask for so many points, run them, and give the plan of all of them.
 
-    InputError where optuna is not there, there are not two metrics, or there is nothing to choose.
+    InputError where optuna is not there, there are not two metrics, there is nothing to choose, or where a method
+    refuses the end of a range, or a choice.
     """
     try:
         library: Any = importlib.import_module("optuna")
@@ -45,6 +46,8 @@ def search(
         raise InputError(
             "there is nothing to search: give a setting a list of values, or {low = ..., high = ...}"
         )
+    ends = planner.ends()
+    rehearse(ends.jobs, sweep.base, sweep.missing(ends))
     library.logging.set_verbosity(library.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is experimental in it
@@ -52,7 +55,7 @@ def search(
         study = library.create_study(
             directions=["minimize" if a in LOWER else "maximize" for a in axes], sampler=sampler
         )
-        asked: list[tuple[Way, Mapping[str, Any], Mapping[str, Any]]] = []
+        asked: list[Point] = []
         lost: dict[str, Failure] = {}
         for first in range(0, points, ROUND):
             trials = [study.ask() for _ in range(min(ROUND, points - first))]
@@ -71,7 +74,7 @@ def search(
     return planner.of(list(different.values())), lost
 
 
-def _point(trial: Any, ways: list[Way]) -> tuple[Way, dict[str, Any], dict[str, Any]]:
+def _point(trial: Any, ways: list[Way]) -> Point:
     """A method and its settings, as a trial suggests them."""
     names = [way.asked.called for way in ways]
     way = ways[names.index(trial.suggest_categorical("method", names))] if len(ways) > 1 else ways[0]

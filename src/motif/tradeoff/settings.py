@@ -51,6 +51,14 @@ class Choices:
     def varies(self) -> bool:
         return len(self.values) > 1 or self.range is not None
 
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """Every value of a grid, and both ends of a range."""
+        span = self.range
+        if span is None:
+            return self.values
+        return (int(span.low), int(span.high)) if span.whole else (float(span.low), float(span.high))
+
 
 @dataclass(frozen=True, eq=False)
 class Signature:

@@ -55,6 +55,10 @@ class Sweep:
         )  # fmt: skip
         return crew(self.on, setup, workers=self.workers, at=self.at, base=self.base)
 
+    def missing(self, plan: Plan) -> set[Job]:
+        """The jobs without a result."""
+        return {job for job in plan.jobs if not all(map(self.store.has, job.makes))}
+
     def run(self, plan: Plan, on_job: Told | None = None) -> dict[str, Failure]:
         """Do what is not done yet."""
         return scatter(plan.jobs, self.store, self.crew, on_job=on_job)
@@ -123,7 +127,7 @@ def tradeoff(
             if plan is None:
                 plan, lost = _searched(sweep, planner, optimise, on_job)
             else:
-                missing = {job for job in plan.jobs if not all(map(store.has, job.makes))}
+                missing = sweep.missing(plan)
                 if on_plan:
                     on_plan(len(plan.jobs), len(missing))
                 rehearse(plan.jobs, base, missing)

@@ -28,6 +28,15 @@ class Way:
         """Every combination of settings of learning and of drawing."""
         return [(one, other) for one in grid(self.learning) for other in grid(self.sampling)]
 
+    def ends(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Points of a search among which is every choice and both ends of every range: of each setting in turn, while
+        the others stand at their first."""
+        parts = (self.learning, self.sampling)
+        learning, sampling = ({name: each.ends[0] for name, each in part.items()} for part in parts)
+        ahead = [({name: value}, {}) for name, each in self.learning.items() for value in each.ends[1:]]
+        ahead += [({}, {name: value}) for name, each in self.sampling.items() for value in each.ends[1:]]
+        return [(learning, sampling), *(({**learning, **one}, {**sampling, **other}) for one, other in ahead)]
+
     def taught(self, own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """Settings with a concept's own under them: where the method has it, what the word starts from; where it learns
         from a prior, that one."""
