@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from motif.base import Base
 from motif.bench import ours, peers
-from motif.bench.meter import Meter
+from motif.bench.meter import Meter, put_away
 from motif.bench.plan import Row, rows
 from motif.bench.subject import Subject, subject
 from motif.errors import InputError
@@ -50,12 +51,24 @@ def edits() -> dict[str, Tensor]:
     return {}
 
 
+@pytest.fixture
+def own() -> Base:
+    """pocket, of which a side may put away what it does not need."""
+    return Base.load("pocket")
+
+
 def done(side: Any, row: Row, base: Any, about: Subject) -> tuple[Any, int]:
-    """(what a side makes of a row, its evaluations)."""
+    """(what a side makes of a row, its evaluations); what it has others for is put away, as in a bench."""
     short = {name: SHORT.get(name, value) for name, value in row.settings.items()}
     job, meter = side.ready(row.verb, row.method, short, base, about), Meter(base.device)
+    put_away(job.spare)
     with meter.watching(job.unet):
         return job.work(meter), meter.evaluations
+
+
+def held(*modules: Any) -> int:
+    """Bytes of their parameters."""
+    return sum(weight.untyped_storage().nbytes() for module in modules for weight in module.parameters())
 
 
 def shown(base: Any, made: Any) -> Tensor:
@@ -71,13 +84,19 @@ def shown(base: Any, made: Any) -> Tensor:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_both_sides_make_the_same(
-    row: Row, pocket: Any, about: Subject, edits: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+    row: Row,
+    pocket: Any,
+    own: Base,
+    about: Subject,
+    edits: dict[str, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if row.method == "sdedit":  # diffusers draws from the photo's posterior, we take its mean
         from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
         monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mean)
-    (mine, few), (plain, many) = (done(side, row, pocket, about) for side in (ours, peers))
+    (mine, few), (plain, many) = done(ours, row, pocket, about), done(peers, row, own, about)
+    assert held(own.models.unet) < 0.01 * held(pocket.models.unet), "it lies beside the plain side's own"
     mine, plain = shown(pocket, mine), shown(pocket, plain)
     assert mine.shape == plain.shape
     assert float((mine - plain).abs().max()) < 0.6 * BYTE
@@ -102,6 +121,14 @@ def test_both_sides_encode_to_the_same(pocket: Any, about: Subject) -> None:
     mine = {f"{site}.{side}": part for site, pair in concept.local["<S>"].items()
             for side, part in zip(("to_k", "to_v"), pair, strict=True)}  # fmt: skip
     assert mine.keys() == features.keys() and all(gap(mine[name], features[name]) < 1e-4 for name in mine)
+
+
+def test_plain_learning_has_one_pipeline(own: Base, about: Subject) -> None:
+    job = peers.ready("learn", "custom-diffusion", {"steps": 1, "batch_size": 1}, own, about)
+    put_away(job.spare)
+    assert held(own.models.unet, own.models.vae, *(each.encoder for each in own.models.readers)) < 10_000
+    job.work(meter := Meter(own.device))
+    assert len(meter.ticks) == 1
 
 
 def test_bases_that_the_plain_side_is_not_written_for_are_refused(pocket: Any, about: Subject) -> None:

@@ -145,6 +145,14 @@ def test_columns_are_of_speed_or_memory(told: Any) -> None:
         assert len({line.count("|") for line in table}) == 1
 
 
+def test_the_table_says_what_a_peak_is_of(told: Any) -> None:
+    told(lambda spec: {**turn(spec), "peak_of": "the call"})
+    text = bench(only=["merge"], turns=1).text()
+    assert "while the timed call ran" in text and "are put away before" in text and "for ever" not in text
+    told(lambda spec: {**turn(spec), "peak_of": "the process" if spec["side"] == "plain" else "the call"})
+    assert "keeps a process's peak for ever" in bench(only=["merge"], turns=1).text()
+
+
 def test_the_report_says_on_what_it_was_made(told: Any) -> None:
     told(lambda spec: turn(spec))
     report = bench(only=["encode"], turns=2, threads=1)

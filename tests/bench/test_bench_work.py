@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from motif.bench import work
-from motif.bench.meter import Meter, resident
+from motif.bench.meter import Meter, put_away, resident
 from motif.bench.plan import Row
 from motif.bench.run import process
 
@@ -42,6 +42,19 @@ def test_the_peak_is_of_this_process_and_no_other() -> None:
     assert resident() >= 600_000_000, "it is the most that was held, not what is"
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="this system keeps a process's peak")
+def test_the_peak_counts_from_where_it_begins_and_what_is_put_away_is_not_in_it() -> None:
+    layer, meter = torch.nn.Linear(10_000, 10_000, bias=False), Meter(torch.device("cpu"))
+    assert meter.begin()
+    held = meter.peak()
+    put_away([layer])
+    assert meter.begin() and meter.peak() < held - 300_000_000
+    assert layer.weight.shape == (10_000, 10_000) and bool(layer(torch.ones(1, 10_000)).isnan().all())
+    before, more = meter.peak(), bytearray(b"1") * 200_000_000
+    del more
+    assert meter.peak() > before + 150_000_000, "what the call holds in passing is"
+
+
 def test_a_row_in_its_own_process() -> None:
     spec = {"base": "pocket", "threads": 1, "device": "cpu", "precision": None, "side": "motif"}
     found = process({**spec, "row": Row("sample", "plain", settings={"steps": 2, "n": 1}).data()})
@@ -51,6 +64,7 @@ def test_a_row_in_its_own_process() -> None:
         and found["peak"] > 10**8
         and found["bytes"] is None
     )
+    assert found["peak_of"] == ("the call" if Path("/proc/self/clear_refs").exists() else "the process")
     assert found["on"] == {"device": "cpu", "threads": 1, "precision": "float32", "size": 64}
 
 

@@ -1,12 +1,14 @@
-"""What a job costs: seconds, steps per second, evaluations of the denoiser, and the process's peak of memory."""
+"""What a job costs: seconds, steps per second, evaluations of the denoiser, and the peak of memory while it runs."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ class Meter:
         if progress.step:
             self.tick(progress.step, last=progress.step == progress.steps)
 
-    @contextmanager
+    @contextlib.contextmanager
     def watching(self, unet: torch.nn.Module | None) -> Iterator[None]:
         """Count the rows that go through a denoiser."""
         if unet is None:
@@ -65,8 +67,19 @@ class Meter:
         (first, begun), (last, ended) = self.ticks[0], self.ticks[-1]
         return (last - first) / max(ended - begun, 1e-9)
 
+    def begin(self) -> bool:
+        """The peak counts from now on; False where the system keeps that of the whole process."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            return True
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            return False
+        return True
+
     def peak(self) -> int:
-        """Bytes: of a GPU's memory what was taken at once, else the process's, libraries and all."""
+        """Bytes since `begin`: of a GPU's memory what was taken at once, else the process's, libraries and all."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
         return resident()
@@ -76,8 +89,20 @@ class Meter:
             torch.cuda.synchronize(self.device)
 
 
+def put_away(modules: Iterable[torch.nn.Module]) -> None:
+    """Let go of the memory of modules that are not asked again: every parameter keeps its shape and is not a number."""
+    for module in modules:
+        for weight in module.parameters():
+            nothing = torch.full((), float("nan"), dtype=weight.dtype, device=weight.device)
+            weight.data = nothing.expand(weight.shape)
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc's: what is free goes back to the system
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def resident() -> int:
-    """The most memory that this process has held, in bytes. `ru_maxrss` would keep what the parent held at the fork."""
+    """The most memory that this process has held, in bytes; on Linux since the peak was last forgotten (`Meter.begin`).
+    `ru_maxrss` would keep what the parent held at the fork."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))

@@ -25,6 +25,7 @@ class Job:
     work: Callable[[Meter], Any]
     unet: Any = None  # whose evaluations count
     warm: Callable[[], Any] | None = None  # a short one before it
+    spare: tuple[Any, ...] = ()  # the base's networks that this side has others for: they are put away
 
 
 def ready(verb: str, method: str, settings: Mapping[str, Any], base: Base, subject: Subject) -> Job:

@@ -12,7 +12,7 @@ from motif.base import Base
 from motif.bench import peers_editing
 from motif.bench.meter import Meter
 from motif.bench.ours import GUIDANCE, WARM, Job, known, lesson
-from motif.bench.plain_pipelines import folder, pipeline_of, stock
+from motif.bench.plain_pipelines import encoders, folder, pipeline_of, stock
 from motif.bench.subject import Subject, concept
 from motif.errors import InputError
 from motif.images import to_images
@@ -45,7 +45,7 @@ def _learn(method: str, settings: dict[str, Any], base: Base, subject: Subject) 
             next(run)
             meter.tick(step, last=step == steps)
 
-    return Job(work, pipe.unet)
+    return Job(work, pipe.unet, spare=(base.models.unet, base.models.vae, *encoders(base)))
 
 
 def course_of(
@@ -109,7 +109,8 @@ def _sample(method: str, settings: dict[str, Any], base: Base, subject: Subject)
         to_images(base.decode(latents.to(base.device)))
         return latents
 
-    return Job(lambda meter: work(steps, meter), pipe.unet, lambda: work(min(steps, WARM)))
+    return Job(lambda meter: work(steps, meter), pipe.unet, lambda: work(min(steps, WARM)),
+               (base.models.unet, *encoders(base)))  # fmt: skip
 
 
 def _dci(steps: int, n: int, base: Base, subject: Subject) -> Job:
@@ -139,7 +140,7 @@ def _dci(steps: int, n: int, base: Base, subject: Subject) -> Job:
         to_images(me.decode(latents))
         return latents
 
-    return Job(lambda _: work(steps), plain.unet, lambda: work(min(steps, WARM)))
+    return Job(lambda _: work(steps), plain.unet, lambda: work(min(steps, WARM)), (base.models.unet,))
 
 
 JOBS: dict[str, Callable[[str, dict[str, Any], Base, Subject], Job]] = {

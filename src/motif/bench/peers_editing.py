@@ -16,7 +16,7 @@ from motif.base import Base
 from motif.bench.ours import GUIDANCE, Job
 from motif.bench.plain_editing import After, Plain, mapping
 from motif.bench.plain_edits import Blend, Taken, origins, pix2pix_zero
-from motif.bench.plain_pipelines import pipeline_of, worded_edit
+from motif.bench.plain_pipelines import encoders, pipeline_of, worded_edit
 from motif.bench.subject import Subject, concept
 from motif.images import to_images
 from motif.photo import encode, read_photos
@@ -50,7 +50,7 @@ def invert(method: str, settings: dict[str, Any], base: Base, subject: Subject) 
         to_images(base.decode(torch.cat([start[0], back])))
         return back
 
-    return Job(lambda _: work(settings["inner_steps"]), plain.unet, lambda: work(1))
+    return Job(lambda _: work(settings["inner_steps"]), plain.unet, lambda: work(1), (base.models.unet,))
 
 
 FITTED: dict[str, Callable[[Plain, Start, int], Tensor]] = {
@@ -103,7 +103,7 @@ def edit(method: str, settings: dict[str, Any], base: Base, subject: Subject) ->
     plain = Plain(me, settings["steps"], GUIDANCE)
     x0, caption, empty = start_of(me, subject)
     if method == "pix2pix-zero":
-        return Job(lambda _: _along(plain, base, x0, subject), plain.unet)
+        return Job(lambda _: _along(plain, base, x0, subject), plain.unet, spare=(base.models.unet,))
     way = plain.ddim(x0, caption)
 
     def pinned(step: int, pair: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def edit(method: str, settings: dict[str, Any], base: Base, subject: Subject) ->
         to_images(me.decode(pair))
         return pair[1:]
 
-    return Job(lambda _: work(), plain.unet, work)
+    return Job(lambda _: work(), plain.unet, work, (base.models.unet,))
 
 
 def _along(plain: Plain, base: Base, x0: Tensor, subject: Subject) -> Tensor:
@@ -156,4 +156,4 @@ def _stock(method: str, steps: int, base: Base, subject: Subject) -> Job:
         to_images(base.decode(latents.to(base.device)))
         return latents
 
-    return Job(lambda _: work(), pipe.unet, work)
+    return Job(lambda _: work(), pipe.unet, work, (base.models.unet, *encoders(base)))

@@ -27,13 +27,21 @@ def stock(folder: str, device: torch.device, dtype: torch.dtype, *, image: bool 
 
 
 def pipeline_of(base: Base, *, image: bool = False) -> Any:
-    """A base's, with DDIM, and quiet."""
+    """A base's, with DDIM, and quiet. Its VAE is the base's, which decodes; in another type than the base's, the one
+    that starts from a picture has its own to encode with."""
     from diffusers import DDIMScheduler
 
     pipe = stock(folder(base), base.device, base.dtype, image=image)
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
+    if not image or pipe.vae.dtype == base.models.vae.dtype:
+        pipe.vae = base.models.vae
     return pipe
+
+
+def encoders(base: Base) -> list[Any]:
+    """A base's text encoders."""
+    return [reader.encoder for reader in base.models.readers]
 
 
 def worded_edit(pipe: Any, begun: Any, prompt: str, steps: int, guidance: float) -> Tensor:

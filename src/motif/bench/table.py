@@ -100,9 +100,14 @@ class Report:
                               ("How it grows", [m for m in self.rows if m.row.grows])):  # fmt: skip
             if measured := [one for one in chosen if one.ours]:
                 lines += ["", *([f"### {title}", ""] if title else []), *table(measured, what)]
-        lines += ["", "Every row is a process of its own; its peak is the process's, libraries and all (of a GPU: what "
-                  "was taken of its memory). Evaluations are rows through the denoiser. Ratio: the plain side's time "
-                  "over motif's, median of the turns (least to greatest); of learning, by steps/s."]  # fmt: skip
+        lines += ["", "Every row is a process of its own. Peak: the most that it held while the timed call ran, "
+                  "libraries and this side's weights included (of a GPU: what was taken of its memory); networks that "
+                  "only the other side works with are put away before. Evaluations are rows through the denoiser. "
+                  "Ratio: the plain side's time over motif's, median of the turns (least to greatest); of learning, by "
+                  "steps/s."]  # fmt: skip
+        if any(turn.get("peak_of") == "the process" for one in self.rows for turn in (*one.ours, *one.plain)):
+            lines.append("This system keeps a process's peak for ever: what came before the call is in it, of a plain "
+                         "side the base's weights beside its own copy.")  # fmt: skip
         lines += [f"Plain {one.row.name}: {one.row.peer}." for one in self.rows if one.plain]
         lines += [
             f"No peer: {one.row.name}: {one.row.alone}." for one in self.rows if one.ours and one.row.alone

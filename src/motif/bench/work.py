@@ -16,7 +16,7 @@ import torch
 
 from motif.base import Base
 from motif.bench import ours, peers
-from motif.bench.meter import Meter
+from motif.bench.meter import Meter, put_away
 from motif.bench.subject import subject
 from motif.concept import Concept
 from motif.errors import MotifError
@@ -32,11 +32,11 @@ def measured(spec: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="motif-bench-") as folder:
         about = subject(Path(folder), base.size)
         job = makers[spec["side"]](row["verb"], row["method"], row["settings"], base, about)
+        put_away(job.spare)
         if job.warm:
             job.warm()
         meter = Meter(base.device)
-        if base.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(base.device)
+        alone = meter.begin()
         with meter.watching(job.unet):
             made, seconds = meter.timed(lambda: job.work(meter))
         return {
@@ -44,6 +44,7 @@ def measured(spec: dict[str, Any]) -> dict[str, Any]:
             "rate": meter.rate,
             "evaluations": meter.evaluations or None,
             "peak": meter.peak(),
+            "peak_of": "the call" if alone else "the process",
             "bytes": size(made, Path(folder)),
             "on": machine(base),
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
