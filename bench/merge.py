@@ -45,45 +45,6 @@ def concept(base: Any, seed: int) -> Any:
     return Concept({token: rows}, changes, record)
 
 
-def plain(base: Any, concepts: Sequence[Any], captions: Sequence[str]) -> dict[str, Any]:
-    """The released procedure (card 2.2, 2.3): one unpadded prompt at a time, float32, G by LU, one solve for each row,
-    an explicit inverse, and every merged matrix whole."""
-    import dataclasses
-
-    import torch
-
-    worn = base.dressed({}, {t: v for c in concepts for t, v in c.tokens.items()}, {})
-
-    def states(prompt: str) -> Any:
-        ((cut,),) = worn.tokenise([prompt])
-        short = dataclasses.replace(cut, ids=cut.ids[: cut.end + 1], chars=cut.chars[: cut.end + 1])
-        with torch.no_grad():
-            rows, _ = worn.models.readers[0].encode([short], {t: v[0] for t, v in worn.vectors.items()})
-        return rows[0, 4 if prompt.startswith("photo of a") else 1 :]
-
-    held = torch.cat([states(caption) for caption in captions])
-    words: list[Any] = []
-    for one in concepts:
-        ((token, noun),) = one.record.nouns.items()
-        words.append(torch.cat([states(f"{token} {noun}"), states(f"photo of a {token} {noun}")]))
-    c = torch.cat(words)
-    lu, pivots = torch.linalg.lu_factor(held.T @ held)
-    d = torch.stack([torch.linalg.lu_solve(lu, pivots, row[:, None])[:, 0] for row in c])
-    inverse = torch.linalg.inv(d @ c.T)
-    merged: dict[str, Any] = {}
-    for name in concepts[0].changes:
-        own = base.models.parameter(name).float()
-        tuned = [own + one.changes[name].dense for one in concepts]
-        values = torch.cat([w @ rows.T for w, rows in zip(tuned, words, strict=True)], 1)
-        merged[name] = own + (values - own @ c.T) @ inverse @ d
-        missed = (
-            (merged[name] @ c.T - values).norm(dim=0).mean(),
-            ((merged[name] - own) @ held.T).norm(dim=0).mean(),
-        )
-        assert all(float(gap) >= 0 for gap in missed)  # it prints both
-    return merged
-
-
 def off(base: Any, concepts: Sequence[Any], weights: dict[str, Any]) -> float:
     """The largest ‖W Cᵀ − V‖ / ‖V‖ of the words, read as a user's prompt is, in float64."""
     import torch
@@ -110,6 +71,7 @@ def timed(job: Callable[[], Any]) -> tuple[float, Any]:
 
 def row(base: Any, concepts: Sequence[Any], turns: int, folder: Path, kept: Seconds) -> str:
     """One line of the table; every turn's seconds are kept."""
+    from motif.bench.plain_merging import merge as plain
     from motif.concept import Concept
     from motif.learn.held import held_captions
     from motif.learn.merge import merge

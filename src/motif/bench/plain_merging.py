@@ -1,7 +1,8 @@
 """The peer of `merge`: the released procedure (Kumari et al. 2023, arXiv:2212.04488), written plainly.
 
 One unpadded prompt at a time, float32, the captions' matrix by LU, one solve for each row, an explicit inverse, and
-every merged matrix whole.
+every merged matrix whole. Of a prompt that opens with "photo of a" the start and three words are left out, of captions
+too, which ours holds whole (card 2.2).
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from motif.base import Base
 from motif.concept import Concept
 
 
+def first_of(prompt: str) -> int:
+    """The first position of a prompt that counts."""
+    return 4 if "photo of a" in prompt[:15] else 1
+
+
 def merge(base: Base, concepts: Sequence[Concept], captions: Sequence[str]) -> dict[str, Tensor]:
     """The merged weights, by name."""
     worn = base.dressed({}, {t: v for one in concepts for t, v in one.tokens.items()}, {})
@@ -27,7 +33,7 @@ def merge(base: Base, concepts: Sequence[Concept], captions: Sequence[str]) -> d
         short = dataclasses.replace(cut, ids=cut.ids[: cut.end + 1], chars=cut.chars[: cut.end + 1])
         with torch.no_grad():
             rows, _ = reader.encode([short], {t: v[0] for t, v in worn.vectors.items()})
-        return rows[0, 4 if prompt.startswith("photo of a") else 1 :].float()
+        return rows[0, first_of(prompt) :].float()
 
     held = torch.cat([states(caption) for caption in captions])
     words: list[Tensor] = []

@@ -19,7 +19,7 @@ PEERS = {
     ("learn", "fine-tune-all"): f"{SCRIPTS}: Custom Diffusion's with all of the UNet's weights",
     ("learn", "ico"): f"{SCRIPTS}: Custom Diffusion's with contexts put behind the position embedding",
     ("learn", "textual-inversion"): SCRIPTS,
-    ("merge", "merge"): "the released procedure",
+    ("merge", "merge"): 'the released procedure, which does not hold how a caption opens ("photo of a")',
     ("encode", "encode"): "ELITE's networks as torch's modules, as released",
     ("sample", "plain"): "diffusers' StableDiffusionPipeline with DDIM",
     ("sample", "dci"): "explicit attention throughout, as released",
