@@ -22,6 +22,7 @@ from motif.learn import custom_diffusion
 from motif.learn.examples import Examples, check_token, find_nouns, find_tokens
 from motif.learn.survey import survey
 from motif.weights import is_cross_kv, select
+from pieces import Model
 
 DUCKS = Path(__file__).parents[1] / "examples" / "duck_toy"
 PROMPT = "photo of a <new1> toy"
@@ -351,27 +352,27 @@ def test_a_prior_needs_no_token() -> None:
         Examples(DUCKS, PROMPT, token=None)
 
 
-def test_a_general_concept_is_learned_in_plain_words(pocket: Any, tmp_path: Path) -> None:
+def test_a_general_concept_is_learned_in_plain_words(sd1: Model, tmp_path: Path) -> None:
     """Card 1.3: no modifier token; keys and values alone are trained, and a run goes on as any other."""
     plain = Examples(DUCKS, "photo of a toy", token=None)
     settings: dict[str, Any] = {"batch_size": 1, "prior_count": 1, "prior_steps": 1, "preview_every": 2}
     with pytest.raises(InputError, match="--class-prompt"):
-        custom_diffusion(pocket, plain, **settings, steps=2)
+        custom_diffusion(sd1.base, plain, **settings, steps=2)
     settings |= {"class_prompt": ["photo of a toy"], "checkpoint_every": 1}
-    whole = custom_diffusion(pocket, plain, **settings, steps=2, folder=tmp_path / "whole")
-    custom_diffusion(pocket, plain, **settings, steps=1, folder=tmp_path / "parts")
-    parts = custom_diffusion(pocket, plain, **settings, steps=2, folder=tmp_path / "parts", resume=True)
+    whole = custom_diffusion(sd1.base, plain, **settings, steps=2, folder=tmp_path / "whole")
+    custom_diffusion(sd1.base, plain, **settings, steps=1, folder=tmp_path / "parts")
+    parts = custom_diffusion(sd1.base, plain, **settings, steps=2, folder=tmp_path / "parts", resume=True)
     assert whole.tokens == {} and whole.record.nouns == {} and whole.record.prompt == "photo of a toy"
-    assert whole.changes.keys() == {f"unet.{name}" for name in select(pocket.models.unet, is_cross_kv)}
+    assert whole.changes.keys() == {f"unet.{name}" for name in select(sd1.base.models.unet, is_cross_kv)}
     assert all(change.full().abs().max() > 0 for change in whole.changes.values())
     assert parts == whole == Concept.load(whole.save(tmp_path / "moongate.safetensors"))
     assert whole.describe()["tokens"] == {}
-    worn = pocket.wear(whole)
-    text = pocket.read("photo of a toy")
-    x = torch.zeros(1, *pocket.latent_shape((pocket.size, pocket.size)))
+    worn = sd1.base.wear(whole)
+    text = sd1.base.read("photo of a toy")
+    x = torch.zeros(1, *sd1.base.latent_shape((sd1.base.size, sd1.base.size)))
     assert not torch.equal(
         worn.predict(x, 500, text.states, text.pooled, None),
-        pocket.predict(x, 500, text.states, text.pooled, None),
+        sd1.base.predict(x, 500, text.states, text.pooled, None),
     )
 
 

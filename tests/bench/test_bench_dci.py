@@ -49,6 +49,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
     dci.main()
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_cells_and_the_page_is_of_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[Any]
 ) -> None:

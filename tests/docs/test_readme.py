@@ -1,4 +1,4 @@
-"""The README's code blocks, run as they stand, on pocket: the Python always, the commands among the slow tests."""
+"""The README's code blocks, run as they stand, on pocket, among the slow tests."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ def test_links_and_pictures_are_there() -> None:
     assert [link for link in links if not link.startswith("http") and not (ROOT / link).exists()] == []
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_python_block_runs_and_draws(here: Path) -> None:
     exec(compile(PYTHON[0], "README.md", "exec"), {})
     assert sorted(path.name for path in here.glob("duck*")) == ["duck.png", "duck.safetensors"]

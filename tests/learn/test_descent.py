@@ -337,7 +337,7 @@ def half(request: pytest.FixtureRequest) -> Any:
     return base
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "adafactor"])
+@pytest.mark.parametrize("optimiser", ["adamw", pytest.param("adafactor", marks=pytest.mark.slow)])
 def test_resume_is_exact_in_half_precision(
     half: Any, learn: Learn, examples: Examples, tmp_path: Path, optimiser: str
 ) -> None:
