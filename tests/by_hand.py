@@ -22,16 +22,21 @@ from torch import Tensor
 Edit = Callable[[Tensor, bool], Tensor]
 """(maps [row, head, pixel, word or pixel], whether they are of cross-attention) -> the maps to use."""
 
+Output = Callable[[Tensor], Tensor]
+"""What attention gives, [row, head, pixel, channel], before its heads are put together -> what to use."""
+
 
 class Attention:
-    """A diffusers attention processor that makes its maps, hands them to `hook.edit`, and may read values elsewhere."""
+    """A diffusers attention processor that makes its maps, hands them to `hook.edit` and what comes of them to
+    `hook.output`, and may read values elsewhere; `hook.layer` is its name meanwhile."""
 
-    def __init__(self, hook: ByHand, cross: bool) -> None:
-        self.hook, self.cross = hook, cross
+    def __init__(self, hook: ByHand, name: str) -> None:
+        self.hook, self.name, self.cross = hook, name, ".attn2." in name
 
     def __call__(
         self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any
     ) -> Tensor:
+        self.hook.layer = self.name
         keys = values = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         if self.cross and self.hook.values is not None:
             values = self.hook.values
@@ -41,7 +46,10 @@ class Attention:
         maps = (torch.bmm(q, k.transpose(1, 2)) * attn.scale).softmax(-1)
         if self.hook.edit is not None:
             maps = self.hook.edit(maps.view(rows, heads, *maps.shape[1:]), self.cross).flatten(0, 1)
-        return attn.to_out[1](attn.to_out[0](attn.batch_to_head_dim(torch.bmm(maps, v))))
+        out = torch.bmm(maps, v)
+        if self.hook.output is not None:
+            out = self.hook.output(out.view(rows, heads, *out.shape[1:])).flatten(0, 1)
+        return attn.to_out[1](attn.to_out[0](attn.batch_to_head_dim(out)))
 
 
 @cache
@@ -76,10 +84,10 @@ class ByHand:
         pipe = _pipeline()
         self.pipe, self.unet, self.steps, self.guidance = pipe, pipe.unet, steps, guidance
         self.edit: Edit | None = None
+        self.output: Output | None = None
         self.values: Tensor | None = None
-        self.unet.set_attn_processor(
-            {name: Attention(self, ".attn2." in name) for name in self.unet.attn_processors}
-        )
+        self.layer = ""
+        self.unet.set_attn_processor({name: Attention(self, name) for name in self.unet.attn_processors})
         self.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
         self.scheduler.set_timesteps(steps)
         self.times = [int(t) for t in self.scheduler.timesteps]  # t_0 the noisiest
@@ -156,12 +164,21 @@ class ByHand:
         return nulls, back
 
     def value_embedding(
-        self, photo: Tensor, caption: Tensor, tokens: Tensor, networks: Any, updates: int, pixels: int
-    ) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
+        self,
+        photo: Tensor,
+        caption: Tensor,
+        tokens: Tensor,
+        networks: Any,
+        updates: int,
+        pixels: int,
+        paper: tuple[float, float] | None = None,
+    ) -> tuple[list[tuple[Tensor, ...]], list[Tensor]]:
         """Card 10 as released: ((scale, shift) of every step, z̄ of every level from the noise down).
 
         `tokens` are E(x); `networks` the mapping network of the first step, which each step goes on from; maps of so
-        many pixels are compared.
+        many pixels are compared. `paper` is the paper's form (10.2 to 10.4; the list in 16.A): c̃ itself instead of the
+        two, a rate of 1e-4 at every step, and maps of Z*[T] of its own; Adam's betas, which the card does not know, are
+        given.
         """
         seen: list[Tensor] = []
 
@@ -181,25 +198,30 @@ class ByHand:
             a, b = self.alpha(k - 1), self.alpha(k)
             clean = (way[-1] - math.sqrt(1 - a) * noise) / math.sqrt(a)
             way.append(math.sqrt(b) * clean + math.sqrt(1 - b) * noise)
-        wanted.append(wanted[-1])
+        seen.clear()
+        if paper:  # one evaluation more: of Z*[T], at the noisiest label there is
+            with torch.no_grad():
+                self.noise(way[-1], 0, caption)
+        wanted.append([*seen] if paper else wanted[-1])
         self.edit = None
         z, empty = way[-1], self.read("")
         found, back = [], [z]
         for i in range(self.steps):
             with torch.no_grad():
                 uncond = self.noise(z, i, empty)
-            adam = torch.optim.Adam(networks.parameters(), lr=0.01 * (1 - i / 100))
+            lr, betas = (1e-4, paper) if paper else (0.01 * (1 - i / 100), (0.9, 0.999))
+            adam = torch.optim.Adam(networks.parameters(), lr=lr, betas=betas)
 
-            def step(i: int = i, z: Tensor = z, uncond: Tensor = uncond) -> tuple[Tensor, Tensor, Tensor]:
-                scale, shift = networks(tokens).chunk(2, dim=1)
+            def step(i: int = i, z: Tensor = z, uncond: Tensor = uncond) -> tuple[Tensor, ...]:
+                made = networks(tokens).chunk(1 if paper else 2, dim=1)
                 seen.clear()
-                self.edit, self.values = watch, caption * scale + shift
+                self.edit, self.values = watch, made[0] if paper else caption * made[0] + made[1]
                 cond = self.noise(z, i, caption)
                 self.edit = self.values = None
-                return self.down(z, i, self.guided(uncond, cond)), scale, shift
+                return self.down(z, i, self.guided(uncond, cond)), *made
 
             for _ in range(math.ceil(updates * math.exp(-0.1 * i))):
-                moved, _, _ = step()
+                moved = step()[0]
                 loss = F.mse_loss(moved, way[self.steps - 1 - i])
                 for mine, theirs in zip(seen, wanted[self.steps - i], strict=True):
                     loss = loss + F.mse_loss(mine, theirs)
@@ -209,8 +231,8 @@ class ByHand:
                 if loss.item() < 1e-5 + 2e-5 * i:
                     break
             with torch.no_grad():
-                z, scale, shift = step()
-            found.append((scale, shift))
+                z, *made = step()
+            found.append((*made,))
             back.append(z)
         return found, back
 
@@ -223,18 +245,20 @@ class ByHand:
         captions: tuple[Tensor, Tensor],
         *,
         edit: Callable[[int, Tensor, bool], Tensor] | None = None,
+        output: Callable[[int, Tensor], Tensor] | None = None,
         values: Callable[[int], Tensor] | None = None,
         shrink: Callable[[int, Tensor], Tensor] | None = None,
         after: Callable[[int, Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Source and target side by side, rows [u_src, u_tgt, c_src, c_tgt] in one call (card 0.4, 6.7): [2, c, h, w].
 
-        `edit` sees the maps of all four rows, `values` gives what all four read their values from, `shrink` acts on
-        ε_c − ε_u, `after` on the latents behind the scheduler's step.
+        `edit` sees the maps of all four rows, `output` what attention makes of them, `values` gives what all four read
+        their values from, `shrink` acts on ε_c − ε_u, `after` on the latents behind the scheduler's step.
         """
         z = torch.cat([z, z])
         for i in range(self.steps):
             self.edit = None if edit is None else (lambda maps, cross, i=i: edit(i, maps, cross))
+            self.output = None if output is None else (lambda out, i=i: output(i, out))
             self.values = None if values is None else values(i)
             with torch.no_grad():
                 both = self.noise(torch.cat([z, z]), i, torch.cat([empties[i], empties[i], *captions]))
@@ -242,13 +266,14 @@ class ByHand:
             gap = gap if shrink is None else shrink(i, gap)
             z = self.down(z, i, uncond + self.guidance * gap)
             z = z if after is None else after(i, z)
-        self.edit = self.values = None
+        self.edit = self.output = self.values = None
         return z
 
 
 class PromptToPrompt:
-    """Maps of four rows edited in place of their words (card 6): `origins[n]` is where target position n comes from in
-    the source's prompt, None for a word of its own; behind the list's end it is n."""
+    """Maps of four rows edited in place of their words (card 6, and 9 for the first two rows): `origins[n]` is where
+    target position n comes from in the source's prompt, None for a word of its own; behind the list's end it is n.
+    `words` are the windows of single positions of the target (6.3)."""
 
     def __init__(
         self,
@@ -257,30 +282,67 @@ class PromptToPrompt:
         *,
         cross_until: float,
         self_until: float,
+        cross_from: float = 0.0,
+        self_from: float = 0.0,
+        uncond_from: float = 0.0,
         uncond_until: float = 0.0,
+        words: Mapping[int, tuple[float, float]] | None = None,
         pixels: int,
         louder: Mapping[int, float] | None = None,
     ) -> None:
         self.run, self.origins, self.pixels, self.louder = run, origins, pixels, louder or {}
-        self.cross = math.floor(cross_until * (run.steps + 1))
-        self.own, self.uncond = (math.floor(until * run.steps) for until in (self_until, uncond_until))
+        self.cross, self.words = (cross_from, cross_until), words or {}
+        self.own, self.uncond = (self_from, self_until), (uncond_from, uncond_until)
 
     def __call__(self, step: int, maps: Tensor, cross: bool) -> Tensor:
-        new = maps.clone()
-        if cross and step < self.cross:
+        new, steps = maps.clone(), self.run.steps
+        if cross:
             for position in range(maps.shape[-1]):
-                column = self._column(maps[2:], position)
-                new[3, :, :, position] = self.louder.get(position, 1.0) * column
-        if not cross and maps.shape[2] <= self.pixels:
-            if step < self.own:
+                if self._within(step, self.words.get(position, self.cross), steps + 1):
+                    column = self._column(maps[2:], position)
+                    new[3, :, :, position] = self.louder.get(position, 1.0) * column
+        elif maps.shape[2] <= self.pixels:
+            if self._within(step, self.own, steps):
                 new[3] = maps[2]
-            if step < self.uncond:
+            if self._within(step, self.uncond, steps):
                 new[1] = maps[0]
         return new
+
+    @staticmethod
+    def _within(step: int, window: tuple[float, float], count: int) -> bool:
+        """⌊a n⌋ ≤ i < ⌊b n⌋, where n is T + 1 for cross maps and T for self maps."""
+        return math.floor(window[0] * count) <= step < math.floor(window[1] * count)
 
     def _column(self, pair: Tensor, position: int) -> Tensor:
         origin = self.origins[position] if position < len(self.origins) else position
         return pair[1, :, :, position] if origin is None else pair[0, :, :, origin]
+
+
+class StyleTransfer:
+    """Card 10.6 (c) on four rows: in the decoder's self-attention the content's q and k, which are its map, in the
+    first `maps` of the steps; at its coarsest block what the content's self-attention gives, in the first `features`;
+    the target's caption side reads its values from the style's embedding in the first `values`."""
+
+    def __init__(self, run: ByHand, *, maps: float, features: float, values: float) -> None:
+        self.run = run
+        self.until = [math.floor(share * run.steps) for share in (maps, features)]
+        self.fed = values * run.steps  # i < T τ_v (10.5)
+        decoder = [name for name in run.unet.attn_processors if name.startswith("up_blocks.")]
+        self.coarsest = min(decoder, key=lambda name: int(name.split(".")[1])).split(".")[1]
+
+    def maps(self, step: int, maps: Tensor, cross: bool) -> Tensor:
+        if cross or step >= self.until[0] or not self.run.layer.startswith("up_blocks."):
+            return maps
+        return maps[[0, 0, 2, 2]]
+
+    def features(self, step: int, out: Tensor) -> Tensor:
+        here = self.run.layer.startswith(f"up_blocks.{self.coarsest}.") and ".attn1." in self.run.layer
+        return out[[0, 0, 2, 2]] if here and step < self.until[1] else out
+
+    def values(self, step: int, rows: Sequence[Tensor], scale: Tensor, shift: Tensor) -> Tensor:
+        """Of the rows' own text states [1, word, channel]: what each reads its values from."""
+        last = rows[3] * scale + shift if step < self.fed else rows[3]
+        return torch.cat([*rows[:3], last])
 
 
 class Blend:

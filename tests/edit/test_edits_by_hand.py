@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from by_hand import Blend, ByHand, PromptToPrompt, photo, pix2pix_zero, proximal, regular
+from by_hand import Blend, ByHand, PromptToPrompt, StyleTransfer, photo, pix2pix_zero, proximal, regular
 from motif import edit, invert
 from pieces import gap
 
 STEPS, GUIDANCE, CLOSE = 3, 5.0, 1e-3
 HALF = 64
 """Pixels of maps of half the latent's side (16), which is where pocket's blend masks come from too."""
+QUARTER = 16
 WINDOWS: Any = {"cross_until": 0.6, "self_until": 0.4}
 """Two steps of the three, and one."""
 CAPTION, SWAPPED, LONGER = (
@@ -28,6 +29,12 @@ SAME = [*range(32)]
 ADDED = [*range(7), None, None, None, None, 7, 8, 9, 10]
 """What the longer caption's positions are in the first: start, "a photo of a red cat", four words of its own, the rest
 and the end."""
+LATER: Any = {
+    "cross_from": 0.3, "cross_until": 0.8, "louder": {"hat": 3.0},
+    "cross_words": {"red": 0.0, "hat": 0.6, "desert": (0.6, 1.0)},
+}  # fmt: skip
+"""Steps 1 and 2 of the three; "red" in none, the new "hat" in the first two, "desert" in the last."""
+LATER_AT = {5: (0.0, 0.0), 10: (0.0, 0.6), 13: (0.6, 1.0)}
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +85,13 @@ def test_word_swap(pocket: Any, run: ByHand, way: list[Tensor], ddim: Any) -> No
         (LONGER, {}, ADDED, {}),
         (LONGER, {"louder": {"green hat": 3.0, "desert": 0.5}}, ADDED, {9: 3.0, 10: 3.0, 13: 0.5}),
         (CAPTION, {"louder": {"red": 4.0}}, SAME, {5: 4.0}),
+        (LONGER, LATER, ADDED, {10: 3.0}),
+        (
+            SWAPPED,
+            {"mode": "replace", "self_from": 0.4, "self_until": 1.0, "self_up_to": "quarter"},
+            SAME,
+            {},
+        ),
     ],
     ids=[
         "replace",
@@ -86,6 +100,8 @@ def test_word_swap(pocket: Any, run: ByHand, way: list[Tensor], ddim: Any) -> No
         "refine more words",
         "re-weight new words",
         "re-weight",
+        "windows of cross maps and of words",
+        "windows and sizes of self maps",
     ],
 )
 def test_prompt_to_prompt(
@@ -98,8 +114,11 @@ def test_prompt_to_prompt(
     origins: Any,
     louder: Any,
 ) -> None:
-    mine = edit.prompt_to_prompt(pocket, ddim, target, **WINDOWS, **settings)
-    hand = PromptToPrompt(run, origins, **WINDOWS, pixels=HALF, louder=louder)
+    mine = edit.prompt_to_prompt(pocket, ddim, target, **{**WINDOWS, **settings})
+    told = {name: value for name, value in settings.items() if name.endswith(("_from", "_until"))}
+    words = LATER_AT if "cross_words" in settings else None
+    pixels = QUARTER if settings.get("self_up_to") == "quarter" else HALF
+    hand = PromptToPrompt(run, origins, **{**WINDOWS, **told}, words=words, pixels=pixels, louder=louder)
     texts = (run.read(CAPTION), run.read(target))
     theirs = run.pair(way[-1], [run.read("")] * STEPS, texts, edit=hand)
     assert gap(mine.latents[0], theirs[1:]) < CLOSE
@@ -109,6 +128,23 @@ def test_prompt_to_prompt(
 def test_p2plus(pocket: Any, run: ByHand, way: list[Tensor], ddim: Any) -> None:
     mine = edit.p2plus(pocket, ddim, SWAPPED, mode="replace", uncond_until=0.7, **WINDOWS)
     hand = PromptToPrompt(run, SAME, uncond_until=0.7, **WINDOWS, pixels=HALF)
+    texts = (run.read(CAPTION), run.read(SWAPPED))
+    theirs = run.pair(way[-1], [run.read("")] * STEPS, texts, edit=hand)
+    assert gap(mine.latents[0], theirs[1:]) < CLOSE
+
+
+def test_windows_of_p2plus(pocket: Any, run: ByHand, way: list[Tensor], ddim: Any) -> None:
+    """Until the first step has passed both lanes' empty sides are one: the last step alone tells of `uncond_from`."""
+    windows: Any = {
+        "cross_from": 0.3, "cross_until": 0.8, "self_from": 0.4, "self_until": 0.7,
+        "uncond_from": 0.7, "uncond_until": 1.0,
+    }  # fmt: skip
+    words = {"red": 0.0, "desert": (0.3, 1.0)}
+    mine = edit.p2plus(
+        pocket, ddim, SWAPPED, mode="replace", cross_words=words, self_up_to="quarter", **windows
+    )
+    told = {5: (0.0, 0.0), 9: (0.3, 1.0)}
+    hand = PromptToPrompt(run, SAME, **windows, words=told, pixels=QUARTER)
     texts = (run.read(CAPTION), run.read(SWAPPED))
     theirs = run.pair(way[-1], [run.read("")] * STEPS, texts, edit=hand)
     assert gap(mine.latents[0], theirs[1:]) < CLOSE
@@ -183,13 +219,19 @@ def test_proximal_edit_is_cut_and_pulled(
     assert gap(theirs[1:], run.pair(way[-1], [texts[0]] * STEPS, texts)[1:]) > 20 * CLOSE
 
 
-def test_value_embedding_feeds_the_caption_s_side_alone(
-    pocket: Any, picture: Image.Image, run: ByHand, way: list[Tensor]
-) -> None:
-    """The target reads learned values of its own states in the first half, the source at every step."""
-    inversion = invert.value_embedding(
+@pytest.fixture(scope="module")
+def valued(pocket: Any, picture: Image.Image) -> Any:
+    """An inversion by value embedding."""
+    return invert.value_embedding(
         pocket, picture, CAPTION, steps=STEPS, guidance=GUIDANCE, inner_steps=2, until=0.5
     )
+
+
+def test_value_embedding_feeds_the_caption_s_side_alone(
+    pocket: Any, valued: Any, run: ByHand, way: list[Tensor]
+) -> None:
+    """The target reads learned values of its own states in the first half, the source at every step."""
+    inversion = valued
     mine = edit.prompt_to_prompt(pocket, inversion, SWAPPED, mode="replace", **WINDOWS)
     empty, before, after = (run.read(text) for text in ("", CAPTION, SWAPPED))
 
@@ -218,3 +260,27 @@ def test_pix2pix_zero(pocket: Any, run: ByHand, way: list[Tensor], ddim: Any, ro
     reference, theirs = pix2pix_zero(run, way, caption, caption + direction, 0.05)
     assert gap(mine.latents[0], theirs) < CLOSE
     assert gap(theirs, reference) > 20 * CLOSE, "the direction matters"
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [{"maps": 0.7, "features": 0.4, "values": 0.3}, {"maps": 0.4, "features": 0.7, "values": 0.4}],
+    ids=["mostly maps", "mostly features and values"],
+)
+def test_style_transfer(
+    pocket: Any, run: ByHand, way: list[Tensor], ddim: Any, valued: Any, shares: dict[str, float]
+) -> None:
+    """The content's maps and features beside the style's values, each in its own steps and layers, on both sides of
+    guidance (the values on the caption's alone)."""
+    until: Any = {f"{name}_until": share for name, share in shares.items()}
+    mine = edit.style_transfer(pocket, ddim, SWAPPED, style=valued, **until)
+    empty, before, after = (run.read(text) for text in ("", CAPTION, SWAPPED))
+    hand = StyleTransfer(run, **shares)
+
+    def values(i: int) -> Tensor:
+        scale, shift = (valued.values[name][i] for name in ("scale", "shift"))
+        return hand.values(i, [empty, empty, before, after], scale, shift)
+
+    how: Any = {"edit": hand.maps, "output": hand.features, "values": values}
+    theirs = run.pair(way[-1], [empty] * STEPS, (before, after), **how)
+    assert gap(mine.latents[0], theirs[1:]) < CLOSE

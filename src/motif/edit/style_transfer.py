@@ -7,6 +7,11 @@ Li et al. 2023 (StyleDiffusion, arXiv 2303.15649), section 5 and Fig. 19, which 
 layers, nor for how long; ours: values for half of the run (the edits' tau_v), and the choice of Plug-and-Play (Tumanyan
 et al. 2023): self maps for half of it, and in the place of a residual block's output that of self-attention at the
 decoder's coarsest level, for four fifths; card 10.6.
+
+While self maps are injected they are made, also at the finest level: of Stable Diffusion's 64 x 64 latents one has
+4096 x 4096 numbers in each of 8 heads, 512 MiB in float32, and 2 GiB for a photo's four rows (content and target, on
+both sides of guidance). Two such tensors live at once (scores and maps, then maps and their copy): 4 GiB beside the
+model for one photo, half of it in half precision. `maps_until` 0 makes none.
 """
 
 from __future__ import annotations
