@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import tiny
-from motif import invert
+from motif import edit, invert
 from motif.attention import Call, Control
 from motif.climb import climb
 from motif.errors import InputError, WrongBase
@@ -31,6 +31,13 @@ SD = {
     "num_train_timesteps": 1000, "set_alpha_to_one": False, "skip_prk_steps": True, "steps_offset": 1,
 }  # fmt: skip
 """Stable Diffusion's own scheduler (card 0.3)."""
+
+ALPHA_BAR = {
+    0: 0.99915, 1: 0.99829603, 21: 0.98038075, 41: 0.96087279, 101: 0.89298054, 201: 0.7521434, 301: 0.5888187,
+    401: 0.42288152, 481: 0.30229566, 501: 0.27499907, 581: 0.17986361, 681: 0.09463691, 801: 0.03654652,
+    961: 0.00728173, 981: 0.0057755, 999: 0.0046601, 34: 0.96788139, 925: 0.01086013, 958: 0.00753477,
+}  # fmt: skip
+"""ᾱ by timestep (card 18)."""
 
 
 # -- levels and timesteps: the card's numbers -------------------------------------------------------------------
@@ -56,6 +63,9 @@ def test_steps_are_the_cards_numbers() -> None:
     assert schedule.timesteps(50)[:2] == (981, 961) and schedule.timesteps(50)[-2:] == (21, 1)
     assert schedule.timesteps(30)[:2] == (958, 925) and schedule.timesteps(30)[-2:] == (34, 1)
     assert schedule.at(CLEAN) == pytest.approx(0.99915, abs=1e-6)
+    assert {level: schedule.at(level) for level in ALPHA_BAR} == pytest.approx(ALPHA_BAR, abs=1e-6)
+    assert {*ALPHA_BAR} - {0, 34, 925, 958, 999} <= {*schedule.timesteps(50)}
+    assert {34, 925, 958} <= {*schedule.timesteps(30)}
 
 
 @given(st.integers(1, 60), st.integers(0, 2**31))
@@ -266,6 +276,35 @@ def test_nothing_cut_is_plain_guidance_and_everything_cut_is_none() -> None:
         near = (found["target", "cond"] - told["target", wanted]).abs() > 1e-5
         assert int(near.sum()) <= 2  # the smallest one of each photo is cut at 0
         assert torch.equal(found["source", "cond"], told["source", "cond"])
+
+
+@pytest.mark.parametrize("threshold", ["soft", "hard", "official-l0", "official-l1"])
+def test_a_fixed_threshold_of_0_is_plain_guidance_and_one_above_all_is_none(threshold: Any) -> None:
+    """λ = 0 and λ ≥ max |δ| (card 18, vii)."""
+    schedule, levels, told = Schedule.read(SD), torch.zeros(3, 2, 4, 4, 4), outputs_of()
+    for fixed, wanted in ((0.0, "cond"), (20.0, "uncond")):
+        control = Proximal(levels, schedule, threshold=threshold, fixed=fixed, guide="none")
+        found = control.predicted(call(0, 2, 500, {}), told)
+        assert torch.allclose(found["target", "cond"], told["target", wanted], atol=1e-6)
+        assert torch.equal(found["target", "uncond"], told["target", "uncond"])
+
+
+def test_an_edit_with_nothing_cut_is_the_plain_one_and_with_all_cut_the_reconstruction(
+    sd1: Model, photo: Image.Image
+) -> None:
+    small: Any = {"steps": 2, "guidance": 4.0, "height": 16, "width": 16}
+    plain = invert.negative_prompt(sd1.base, photo, "a cat", **small)
+    uncut, cut = (
+        edit.word_swap(
+            sd1.base,
+            invert.proximal(sd1.base, photo, "a cat", fixed=fixed, guide="none", **small),
+            "a dog",
+        ).latents[0]
+        for fixed in (0.0, 20.0)
+    )
+    guided = edit.word_swap(sd1.base, plain, "a dog").latents[0]
+    assert gap(uncut, guided) < 1e-4 and gap(cut, plain.reconstruct(sd1.base)) < 1e-4
+    assert gap(guided, cut) > 1e-3
 
 
 def test_the_quantile_over_both_rows_is_the_releases_and_each_photos_own() -> None:
