@@ -126,6 +126,45 @@ def test_custom_edit_is_one_command(motif, picture, base, tmp_path):
     assert ran[0] == 0 and (pixels(out) == pixels(tmp_path / "out-2.png")).all()
 
 
+@pytest.fixture
+def concept(base: Path, tmp_path: Path) -> Path:
+    """A random one, called <new1>."""
+    concept_of(Base.load(str(base))).save(tmp_path / "cat.safetensors")
+    return tmp_path / "cat.safetensors"
+
+
+def test_custom_edit_picks_a_strength_and_inverts_by_null_text(motif, picture, concept, tmp_path):
+    references, out, kept = tmp_path / "references", tmp_path / "out.png", tmp_path / "cat.inversion"
+    references.mkdir()
+    for i in range(2):
+        photo(i, (32, 32)).save(references / f"{i}.png")
+    words = ("--target", "a <new1> cat on sea", "--wear", concept, *FEW[2:], "--steps", 2, "-o", out)
+    ran = motif("custom-edit", picture, *words, "--strength", 0.5, "--keep", kept)
+    assert ran[0] == 0 and out.is_file(), ran
+    assert (made := Inversion.load(kept)).method == "null-text" and made.made.cost["backwards"] > 0
+    auto = ("--auto", "--strengths", "0,.5", "--references", references, "--encoder", "pocket", "--json")
+    ran = motif("custom-edit", picture, *words, *auto)
+    assert ran[0] == 0, ran
+    told = json.loads(ran[1])
+    assert told["files"] == [str(out)] and told["why"].count("<- picked") == 1
+    assert [line.split(":")[0] for line in told["why"].splitlines()[:2]] == ["strength 0", "strength 0.5"]
+
+
+def test_p2plus_and_style_transfer(motif, picture, base, tmp_path):
+    out, plain = tmp_path / "out.png", tmp_path / "plain.png"
+    assert motif("word-swap", picture, TARGET, "--invert", "direct", *FEW, "-o", plain)[0] == 0
+    ran = motif("p2plus", picture, TARGET, *FEW, "--uncond-until", 0.7, "-o", out, "--json")
+    assert ran[0] == 0, ran
+    assert (
+        json.loads(ran[1])["evaluations"] == 3 * 2 + 3 + 2
+    )  # source: the caption's side 3 times, the other twice
+    assert not (pixels(out) == pixels(plain)).all()
+    style = inverted(Base.load(str(base)), "value-embedding", photo(5), "tea", steps=3).save(tmp_path / "tea")
+    ran = motif("style-transfer", picture, TARGET, *FEW, "--style", style, "-o", out)
+    assert ran[0] == 0, ran
+    assert not (pixels(out) == pixels(plain)).all()
+
+
 def test_sdedit_and_pix2pix_zero(motif, picture, tmp_path):
     out = tmp_path / "out.png"
     assert motif("sdedit", picture, TARGET, "--strength", 0.7, "--steps", 3, "-o", out)[0] == 0

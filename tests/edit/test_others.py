@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from edit_pieces import SOURCE, STEPS, inverted, photo
 from motif import edit
+from motif.edit.custom_edit import _picked, likeness
+from motif.edit.edited import Edited
 from motif.edit.pix2pix_zero import Held
 from motif.errors import InputError
 from motif.lanes import Lane, denoise, finish
@@ -164,6 +167,71 @@ def test_the_words_that_the_target_drops_make_the_mask(sd1):
     found = edit.custom_edit(base, inversion, "a <new1> cat on sea")
     wanted = edit.custom_edit(base, inversion, "a <new1> cat on sea", blend=["tea"])
     assert torch.equal(found.latents, wanted.latents)
+
+
+class Known:
+    """An encoder of pictures whose cosines are known: those of `table`, by the number that a picture's pixels say."""
+
+    def __init__(self, table: list[list[float]]) -> None:
+        self.features = torch.linalg.cholesky(torch.tensor(table, dtype=torch.float64))
+
+    def images(self, pictures: Any) -> torch.Tensor:
+        return self.features[[picture.getpixel((0, 0))[0] for picture in pictures]]
+
+    @staticmethod
+    def picture(number: int) -> Image.Image:
+        return Image.new("RGB", (2, 2), (number, 0, 0))
+
+
+PHOTO, FIRST, SECOND, BETWEEN, NEAR, FAR = range(6)
+COSINES = Known([
+    [1.00, 0.10, 0.30, 0.80, 0.60, 0.10],
+    [0.10, 1.00, 0.60, 0.40, 0.60, 0.05],
+    [0.30, 0.60, 1.00, 0.20, 0.60, 0.15],
+    [0.80, 0.40, 0.20, 1.00, 0.50, 0.00],
+    [0.60, 0.60, 0.60, 0.50, 1.00, 0.00],
+    [0.10, 0.05, 0.15, 0.00, 0.00, 1.00],
+])  # fmt: skip
+"""A photo, two references, and three edits. Photo and references: .2 in the mean. The references: .6."""
+
+
+@pytest.mark.parametrize(
+    ("edited", "refs", "wanted"),
+    [
+        (BETWEEN, (FIRST, SECOND), (0.75, 0.25, 0.375)),  # (.8 − .2) / .8, (.3 − .2) / .4, 2 s r / (s + r)
+        (NEAR, (FIRST, SECOND), (0.5, 1.0, 2 / 3)),
+        (PHOTO, (FIRST, SECOND), (1.0, 0.0, 0.0)),
+        (FAR, (FIRST, SECOND), (-0.125, -0.25, 0.0)),  # farther from both than they are from one another
+        (FIRST, (FIRST, SECOND), (-0.125, 1.0, 0.0)),  # a reference itself: .8 in the mean, and 1 is the most
+        (BETWEEN, (FIRST,), (0.7 / 0.9, 0.3 / 0.9, 2 * 0.7 * 0.3 / 0.9)),  # of one reference the ceiling is 1
+    ],
+)
+def test_likeness_runs_from_what_is_given_to_one_of_them(edited, refs, wanted):
+    features = COSINES.images([Known.picture(number) for number in refs])
+    found = likeness(COSINES, Known.picture(edited), [Known.picture(PHOTO)], features)
+    assert found == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("edits", "picked"),
+    [
+        ((NEAR, BETWEEN, PHOTO), 0),
+        ((PHOTO, BETWEEN, FAR), 1),
+        ((FAR, FAR, PHOTO), 2),
+        ((PHOTO, FIRST, FAR), 1),
+    ],
+    ids=["most of both", "a little of both before all of one", "near the photo at least", "then the nearer"],
+)
+def test_auto_picks_what_is_most_like_both_and_then_like_the_references(edits, picked):
+    refs = COSINES.images([Known.picture(FIRST), Known.picture(SECOND)])
+    pictures = tuple(Known.picture(number) for number in edits)
+    run = Edited(
+        "", ("x",) * 3, pictures, torch.arange(3.0).view(3, 1, 1, 1, 1), sources=(Known.picture(PHOTO),),
+        labels=("a", "b", "c"),
+    )  # fmt: skip
+    found = _picked(run, (0.2, 0.5, 0.8), (COSINES, refs))
+    assert found.images == (pictures[picked],) and found.latents.item() == picked
+    assert found.labels == ("abc"[picked],) and found.why.splitlines()[picked].endswith("<- picked")
 
 
 def test_auto_keeps_one_strength_and_says_why(pocket):
