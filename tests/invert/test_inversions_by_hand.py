@@ -13,6 +13,7 @@ from by_hand import ByHand, photo
 from motif import invert
 from motif.invert.image_tokens import image_tokens
 from motif.invert.mapping import fresh
+from motif.invert.value_embedding import VARIANTS
 from pieces import gap
 
 STEPS, GUIDANCE = 3, 5.0
@@ -91,14 +92,43 @@ def test_value_embedding_as_released(pocket: Any, picture: Image.Image, run: ByH
         assert gap(mine.values[kind], torch.stack(learned)) < 1e-3, kind
 
 
-def convolutions(tokens: int, words: int) -> nn.Sequential:
-    """The release's mapping network in torch's own layers, in training mode for ever; its first values are the seed's
-    draw."""
+def test_value_embedding_as_in_the_paper(pocket: Any, picture: Image.Image, run: ByHand) -> None:
+    """c̃ itself, from N(0, 0.01²), at 1e-4 to the end, and the noisiest maps measured. The betas are ours (the card
+    remembers none): whatever they are."""
+    settings: Any = {"steps": STEPS, "guidance": GUIDANCE, "inner_steps": 2, "variant": "paper"}
+    mine = invert.value_embedding(pocket, picture, CAPTION, **settings)
+    caption = run.read(CAPTION)
+    words, width = caption.shape[1:]
+    tokens = image_tokens([picture], "pocket", width=width, device="cpu")
+    networks = convolutions(tokens.shape[1], words, paper=True)
+    encoded, betas = run.encode(picture), VARIANTS["paper"].betas
+    found, back = run.value_embedding(encoded, caption, tokens, networks, 2, pixels=64, paper=betas)
+    assert mine.values.keys() == {"direct"}
+    learned = torch.stack([one for (one,) in found])
+    assert mine.way is not None and gap(mine.way, upwards(back)) < 1e-3
+    assert gap(mine.values["direct"], learned) < 1e-3
+    assert gap(learned[0], learned[-1]) > 0.01, "or nothing was learned"
+
+
+def test_the_paper_s_network_starts_small() -> None:
+    """N(0, 0.01²) (card 10.2)."""
+    drawn = fresh(1, 197, 77, head="direct", start="small", seed=0, device=torch.device("cpu"))
+    for weight in drawn[0:6:2]:
+        assert float(weight.std()) == pytest.approx(0.01, rel=0.05) and abs(float(weight.mean())) < 5e-4
+        assert float(weight.abs().max()) > 0.03, "a normal draw has tails"
+    assert not any(bias.any() for bias in drawn[1:6:2])
+
+
+def convolutions(tokens: int, words: int, *, paper: bool = False) -> nn.Sequential:
+    """The release's mapping network in torch's own layers, in training mode for ever, or the paper's; its first values
+    are the seed's draw."""
+    channels = words if paper else 2 * words
     made = nn.Sequential(
-        nn.Conv1d(tokens, 2 * words, 1), nn.Conv1d(2 * words, 2 * words, 1), nn.BatchNorm1d(2 * words),
-        nn.LeakyReLU(0.01), nn.Conv1d(2 * words, 2 * words, 1),
+        nn.Conv1d(tokens, channels, 1), nn.Conv1d(channels, channels, 1), nn.BatchNorm1d(channels),
+        nn.LeakyReLU(0.01), nn.Conv1d(channels, channels, 1),
     ).train()  # fmt: skip
-    drawn = fresh(1, tokens, words, head="affine", start="default", seed=0, device=torch.device("cpu"))
+    kind: Any = {"head": "direct", "start": "small"} if paper else {"head": "affine", "start": "default"}
+    drawn = fresh(1, tokens, words, **kind, seed=0, device=torch.device("cpu"))
     w0, b0, w1, b1, w2, b2, _, _ = (part[0] for part in drawn)
     with torch.no_grad():
         for layer, weight, bias in ((made[0], w0, b0), (made[1], w1, b1), (made[4], w2, b2)):
