@@ -253,7 +253,7 @@ class Base:
         return replace(text, states=torch.zeros_like(text.states), pooled=zero)
 
     def predict(
-        self, x: Tensor, t: Tensor | int, states: Tensor, pooled: Tensor | None, call: Call | None
+        self, x: Tensor, t: Tensor | float, states: Tensor, pooled: Tensor | None, call: Call | None
     ) -> Tensor:
         """The network's raw output for a stacked batch: x [image, c, h, w], t one timestep or one per image."""
         extra: dict[str, Any] = {}

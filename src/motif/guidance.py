@@ -23,7 +23,7 @@ Outputs = Mapping[tuple[str, Side], Tensor]
 
 
 def lend(
-    schedule: Schedule, lanes: Sequence[Lane], outputs: Outputs, latents: Mapping[str, Tensor], t: int
+    schedule: Schedule, lanes: Sequence[Lane], outputs: Outputs, latents: Mapping[str, Tensor], t: float
 ) -> Outputs:
     """With an unconditional side for the lanes that borrow."""
     found = dict(outputs)

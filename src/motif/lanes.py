@@ -23,7 +23,8 @@ from motif.errors import InputError
 from motif.guidance import Outputs, guided, lend
 from motif.images import to_images
 from motif.local import hearing
-from motif.schedule import CLEAN, draw_noise
+from motif.schedule import draw_noise
+from motif.solver import Solver, begun, walk
 from motif.text import Text
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Step:
 
     step: int
     steps: int
-    t: int
+    t: float
     latents: Mapping[str, Tensor]
 
 
@@ -80,12 +81,14 @@ def denoise(
     steps: int,
     start: int = 0,
     eta: float = 0.0,
+    solver: Solver = "ddim",
     draws: Sequence[torch.Generator] = (),
     controls: Sequence[Control] = (),
 ) -> Iterator[Step]:
     """Walk all lanes down the schedule from step `start`, yielding after each step.
 
-    Latents are in float32 from step to step, whatever the base's type; only what the UNet reads is cast to it.
+    Latents are in float32 from step to step, whatever the base's type; only what the UNet reads is cast to it. `solver`
+    says at which timesteps the run stands and how a lane is moved (`motif.solver`); DDIM is the default.
     Noise for `eta` > 0 comes from each image's generator and is the same in every lane. InputError at the end of the
     run where a control that edits maps was shown none: it would have changed nothing.
     """
@@ -94,12 +97,10 @@ def denoise(
     lengths = {lane.name: len(lane.latents) for lane in lanes}
     if len(lengths) != len(lanes):
         raise InputError("two lanes have one name")
-    if not 0 <= eta <= 1:
-        raise InputError(f"eta is {eta:g}: it lies between 0 (DDIM) and 1 (DDPM)")
+    course = walk(solver, base.schedule, steps, eta)
     if eta and set(lengths.values()) != {len(draws)}:
         raise InputError("eta > 0 needs one generator for each image of every lane")
-    _check_lanes(lanes, steps, eta)
-    times = base.schedule.timesteps(steps)
+    _check_lanes(lanes, steps, eta, solver)
     latents = {lane.name: lane.latents.to(_wide(base)) for lane in lanes}
     looked, memory = set[int](), Memory()
     batch: _Batch | None = None
@@ -110,7 +111,7 @@ def denoise(
         rows = [(lane, *row) for lane in alive for row in _read(lane, lanes, controls, step, steps)]
         if batch is None or not batch.holds(rows):
             batch = _Batch.stack(rows, lengths)
-        t, s = times[step], times[step + 1] if step + 1 < steps else CLEAN
+        t = course.times[step]
         first = next(iter(latents.values()))
         here = {lane.name: latents[lane.name] for lane in alive}
         kept = None if torch.is_grad_enabled() else memory
@@ -124,7 +125,7 @@ def denoise(
         latents = {
             lane.name: lane.way[steps - 1 - step].to(latents[lane.name])
             if lane.way is not None and any((lane.name, side) not in outputs for side, _ in lane.sides(step))
-            else base.schedule.move(latents[lane.name], guided(lane, outputs), t, s, eta=eta, noise=noise)
+            else course.move(lane.name, latents[lane.name], guided(lane, outputs), step, noise)
             for lane in alive
         }
         for control in controls:
@@ -152,14 +153,14 @@ def _read(
     ]
 
 
-def _check_lanes(lanes: Sequence[Lane], steps: int, eta: float) -> None:
+def _check_lanes(lanes: Sequence[Lane], steps: int, eta: float, solver: Solver) -> None:
     """InputError where a lane would go unguided without a word, or not the way that is known."""
     by_name = {lane.name: lane for lane in lanes}
     for lane in lanes:
-        if lane.way is not None and (eta or len(lane.way) != steps + 1):
+        if lane.way is not None and (eta or solver != "ddim" or len(lane.way) != steps + 1):
             raise InputError(
-                f"lane {lane.name} has a known way of {len(lane.way) - 1} steps without noise, and the run {steps} "
-                f"with eta {eta:g}"
+                f"lane {lane.name} has a known way of {len(lane.way) - 1} DDIM steps without noise, and the run "
+                f"{steps} of {solver} with eta {eta:g}"
             )
         lender = by_name.get(lane.borrows or lane.name)
         if lender is None:
@@ -214,7 +215,7 @@ def _each(states: Tensor, images: int) -> Tensor:
     return states.expand(images, *states.shape[1:])
 
 
-def _predict(base: Base, batch: _Batch, latents: Mapping[str, Tensor], t: int, call: Call) -> Outputs:
+def _predict(base: Base, batch: _Batch, latents: Mapping[str, Tensor], t: float, call: Call) -> Outputs:
     """The raw output of every row: {(lane, side): [image, c, h, w]}."""
     if not batch.rows:
         return {}
@@ -255,6 +256,7 @@ def draw(
     steps: int,
     guidance: float | None = None,
     eta: float = 0.0,
+    solver: Solver = "ddim",
     negative: str = "",
     size: tuple[int, int] | None = None,
     batch_size: int = 8,
@@ -281,8 +283,11 @@ def draw(
         with torch.no_grad():
             draws = [torch.Generator().manual_seed(seed) for seed in seeds[i : i + batch_size]]
             noise = draw_noise(shape, draws, torch.empty(0, device=base.device, dtype=_wide(base)))
-            lane = Lane("main", noise, text, uncond, guidance)
-            done = finish(denoise(base, [lane], steps=steps, eta=eta, draws=draws, controls=controls))
+            lane = Lane("main", begun(solver, base.schedule, noise), text, uncond, guidance)
+            run = denoise(
+                base, [lane], steps=steps, eta=eta, solver=solver, draws=draws, controls=controls
+            )  # fmt: skip
+            done = finish(run)
             images = to_images(base.decode(done["main"]))
         yield from images
 

@@ -78,11 +78,16 @@ class Schedule:
         above = max(times[0] - (self.length - 1), 0)  # the offset of 1000 steps in 1000 leads past the table
         return tuple(t - above for t in times)
 
-    def at(self, t: int) -> float:
-        """ᾱ_t."""
-        return self.final if t == CLEAN else float(self.alpha_bar[t])
+    def at(self, t: float) -> float:
+        """ᾱ_t. Between two timesteps σ = √((1−ᾱ)/ᾱ) lies on the line between theirs, as in k-diffusion."""
+        if t == CLEAN:
+            return self.final
+        if t == (low := int(t)):
+            return float(self.alpha_bar[low])
+        below, above = ((1 / float(self.alpha_bar[i]) - 1) ** 0.5 for i in (low, low + 1))
+        return 1 / (1 + (below + (t - low) * (above - below)) ** 2)
 
-    def split(self, x: Tensor, output: Tensor, t: int) -> tuple[Tensor, Tensor]:
+    def split(self, x: Tensor, output: Tensor, t: float) -> tuple[Tensor, Tensor]:
         """(x̂₀, ε̂) from the network's output at x_t.
 
         ε:  x̂₀ = (x_t − √(1−ᾱ) ε) / √ᾱ;     v: x̂₀ = √ᾱ x_t − √(1−ᾱ) v,  ε̂ = √ᾱ v + √(1−ᾱ) x_t   (Salimans & Ho 2022)
@@ -94,7 +99,7 @@ class Schedule:
             return a * x - b * output, a * output + b * x
         return output, (x - a * output) / b
 
-    def lent(self, output: Tensor, x: Tensor, other: Tensor, t: int) -> Tensor:
+    def lent(self, output: Tensor, x: Tensor, other: Tensor, t: float) -> Tensor:
         """The output at `other` that means the ε̂ of an output at x.
 
         ε: itself;   v: v + √(1−ᾱ)/√ᾱ (x − other);   x₀: x₀ + (other − x)/√ᾱ.   Where ᾱ is 0 no output says anything of
@@ -106,7 +111,7 @@ class Schedule:
         return output + (b * (x - other) if self.prediction == "v_prediction" else other - x) / a
 
     def move(
-        self, x: Tensor, output: Tensor, t: int, s: int, *, eta: float = 0.0, noise: Tensor | None = None
+        self, x: Tensor, output: Tensor, t: float, s: float, *, eta: float = 0.0, noise: Tensor | None = None
     ) -> Tensor:
         """x_t → x_s by DDIM. With `eta` > 0 (and s below t) `noise` is z, of x's shape."""
         x0, eps = self.split(x, output, t)

@@ -16,6 +16,7 @@ from motif.errors import InputError
 from motif.local import STRENGTH, Form, LocalAttention
 from motif.sample.plain import plain
 from motif.sample.progress import Progress
+from motif.solver import Solver
 from motif.tokens import TOKEN
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def elite(
     maximum: Form = "image",
     guidance: float | None = None,
     eta: float = 0.0,
+    solver: Solver = "ddim",
     negative: str = "",
     height: int | None = None,
     width: int | None = None,
@@ -60,13 +62,14 @@ def elite(
     Args:
         n: How many pictures.
         seed: The first picture's seed, 0 or more; picture i uses seed + i.
-        steps: Denoising steps, 1 to 1000 (paper: 100 of LMS; DDIM here).
+        steps: Denoising steps, 1 to 1000 (paper: 100 of lms).
         local: The weight λ of the patches, 0 (the word alone) up; more is nearer to the photo (paper: 0.8 to generate,
             0.6 to edit, which is what is taken unless given, by the prompt).
         maximum: What the word's map is divided by: its maximum in each image, or in the whole batch (release); none
             does without the map.
         guidance: Guidance scale; 1 is none. The default is the base's own (paper: 5).
         eta: 0 is DDIM, 1 the DDPM sampler.
+        solver: How a step is taken: ddim, or lms, the paper's linear multistep method, which takes eta 0 alone.
         negative: What to steer away from.
         height: In pixels; the default is the base's size.
         width: In pixels; the default is the base's size.
@@ -88,9 +91,9 @@ def elite(
     if not strength and maximum != "image":
         raise InputError("local is 0: there is no local attention whose maximum could be taken")
     return plain(
-        base, prompt, n=n, seed=seed, steps=steps, guidance=guidance, eta=eta, negative=negative, height=height,
-        width=width, batch_size=batch_size, controls=[LocalAttention.of(base, strength, maximum), *controls],
-        on_progress=on_progress, on_image=on_image,
+        base, prompt, n=n, seed=seed, steps=steps, guidance=guidance, eta=eta, solver=solver, negative=negative,
+        height=height, width=width, batch_size=batch_size,
+        controls=[LocalAttention.of(base, strength, maximum), *controls], on_progress=on_progress, on_image=on_image,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Plain sampling: one lane, classifier-free guidance, DDIM (η = 1 is the DDPM sampler that Custom Diffusion reports).
 
-The same latents through diffusers' own pipeline with a DDIM scheduler give the same picture.
+The same latents through diffusers' own pipeline with a DDIM scheduler give the same picture; with `solver` "lms" its
+LMSDiscreteScheduler does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from motif.base import Base
 from motif.errors import InputError
 from motif.lanes import draw
 from motif.sample.progress import Progress, Told
+from motif.solver import Solver
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,6 +30,7 @@ def plain(
     steps: int = 50,
     guidance: float | None = None,
     eta: float = 0.0,
+    solver: Solver = "ddim",
     negative: str = "",
     height: int | None = None,
     width: int | None = None,
@@ -44,6 +47,7 @@ def plain(
         steps: Denoising steps, 1 to 1000.
         guidance: Guidance scale; 1 is none. The default is the base's own.
         eta: 0 is DDIM, 1 the DDPM sampler (the papers' 200-step samples).
+        solver: How a step is taken: ddim, or lms, the linear multistep method of k-diffusion, which takes eta 0 alone.
         negative: What to steer away from.
         height: In pixels; the default is the base's size.
         width: In pixels; the default is the base's size.
@@ -61,7 +65,7 @@ def plain(
     told = [Told(on_progress, passes * steps)] if on_progress else []
     images: list[Image] = []
     for image in draw(
-        base, [prompt] * n, seeds=range(seed, seed + n), steps=steps, guidance=guidance, eta=eta,
+        base, [prompt] * n, seeds=range(seed, seed + n), steps=steps, guidance=guidance, eta=eta, solver=solver,
         negative=negative, size=size, batch_size=batch_size, controls=[*controls, *told],
     ):  # fmt: skip
         images.append(image)
