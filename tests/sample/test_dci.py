@@ -44,6 +44,8 @@ def near(a: Any, b: Any) -> bool:
 def test_until_0_is_plain(wears):
     assert same(dci(wears, PROMPT, n=2, seed=7, steps=2, until=0), plain(wears, PROMPT, n=2, seed=7, steps=2))
     assert same(dci(wears, "a cat", steps=1, until=0), plain(wears, "a cat", steps=1))
+    nothing: dict[str, Any] = {"stand_in": [], "balances": []}  # given, and empty: as if they were left out
+    assert same(dci(wears, "a cat", steps=1, until=0, **nothing), plain(wears, "a cat", steps=1))
 
 
 def test_several_balances_are_each_as_if_alone_and_batches_change_nothing(wears):
@@ -142,11 +144,21 @@ def test_the_judge_wants_both():
     [
         ({"until": 1.2}, "until is 1.2"),
         ({"until": 0.01}, "not one step"),
-        ({"until": 0, "balances": "0,1"}, "until is 0"),
-        ({"until": 0, "show_masks": True}, "until is 0"),
-        ({"until": 0, "aux_seed": 3}, "until is 0"),
-        ({"until": 0, "equal_cost": True}, "until is 0"),
-        ({"until": 0, "entire": False}, "until is 0"),
+        ({"until": float("nan"), "equal_cost": True}, "until is nan"),
+        ({"until": 0, "stand_in": ["fox"]}, "stand_in would change nothing: until is 0"),
+        ({"until": 0, "balance": 2.0}, "balance would change nothing: until is 0"),
+        ({"until": 0, "balances": "0,1"}, "balances would change nothing: until is 0"),
+        ({"until": 0, "balances": "2"}, "balances would change nothing: until is 0"),
+        ({"until": 0, "auto": True, "references": "x"}, "auto would change nothing: until is 0"),
+        ({"until": 0, "show_masks": True}, "show_masks would change nothing: until is 0"),
+        ({"until": 0, "masks": "paper"}, "masks would change nothing: until is 0"),
+        ({"until": 0, "gain": 3.0}, "gain would change nothing: until is 0"),
+        ({"until": 0, "layers": "last"}, "layers would change nothing: until is 0"),
+        ({"until": 0, "entire": False}, "entire would change nothing: until is 0"),
+        ({"until": 0, "shared": False}, "shared would change nothing: until is 0"),
+        ({"until": 0, "aux_seed": 3}, "aux_seed would change nothing: until is 0"),
+        ({"until": 0, "equal_cost": True}, "equal_cost would change nothing: until is 0"),
+        ({"guidance": 1.0, "shared": False}, "shared would change nothing: guidance is 1"),
         ({"entire": False, "stand_in": ["fox"]}, "no stand-in"),
         ({"entire": False, "auto": True, "references": "x"}, "nothing that auto"),
         ({"entire": False}, "nothing but the concept"),

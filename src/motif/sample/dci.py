@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from motif.attention import Control
 from motif.base import Base
-from motif.errors import InputError
+from motif.errors import InputError, require_heard
 from motif.sample.drawn import Drawn, Keep
 from motif.sample.integration import GAIN, Form, Layers
 from motif.sample.judged import Judge
@@ -109,14 +109,18 @@ def dci(
     """
     if n < 1 or batch_size < 1:
         raise InputError(f"n is {n}, batches of {batch_size}: ask for at least one picture")
+    guidance, plain = base.guidance if guidance is None else guidance, steps
+    _check_heard(
+        until, guidance, stand_in=stand_in or (), balance=balance, balances=balances or "", auto=auto,
+        show_masks=show_masks, masks=masks, gain=gain, layers=layers, entire=entire, shared=shared,
+        aux_seed=aux_seed, equal_cost=equal_cost,
+    )  # fmt: skip
     values = _balances(balance, balances, auto)
-    _check_entire(until, stand_in, entire=entire, auto=auto)
-    _check_cost(until, equal_cost=equal_cost, aux_seed=aux_seed)
-    _check_masks(until, values, auto=auto, show_masks=show_masks, masks=masks, gain=gain)
+    _check_entire(stand_in, entire=entire, auto=auto)
+    _check_masks(show_masks=show_masks, masks=masks, gain=gain)
     if not auto and (references or encoder):
         raise InputError("references and encoder are of auto: add it, or drop them")
     pair = _pair(base, prompt, stand_in, entire) if until else Pair(prompt, prompt, (), ())
-    guidance, plain = base.guidance if guidance is None else guidance, steps
     if equal_cost:
         steps = equal_steps(base.schedule, steps, until, guided=guidance != 1.0, shared=shared)
     size = (base.size if height is None else height, base.size if width is None else width)
@@ -212,7 +216,7 @@ def _tell(run: TwoLanes, plain: int) -> None:
                 run.guidance,
             )
     else:
-        log.info("until is 0: plain sampling, in which stand-in and balance have no say")
+        log.info("until is 0: plain sampling")
 
 
 def _balances(one: float, several: str | Sequence[float], auto: bool) -> list[float]:
@@ -232,29 +236,24 @@ def _balances(one: float, several: str | Sequence[float], auto: bool) -> list[fl
     return found
 
 
-def _check_cost(until: float, *, equal_cost: bool, aux_seed: int | None) -> None:
-    if not until and (equal_cost or aux_seed is not None):
-        raise InputError("until is 0: there is no auxiliary lane to have a cost or a seed")
-
-
-def _check_entire(
-    until: float, stand_in: Mapping[str, str] | Sequence[str], *, entire: bool, auto: bool
-) -> None:
-    if entire:
-        return
+def _check_heard(until: float, guidance: float, **settings: Any) -> None:
+    """InputError for what would change nothing without an auxiliary lane, or without guidance."""
     if not until:
-        raise InputError("until is 0: there is no auxiliary lane to give a part of the prompt to")
-    if stand_in or auto:
+        require_heard(
+            dci, settings, [*settings], "until is 0, which is plain sampling: raise it, or leave that out"
+        )
+    if guidance == 1.0:
+        require_heard(dci, settings, ["shared"], "guidance is 1, and no unconditional prediction is made")
+
+
+def _check_entire(stand_in: Mapping[str, str] | Sequence[str], *, entire: bool, auto: bool) -> None:
+    if not entire and (stand_in or auto):
         what = "no stand-in" if stand_in else "nothing that auto could compare with"
         raise InputError(f"without the entire prompt there is {what}: drop it, or leave the prompt entire")
 
 
-def _check_masks(
-    until: float, balances: Sequence[float], *, auto: bool, show_masks: bool, masks: Form, gain: float
-) -> None:
+def _check_masks(*, show_masks: bool, masks: Form, gain: float) -> None:
     """InputError for settings that could not act."""
-    if not until and (len(balances) > 1 or auto or show_masks):
-        raise InputError("until is 0: without an auxiliary lane there is no balance and no mask; raise it")
     if masks == "none" and show_masks:
         raise InputError('masks "none" adds the lanes up: there is no mask to show')
     if masks != "release" and gain != GAIN:

@@ -61,8 +61,7 @@ class TwoLanes:
     words: tuple[Words, Words] = field(init=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.until <= 1:
-            raise InputError(f"until is {self.until:g}: a part of the run, from 0 (plain sampling) to 1")
+        _check_until(self.until)
         if self.until and not self.window:
             raise InputError(
                 f"until {self.until:g} of {self.steps} steps is not one step: take more, or 0 for plain sampling"
@@ -194,6 +193,7 @@ def equal_steps(schedule: Schedule, steps: int, until: float, *, guided: bool, s
     Some counts start hundreds of timesteps below the last one ("leading" spacing; card 6.1, trap 2): those that start
     more than a step of plain sampling below it are passed over.
     """
+    _check_until(until)
     cost, times = evaluations(steps, 0.0, guided=guided, shared=shared), schedule.timesteps(steps)
     stride = times[0] - times[1] if steps > 1 else schedule.length
     for fewer in range(steps, 0, -1):
@@ -201,3 +201,8 @@ def equal_steps(schedule: Schedule, steps: int, until: float, *, guided: bool, s
         if affordable and round(until * fewer) and schedule.timesteps(fewer)[0] >= times[0] - stride:
             return fewer
     raise InputError(f"{steps} steps are too few for two lanes at equal cost: take more, or raise until")
+
+
+def _check_until(until: float) -> None:
+    if not 0 <= until <= 1:
+        raise InputError(f"until is {until:g}: a part of the run, from 0 (plain sampling) to 1")
