@@ -138,6 +138,23 @@ def place(folder: Path, subject: Any, row: str, told: Sequence[Any], parts: Sequ
     return folder / f"{subject.name}-{name}-{known}.result"
 
 
+def put(path: Path, scores: Mapping[str, Any], asking: Path, by: Iterable[str] = ()) -> None:
+    """Write a cell that lies at a `place`: its values, and what code made them."""
+    from motif.files import written
+
+    with written(path) as part:
+        part.write_text(json.dumps({CODE: codes(asking, by), **scores}), encoding="utf-8")
+
+
+def got(path: Path) -> Cell | None:
+    """The values of a cell that lies at a `place`; None where it is not there."""
+    if not path.is_file():
+        return None
+    told = json.loads(path.read_text(encoding="utf-8"))
+    told.pop(CODE, None)
+    return told
+
+
 @cache
 def code_of(script: Path) -> str:
     """One word for a script without its comments and docstrings: its constants, and what it does with them."""

@@ -17,7 +17,6 @@ picture of 20 steps, .8 s a step). `--report` draws nothing. `--quick` is one ob
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import digest, place, weights
+from cells import digest, got, place, put, weights
 from dci_report import PAGE, figure, head, table, verdicts
 from identity import ADDED
-from methods_one import keep, prior_of
+from methods_one import prior_of
 from results import RESULTS, Value, dci_rows, short
 
 STAND_IN = {"boat": "car", "cactus": "mushroom", "car": "boat", "cat": "dog"}  # nouns of pocket's world
@@ -72,12 +71,13 @@ OVERFITTED = [*LEARNING][-1]
 
 @dataclass(frozen=True)
 class Row:
-    """A row of an object: what it is known by, what a picture costs, and what draws its pictures."""
+    """A row of an object: what it is known by, what a picture costs, what draws its pictures, and by which methods."""
 
     name: str
     told: Sequence[Any]
     evaluations: int
     draw: Callable[[], list[Any]]
+    by: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Exam:
             noun = self.subject.noun
             prior = prior_of(base(), noun, self.out / "priors", self.size is QUICK)
             examples = Examples(self.subject.folder, f"photo of a <new1> {noun}", prior=str(prior))
-            methods.load("learn", name.partition(",")[0])(
+            methods.load(*learner(name).split(" ", 1))(
                 base(), examples, steps=self.size.learning, folder=run, checkpoint_every=self.size.every,
                 preview_every=0, resume=(run / "state.json").is_file(), **LEARNING[name],
             )  # fmt: skip
@@ -162,14 +162,16 @@ class Exam:
             steps = range(size.every, size.learning + 1, size.every)
             return [
                 Row(f"{name} {step}", [LEARNING[name], step], plain,
-                    lambda step=step: self.plainly(base().wear(self.checkpoint(name, step)), self.phrase))
+                    lambda step=step: self.plainly(base().wear(self.checkpoint(name, step)), self.phrase),
+                    [learner(name)])
                 for step in steps
             ]  # fmt: skip
 
         def lanes(row: str, learned: str, **how: Any) -> Row:
             told = [LEARNING[learned], size.learning, STAND_IN.get(self.name, "cat"), how]
             cost = evaluations(size.steps, how["until"])
-            return Row(row, told, cost, lambda: self.with_dci(learned, **how))
+            by = [learner(learned), "sample dci"]
+            return Row(row, told, cost, lambda: self.with_dci(learned, **how), by)
 
         rows += [*checkpoints("ico"), *checkpoints("custom-diffusion")]
         rows += [lanes(f"dci {balance:g}, until {until:g}", "ico", balance=balance, until=until)
@@ -191,8 +193,7 @@ class Exam:
 
     def cell(self, row: Row) -> dict[str, list[float]] | None:
         """{metric: a value for each picture}, where it is there."""
-        path = self.place(row)
-        return json.loads(path.read_text()) if path.is_file() else None
+        return got(self.place(row))
 
     def pictures(self, row: str) -> list[Path]:
         """The first picture of every prompt."""
@@ -212,7 +213,7 @@ class Exam:
             images = row.draw()
             for image, path in zip(images[:: self.size.seeds], self.pictures(row.name), strict=True):
                 save_image(image, path)
-            keep(self.place(row), self.scored(images))
+            put(self.place(row), self.scored(images), Path(__file__), row.by)
         if not self.masks.is_file() and (self.out / "runs").is_dir():
             self.draw_masks()
 
@@ -260,6 +261,11 @@ class Exam:
             labels = [row if not i else "" for row in here for i in range(self.size.prompts)]
             sheet = grid(shown, labels=labels, columns=self.size.prompts, cell=112)
             save_image(sheet, self.out / f"sheet-{self.name}.png")
+
+
+def learner(name: str) -> str:
+    """The method that a row of learning learns by."""
+    return f"learn {name.partition(',')[0]}"
 
 
 def evaluations(steps: int, until: float) -> int:
@@ -326,10 +332,20 @@ def found_in(exams: Sequence[Exam]) -> dict[str, dict[str, Value]]:
     return rows
 
 
-def planned(kept: Path = KEPT) -> dict[str, dict[str, Value]]:
-    """The whole plan's rows by the weights that are here, of the objects that have them all."""
+def measured(kept: Path) -> list[Exam]:
+    """The objects that have the whole plan's rows by the weights that are here."""
     exams = [Exam(name, WHOLE, kept, kept) for name in WHOLE.objects]
-    return found_in([exam for exam in exams if all(exam.place(row).is_file() for row in exam.rows)])
+    return [exam for exam in exams if all(exam.place(row).is_file() for row in exam.rows)]
+
+
+def planned(kept: Path = KEPT) -> dict[str, dict[str, Value]]:
+    """The rows of those objects."""
+    return found_in(measured(kept))
+
+
+def cells_of(kept: Path = KEPT) -> dict[str, Path]:
+    """{object and row: the file} of the same."""
+    return {f"{exam.name} - {row.name}": exam.place(row) for exam in measured(kept) for row in exam.rows}
 
 
 def report(exams: Sequence[Exam], out: Path) -> bool:

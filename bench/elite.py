@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import content, place, weights
+from cells import content, got, place, put, weights
 from identity import ADDED, EXAM
-from methods_one import keep, prior_of
+from methods_one import prior_of
 from results import RESULTS, Value, short
 
 KEPT = RESULTS / "elite"
@@ -56,11 +56,13 @@ ORDERS = {
 
 @dataclass(frozen=True)
 class Row:
-    """A row of an object: what it is known by, and what makes (base, seconds, words for the object, λ, form)."""
+    """A row of an object: what it is known by, what makes (base, seconds, words for the object, λ, form), and by which
+    methods but for those that this script imports itself."""
 
     name: str
     told: Sequence[Any]
     make: Callable[[], tuple[Any, float, str, float | None, str]]
+    by: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ class Bench:
         for method in LEARNED if self.asked.learned else ():
             found.append(Row(f"{method}, one photo", [], lambda method=method: (
                 *self.learned(subject, method), f"<new1> {subject.noun}", None, "image",
-            )))  # fmt: skip
+            ), [f"learn {method}"]))  # fmt: skip
         return found
 
     def ablations(self, subject: Any) -> list[Row]:
@@ -212,15 +214,15 @@ class Bench:
 
     def cell(self, subject: Any, row: Row) -> dict[str, list[float]] | None:
         """{metric: values}, where it is there."""
-        path = self.place(subject, row)
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return got(self.place(subject, row))
 
     def work(self, subject: Any) -> None:
         """Make every cell that is not there."""
         for row in self.rows(subject):
             if not self.place(subject, row).is_file():
                 print(f"{subject.name}: {row.name}", flush=True)
-                keep(self.place(subject, row), self.scored(subject, row.name, row.make))
+                scores = self.scored(subject, row.name, row.make)
+                put(self.place(subject, row), scores, Path(__file__), row.by)
 
     def picture(self, subject: Any, row: str, number: int) -> Path:
         """The first picture of a prompt of a row."""
@@ -267,12 +269,24 @@ def found_in(bench: Bench, subjects: Sequence[Any]) -> dict[str, dict[str, Value
     return rows
 
 
-def planned(kept: Path = KEPT) -> dict[str, dict[str, Value]]:
-    """The rows of everything asked for that is measured by the weights and the encoder that are here."""
+def whole_plan(kept: Path) -> tuple[Bench, list[Any]]:
+    """Everything that can be asked for, by the weights and the encoder that are here, and its objects."""
     from motif.pocket.concepts import held_out
 
     bench = Bench(arguments(["--learned", "--ablation-steps", "300"]), kept)
-    return found_in(bench, [subject for subject in held_out() if subject.name in EXAM])
+    return bench, [subject for subject in held_out() if subject.name in EXAM]
+
+
+def planned(kept: Path = KEPT) -> dict[str, dict[str, Value]]:
+    """The rows of it that are measured."""
+    return found_in(*whole_plan(kept))
+
+
+def cells_of(kept: Path = KEPT) -> dict[str, Path]:
+    """{object and row: the file} of what is measured."""
+    bench, subjects = whole_plan(kept)
+    found = {f"{s.name} - {row.name}": bench.place(s, row) for s in subjects for row in bench.rows(s)}
+    return {name: path for name, path in found.items() if path.is_file()}
 
 
 def table(rows: dict[str, dict[str, Value]]) -> list[str]:

@@ -133,6 +133,20 @@ def methods_codes(folder: Path) -> Codes:
     return codes_of({c.name: json.loads(c.result.read_text()) for c in planned(folder) if c.result.is_file()})
 
 
+def dci_codes(folder: Path) -> Codes:
+    """Of `bench/dci.py`'s cells."""
+    from dci import cells_of
+
+    return codes_of({name: json.loads(path.read_text()) for name, path in cells_of(folder).items()})
+
+
+def elite_codes(folder: Path) -> Codes:
+    """Of `bench/elite.py`'s cells."""
+    from elite import cells_of
+
+    return codes_of({name: json.loads(path.read_text()) for name, path in cells_of(folder).items()})
+
+
 def told_codes(codes: Codes) -> str:
     """In words: whether one code made all of it."""
     silent = sum(map(len, codes.get("", {}).values()))
@@ -378,9 +392,11 @@ class Source:
 READERS: Mapping[str, Source] = {
     "methods": Source(methods, "methods", "python bench/methods.py", methods_codes),
     "editing": Source(scores, "editing/editing.json", "python bench/editing.py -o out/bench/editing"),
-    "dci": Source(dci, "dci", "python bench/dci.py", kept=True),
+    "dci": Source(dci, "dci", "python bench/dci.py", dci_codes, kept=True),
     "custom-edit": Source(plain_rows, "custom-edit/results.json", "python bench/custom_edit.py"),
-    "elite": Source(elite, "elite", "python bench/elite.py --ablation-steps 300 --learned", kept=True),
+    "elite": Source(
+        elite, "elite", "python bench/elite.py --ablation-steps 300 --learned", elite_codes, kept=True
+    ),
     "value-embedding": Source(cells, "value-embedding/cells", "python bench/value_embedding.py"),
     "short-captions": Source(cells, "short-captions/cells", "python bench/value_embedding.py"),
     "ico-schemes": Source(with_trade_off, "ico-schemes/cells", "python bench/ico_schemes.py"),

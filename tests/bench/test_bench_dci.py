@@ -16,6 +16,8 @@ import cells
 import dci
 import results
 
+from motif.tradeoff import digest
+
 
 @pytest.fixture
 def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
@@ -91,6 +93,27 @@ def test_a_cell_is_made_again_where_it_is_lost_or_of_other_weights(
     monkeypatch.setattr(cells, "weights", lambda *parts: "others")
     run(tmp_path, monkeypatch, "--concepts", "cat")
     assert len(drawn) == 2 * first + 1 + 4 + 15 + 3
+
+
+def test_a_cell_says_what_code_made_it_and_one_that_does_not_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[Any]
+) -> None:
+    exam = dci.Exam("cat", dci.WHOLE, tmp_path / "out", tmp_path / "kept")
+    first, *rest = exam.rows
+    exam.place(first).parent.mkdir()
+    old = {metric: [7.0] * 32 for metric in ("CLIP-T", "asked", "CLIP-I", "DINO-I")}
+    exam.place(first).write_text(json.dumps(old))
+    run(tmp_path, monkeypatch, "--concepts", "cat")
+    assert len(drawn) == len(rest) and exam.cell(first) == old
+    told = {row.name: json.loads(exam.place(row).read_text())["code"] for row in rest}
+    assert told["custom-diffusion 50"].keys() == {"dci", "learn custom-diffusion"}
+    assert told["ico, overfitted 50"].keys() == {"dci", "learn ico"}
+    assert told["overfitted: dci 1, until 0.3"].keys() == {"dci", "learn ico", "sample dci"}
+    assert told["dci 1, until 0.3"]["sample dci"] == digest.code("motif.sample.dci:dci")
+    assert all(exam.cell(row).keys() == old.keys() for row in rest)
+    found = results.dci_codes(tmp_path / "kept")
+    assert found[""][""] == ["cat - base class word"] and len(found["dci"]) == 1
+    assert results.told_codes(found) == "one; unknown of 1 cells"
 
 
 def test_kept_cells_are_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[Any]) -> None:

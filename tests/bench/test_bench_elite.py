@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
 import cells
+import results
 
 import elite
 from motif.errors import MissingModel
@@ -55,6 +57,25 @@ def test_without_an_encoder_the_methods_that_learn_are_measured(
     assert page.count("\n| ") == 1 + 4 and "| dreambooth, one photo |" in page
     run(tmp_path, monkeypatch, "--learned")
     assert [name for name, _ in drawn[8:]] == ["boat"] * 4 + ["cactus"] * 4, "the others' were there"
+
+
+def test_a_cell_says_what_code_made_it_and_one_that_does_not_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[Any]
+) -> None:
+    monkeypatch.setattr("motif.elite.encoder.shipped", none_is_shipped)
+    bench, subjects = elite.whole_plan(tmp_path / "kept")
+    cat = next(subject for subject in subjects if subject.name == "cat")
+    first, *rest = bench.rows(cat)
+    old = {metric: [7.0] for metric in (*elite.METRICS, "seconds")}
+    bench.place(cat, first).parent.mkdir()
+    bench.place(cat, first).write_text(json.dumps(old))
+    run(tmp_path, monkeypatch, "--learned", "--concepts", "cat")
+    assert drawn == [("cat", row.name) for row in rest] and bench.cell(cat, first) == old
+    for row, method in zip(rest, elite.LEARNED, strict=True):
+        told = json.loads(bench.place(cat, row).read_text())["code"]
+        assert told.keys() == {"elite", f"learn {method}"} and bench.cell(cat, row).keys() == old.keys()
+    found = results.elite_codes(tmp_path / "kept")
+    assert found[""][""] == ["cat - class word"] and len(found["elite"]) == 1
 
 
 def test_a_cell_is_of_one_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[Any]) -> None:
