@@ -6,9 +6,12 @@ import dataclasses
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
@@ -93,7 +96,7 @@ def test_the_concept_is_the_equations(encoder, small, photo, mask, tower_folder)
     words = encoder.words.words(tower.states(whole(photo, side)[None], encoder.layers))[0, :1]
     assert torch.allclose(torch.cat(concept.tokens["<s>"], -1), words, atol=1e-5)
     black = Image.composite(photo, Image.new("RGB", photo.size), mask)
-    cells = F.interpolate(whole(mask, 24)[:1][None], size=(3, 3), mode="nearest-exact").flatten()
+    cells = F.interpolate(whole(mask, 24)[:1][None], size=(3, 3), mode="nearest").flatten()
     cells = (cells > 0).float()
     assert torch.equal(cells, marked(mask, 3)) and 0 < cells.sum() < 9
     e = encoder.patches.patches(tower.states(whole(black, side)[None], encoder.layers), cells[None])[0]
@@ -105,6 +108,30 @@ def test_the_concept_is_the_equations(encoder, small, photo, mask, tower_folder)
     name = next(iter(encoder.changes))
     assert torch.allclose(worn.weight(name), small.base.weight(name) + encoder.changes[name], atol=1e-6)
     assert worn.nouns == {"<s>": "cat"}
+
+
+@given(st.integers(16, 90), st.integers(16, 90), st.integers(0, 99))
+def test_patches_are_marked_as_in_the_release(height, width, seed):
+    """Card 5.1: nearest to 128 x 128, then nearest to 16 x 16, "same as direct nearest", which is true of the form that
+    takes first pixels."""
+    there = np.random.default_rng(seed).random((height, width)) < 0.3
+    there[0, 0] = True
+    found = marked(Image.fromarray((255 * there).astype(np.uint8)), 16)
+    twice = F.interpolate(
+        F.interpolate(torch.tensor(there).float()[None, None], size=(128, 128)), size=(16, 16)
+    )
+    assert torch.equal(found, twice.flatten())
+    first = [there[i * height // 16, j * width // 16] for i in range(16) for j in range(16)]
+    assert found.tolist() == [float(one) for one in first]
+
+
+def test_an_object_that_no_first_pixel_meets_is_in_the_patches_that_it_touches():
+    there = np.zeros((32, 32), dtype=np.uint8)
+    there[9:13, 20:24] = 255  # patches of 8 pixels: within one of them, and not on its first pixel
+    found = marked(Image.fromarray(there), 4).view(4, 4)
+    assert found.nonzero().tolist() == [[1, 2]]
+    with pytest.raises(InputError, match="all black"):
+        marked(Image.fromarray(0 * there), 4)
 
 
 def test_outside_of_the_mask_nothing_reaches_the_patches_and_all_of_it_the_word(encoder, photo, mask):
