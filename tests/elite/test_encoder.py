@@ -19,6 +19,7 @@ from encoders import drawn
 from motif.concept import Concept
 from motif.elite.encoder import Encoder
 from motif.elite.mapper import Mapper
+from motif.elite.photos import looked_at
 from motif.elite.start import fresh
 from motif.elite.tower import Tower, layers_of, marked, whole
 from motif.errors import InputError, WrongBase
@@ -143,6 +144,15 @@ def test_outside_of_the_mask_nothing_reaches_the_patches_and_all_of_it_the_word(
         for x, y in zip(a.local["<S>"][s], b.local["<S>"][s], strict=True)
     )
     assert not torch.equal(a.tokens["<S>"][0], b.tokens["<S>"][0])
+
+
+def test_a_mask_that_a_jpeg_has_blurred_is_cut_at_half(photo, mask, tmp_path):
+    """Its black is not all black: everything above 0 would be the whole picture."""
+    mask.save(tmp_path / "mask.jpg", quality=60)
+    assert Image.open(tmp_path / "mask.jpg").getbbox() != mask.getbbox()
+    ((view, own),) = looked_at(photo, tmp_path / "mask.jpg", crop=True)
+    ((wanted, theirs),) = looked_at(photo, mask, crop=True)
+    assert view.size == wanted.size and own is not None and own.tobytes() == theirs.tobytes()
 
 
 def test_the_crop_is_the_mask_s_surroundings(encoder, photo, mask):
