@@ -46,7 +46,7 @@ LEARNED = {
         ({}, {"eta": {"low": 0.5, "high": 3.0}}, "toy: ico eta 3: "),
         ({}, {"eta": {"low": -1.0, "high": 0.5}}, "toy: ico eta -1: "),
         ({}, {"eta": [0.0, 0.5, 3.0, 1.0]}, "toy: ico eta 3: "),
-        ({"batch_size": [1, 0, 2]}, {"eta": [0.0, 1.0]}, "toy: learn ico batch_size 0 to step 1: batch_size 0"),
+        ({"batch_size": [1, 0, 2]}, {"eta": [0.0, 1.0]}, "toy: learn ico batch_size 0 to step 1: steps 1"),
         ({"steps": {"low": 0, "high": 4}}, {"eta": [0.0, 1.0]}, "ico: steps 0: one or more"),
     ],
 )  # fmt: skip

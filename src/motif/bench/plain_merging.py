@@ -23,8 +23,10 @@ def first_of(prompt: str) -> int:
     return 4 if "photo of a" in prompt[:15] else 1
 
 
-def merge(base: Base, concepts: Sequence[Concept], captions: Sequence[str]) -> dict[str, Tensor]:
-    """The merged weights, by name."""
+def merge(
+    base: Base, concepts: Sequence[Concept], captions: Sequence[str], dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
+    """The merged weights, by name; in float64 the same without float32's rounding."""
     worn = base.dressed({}, {t: v for one in concepts for t, v in one.tokens.items()}, {})
     reader: Any = worn.models.readers[0]
 
@@ -33,7 +35,7 @@ def merge(base: Base, concepts: Sequence[Concept], captions: Sequence[str]) -> d
         short = dataclasses.replace(cut, ids=cut.ids[: cut.end + 1], chars=cut.chars[: cut.end + 1])
         with torch.no_grad():
             rows, _ = reader.encode([short], {t: v[0] for t, v in worn.vectors.items()})
-        return rows[0, first_of(prompt) :].float()
+        return rows[0, first_of(prompt) :].to(dtype)
 
     held = torch.cat([states(caption) for caption in captions])
     words: list[Tensor] = []
@@ -46,8 +48,8 @@ def merge(base: Base, concepts: Sequence[Concept], captions: Sequence[str]) -> d
     inverse = torch.linalg.inv(d @ c.T)
     merged: dict[str, Tensor] = {}
     for name in concepts[0].changes:
-        own = base.models.parameter(name).detach().float()
-        tuned = [own + one.changes[name].full().to(own.device) for one in concepts]
+        own = base.models.parameter(name).detach().to(dtype)
+        tuned = [own + one.changes[name].full().to(own) for one in concepts]
         values = torch.cat([w @ rows.T for w, rows in zip(tuned, words, strict=True)], 1)
         merged[name] = own + (values - own @ c.T) @ inverse @ d
         gaps = ((merged[name] @ c.T - values).norm(dim=0), ((merged[name] - own) @ held.T).norm(dim=0))
