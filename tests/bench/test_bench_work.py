@@ -50,6 +50,7 @@ def test_the_peak_counts_from_where_it_begins_and_what_is_put_away_is_not_in_it(
     put_away([layer])
     assert meter.begin() and meter.peak() < held - 300_000_000
     assert layer.weight.shape == (10_000, 10_000) and bool(layer(torch.ones(1, 10_000)).isnan().all())
+    assert meter.begin()
     before, more = meter.peak(), bytearray(b"1") * 200_000_000
     del more
     assert meter.peak() > before + 150_000_000, "what the call holds in passing is"
