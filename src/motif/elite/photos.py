@@ -63,7 +63,8 @@ def _mask(mask: Photo, picture: Picture) -> Image.Image:
         "L"
     )
     if not isinstance(mask, Image.Image) and Path(mask).suffix.lower() in (".jpg", ".jpeg"):
-        image = image.point([255 * (value > 127) for value in range(256)])  # around the object it is not black to the bit
+        # around the object it is not black to the bit
+        image = image.point([255 * (value > 127) for value in range(256)])
     (w, h), (x, y) = picture.image.size, image.size
     if abs(x * h - y * w) > max(w, h) * 2:
         raise InputError(f"a mask of {x}x{y} does not fit a photo of {w}x{h}: it needs the same shape")
