@@ -88,7 +88,7 @@ def test_word_swap(pocket: Any, run: ByHand, way: list[Tensor], ddim: Any) -> No
         (LONGER, LATER, ADDED, {10: 3.0}),
         (
             SWAPPED,
-            {"mode": "replace", "self_from": 0.4, "self_until": 1.0, "self_up_to": "quarter"},
+            {"mode": "replace", "self_from": 0.7, "self_until": 1.0, "self_up_to": "quarter"},
             SAME,
             {},
         ),
