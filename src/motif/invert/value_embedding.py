@@ -56,6 +56,8 @@ VARIANTS: Mapping[str, Variant] = {
     "release": Variant("affine", "default", 1e-2, True, (0.9, 0.999), top=False),
     "paper": Variant("direct", "small", 1e-4, False, (0.5, 0.999), top=True),
 }
+"""The paper names Adam, its rate and the small start; its betas are not in the text that we have, and (.5, .999), a
+constant rate and the top timestep's label are our reading."""
 
 
 def value_embedding(
