@@ -146,7 +146,7 @@ def main() -> None:
 
 
 def write(found: Mapping[str, Mapping[str, Cell]], asked: argparse.Namespace) -> None:
-    """The report, the results and the sheet."""
+    """The report, the results, the sheet, and a page of every object's first picture at half its size."""
     from machine import processor
     from PIL import Image
 
@@ -156,9 +156,15 @@ def write(found: Mapping[str, Mapping[str, Cell]], asked: argparse.Namespace) ->
     places = [sheet(asked.out, name, row) for name in next(iter(found.values())) for row in found]
     there = [path for path in places if path.is_file()]
     if there:
-        pictures = [Image.open(path).convert("RGB") for path in there]
-        labels = [path.stem for path in there]
-        save_image(grid(pictures, columns=len(found) // 2, labels=labels), asked.out / "custom-edit.png")
+        pictures = {path.stem: Image.open(path).convert("RGB") for path in there}
+        first = {
+            name: image.reduce(2)
+            for name, image in pictures.items()
+            if " 0 - " in name and SDEDIT not in name
+        }
+        for chosen, name in ((pictures, "custom-edit.png"), (first, "first.jpg")):
+            page = grid([*chosen.values()], columns=max(len(found) // 2, 1), labels=[*chosen])
+            save_image(page, asked.out / name)
     rows = results(found, asked.methods)
     lines = [f"`python bench/custom_edit.py --objects {' '.join(asked.objects)} --pictures {asked.pictures}`, "
              f"{processor()}, {date.today()}. Like the source, like the concept's photos, like the target's words, at "
