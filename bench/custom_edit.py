@@ -163,8 +163,9 @@ def write(found: Mapping[str, Mapping[str, Cell]], asked: argparse.Namespace) ->
             if " 0 - " in name and SDEDIT not in name
         }
         for chosen, name in ((pictures, "custom-edit.png"), (first, "first.jpg")):
-            page = grid([*chosen.values()], columns=max(len(found) // 2, 1), labels=[*chosen])
-            save_image(page, asked.out / name)
+            if chosen:
+                page = grid([*chosen.values()], columns=max(len(found) // 2, 1), labels=[*chosen])
+                save_image(page, asked.out / name)
     rows = results(found, asked.methods)
     lines = [f"`python bench/custom_edit.py --objects {' '.join(asked.objects)} --pictures {asked.pictures}`, "
              f"{processor()}, {date.today()}. Like the source, like the concept's photos, like the target's words, at "

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curves import APART
 from results import READERS, Rows, Value, made_by, measured, quick, stored, take
 
 ROOT = Path(__file__).parents[1]
@@ -77,6 +78,8 @@ def checked(check: Mapping[str, Any], rows: Rows) -> tuple[str, str]:
     if "row" in check:
         bound, sign = (check["above"], 1) if "above" in check else (check["below"], -1)
         gap, note = sign * (values[0].mean - bound), f"; {values[0].note}" if values[0].note else ""
+        if values[0].note == APART:
+            return UNDECIDED, f"{metric}: {names[0]}: {APART}"
         told = f"{metric}: {numbers} ({'above' if sign > 0 else 'below'} {bound:g}{note})"
         return word_of(gap, values[0].error), told
     if "by" in check:

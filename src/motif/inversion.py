@@ -105,7 +105,7 @@ class Inversion:
         names = ["source", "target", *(f"target-{i}" for i in range(2, len(prompts) + 1))]
         start, scale = self.start.to(base.device), self.guidance if guidance is None else guidance
         fitted = self.values or (self.uncond is not None and len(self.uncond) > 1)
-        if prompts and fitted and scale != self.guidance:
+        if prompts and fitted and scale not in (1, self.guidance):
             log.warning(
                 "fitted for guidance %g, the photo is not kept at %g: invert it at that", self.guidance, scale
             )

@@ -104,6 +104,7 @@ def test_the_mode_comes_from_the_prompts():
     assert chosen(tokens("a cat"), tokens("a red cat")) == "refine"
     assert chosen(tokens("a cat"), tokens("a cat")) == "refine"
     assert chosen(tokens("a red cat on grass"), tokens("a blue cat on sand")) == "replace"
+    assert chosen(tokens("big big dog"), tokens("very big dog")) == "replace"
     # as many words, and yet nothing is swapped one for one: "red" would lend its map to "cat"
     assert chosen(tokens("a red cat on grass"), tokens("a cat on green grass")) == "refine"
     assert chosen(tokens("a cat in a red hat"), tokens("a black cat in a hat")) == "refine"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 
 from motif import invert, methods
@@ -331,13 +332,13 @@ def test_stopped_between_steps_it_goes_on_to_the_same_bits(
         else:
             patch.setattr("motif.invert.pivot.scores", stop)
             inverted(name, sd1.base, photo, **told)
-    steps: list[int] = []
-    again = inverted(name, sd1.base, photo, **told, resume=True, on_progress=lambda p: steps.append(p.step))
+    spent = float(load_file(tmp_path / "run" / "state.safetensors")["cost"][2])
+    again = inverted(name, sd1.base, photo, **told, resume=True)
     assert torch.equal(again.latents, whole.latents) and not (tmp_path / "run").exists()
     for mine, theirs in zip(parts(again), parts(whole), strict=True):
         assert torch.equal(mine, theirs)
     assert again.made.cost["backwards"] == whole.made.cost["backwards"]  # no step was fitted twice
-    assert again.made.cost["seconds"] > 0.3 * whole.made.cost["seconds"]
+    assert again.made.cost["seconds"] >= spent > 0
 
 
 def parts(found: Inversion) -> list[Tensor]:
@@ -583,7 +584,6 @@ def test_what_cannot_be_asked_for_is_refused_before_the_work(sd1: Model, photo: 
         (invert.ddim, {"steps": 0}, "steps is 0"),
         (invert.ddim, {"negative": "blurry", "guidance": 1.0}, "negative"),
         (invert.negative_prompt, {"interpolate": 2.0}, "interpolate"),
-        (invert.negative_prompt, {"interpolate": 0.5, "guidance": 1.0}, "interpolate would change nothing"),
         (invert.proximal, {"pull": 0.0}, "without pulls"),
         (invert.proximal, {"quantile": 2.0}, "quantile"),
         (invert.null_text, {"inner_steps": -1}, "inner_steps"),

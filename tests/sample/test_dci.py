@@ -46,6 +46,13 @@ def test_until_0_is_plain(wears):
     assert same(dci(wears, "a cat", steps=1, until=0), plain(wears, "a cat", steps=1))
     nothing: dict[str, Any] = {"stand_in": [], "balances": []}  # given, and empty: as if they were left out
     assert same(dci(wears, "a cat", steps=1, until=0, **nothing), plain(wears, "a cat", steps=1))
+    beside: dict[str, Any] = {
+        "balance": 2.0,
+        "masks": "paper",
+        "layers": "last",
+        "stand_in": ["fox"],
+    }  # as in a grid
+    assert same(dci(wears, PROMPT, steps=1, until=0, **beside), plain(wears, PROMPT, steps=1))
 
 
 def test_several_balances_are_each_as_if_alone_and_batches_change_nothing(wears):
@@ -145,17 +152,11 @@ def test_the_judge_wants_both():
         ({"until": 1.2}, "until is 1.2"),
         ({"until": 0.01}, "not one step"),
         ({"until": float("nan"), "equal_cost": True}, "until is nan"),
-        ({"until": 0, "stand_in": ["fox"]}, "stand_in would change nothing: until is 0"),
-        ({"until": 0, "balance": 2.0}, "balance would change nothing: until is 0"),
         ({"until": 0, "balances": "0,1"}, "balances would change nothing: until is 0"),
         ({"until": 0, "balances": "2"}, "balances would change nothing: until is 0"),
         ({"until": 0, "auto": True, "references": "x"}, "auto would change nothing: until is 0"),
         ({"until": 0, "show_masks": True}, "show_masks would change nothing: until is 0"),
-        ({"until": 0, "masks": "paper"}, "masks would change nothing: until is 0"),
-        ({"until": 0, "gain": 3.0}, "gain would change nothing: until is 0"),
-        ({"until": 0, "layers": "last"}, "layers would change nothing: until is 0"),
         ({"until": 0, "entire": False}, "entire would change nothing: until is 0"),
-        ({"until": 0, "shared": False}, "shared would change nothing: until is 0"),
         ({"until": 0, "aux_seed": 3}, "aux_seed would change nothing: until is 0"),
         ({"until": 0, "equal_cost": True}, "equal_cost would change nothing: until is 0"),
         ({"guidance": 1.0, "shared": False}, "shared would change nothing: guidance is 1"),

@@ -62,7 +62,7 @@ class Encoding:
         if mask is not None:
             there = torch.from_numpy(_array(mask.convert("L")) > 0).float().to(e.device)
             cells = round(e.shape[1] ** 0.5)
-            e = e * F.interpolate(there[None, None], size=(cells, cells), mode="nearest-exact").view(1, -1, 1)
+            e = e * F.interpolate(there[None, None], size=(cells, cells), mode="nearest").view(1, -1, 1)
         return (cls + patches.mean(1, keepdim=True))[0], {
             k: layer(e)[0] for k, layer in self.projections.items()
         }

@@ -148,7 +148,11 @@ def chosen(source: Tokens, target: Tokens) -> Literal["replace", "refine"]:
     swapped word is a learned one: the map of the word in its place would force a shape on it (Custom-Edit)."""
     pairs = swapped(source, target)
     learned = {position for position, _, _ in target.splices}
-    moved = any(i not in (None, j) for j, i in enumerate(aligned(units(source), units(target))))
+    before, after = units(source), units(target)
+    kept = sum(i is not None for i in aligned(before, after))
+    moved = kept > sum(
+        a.key == b.key for a, b in zip(before, after, strict=False)
+    )  # more words stay than in place
     return (
         "replace" if pairs and not moved and not any(b.span.start in learned for _, b in pairs) else "refine"
     )

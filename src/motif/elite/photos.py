@@ -59,11 +59,12 @@ def _opened(photo: Photo) -> Picture:
 
 
 def _mask(mask: Photo, picture: Picture) -> Image.Image:
-    image = (mask if isinstance(mask, Image.Image) else open_picture(Path(mask).expanduser()).image).convert(
-        "L"
-    )
-    if not isinstance(mask, Image.Image) and Path(mask).suffix.lower() in (".jpg", ".jpeg"):
-        # around the object it is not black to the bit
+    if isinstance(mask, Image.Image):
+        image, lossy = mask.convert("L"), mask.format == "JPEG"
+    else:
+        image = open_picture(Path(mask).expanduser()).image.convert("L")
+        lossy = Path(mask).suffix.lower() in (".jpg", ".jpeg")
+    if lossy:  # around the object it is not black to the bit
         image = image.point([255 * (value > 127) for value in range(256)])
     (w, h), (x, y) = picture.image.size, image.size
     if abs(x * h - y * w) > max(w, h) * 2:

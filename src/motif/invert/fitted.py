@@ -9,6 +9,7 @@ several photos at once, each stopping by itself.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from motif.attention import Side
+from motif.base import Base
 from motif.errors import InputError, require_heard
 from motif.inversion import Inversion
 from motif.invert.adam import Adam, falling
@@ -25,6 +27,8 @@ from motif.invert.kept import Kept
 from motif.invert.pivot import Task, trajectory
 from motif.invert.seen_maps import Maps, apart
 from motif.text import Text
+
+log = logging.getLogger("motif")
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,16 @@ class Fit:
         last = self.stop + 2e-5 * (steps - 1)
         first = max(self.stop, self.search.least * last)
         return first + (last - first) * step / max(steps - 1, 1)
+
+
+def require_precision(base: Base, method: str) -> None:
+    """InputError where a search does not converge (float16); a warning where its first steps' loss is rounded away."""
+    if base.dtype == torch.float16:
+        raise InputError(f"{method} does not converge in float16: use --precision fp32")
+    if base.dtype == torch.bfloat16:
+        log.warning(
+            "%s is fitted in bfloat16, which rounds its first steps' loss away: --precision fp32", method
+        )
 
 
 def require_updates(method: Callable[..., Any], settings: Mapping[str, Any]) -> None:

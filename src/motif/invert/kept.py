@@ -33,6 +33,10 @@ class Kept:
         self.key, self.last, self.tensors = key, time.monotonic(), dict[str, Tensor]()
         if self.path and self.path.is_file():
             found, tensors = _read(self.path)
+            if resume and found.partition("-")[0] != FORMAT:
+                raise InputError(
+                    f"{folder} was left by another version of motif: remove it, and start without --resume"
+                )
             if resume and found != key:
                 raise InputError(
                     f"{folder} holds a run of another photo, caption, base or setting: resume with the same, or "

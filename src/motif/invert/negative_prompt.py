@@ -50,8 +50,6 @@ def negative_prompt(
             f"interpolate is {interpolate:g}: it lies between 0 (the caption) and 1 (the empty prompt)"
         )
     task = begin(base, photos, prompt, locals())
-    if interpolate and task.guidance == 1:
-        raise InputError("interpolate would change nothing: guidance 1 reads no unconditional side")
     with torch.no_grad():
         states = mixed(task.text.states, base.read_uncond().states, interpolate)
     against = ("",) if interpolate == 1 else task.prompts

@@ -8,18 +8,16 @@ step's ∅, until the loss is below 1e-5 + 2e-5 i. Ours: see `fitted`; and the v
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from torch import Tensor
 
 from motif.base import Base
 from motif.errors import InputError
 from motif.inversion import Inversion
-from motif.invert.fitted import FAST, PAPER, Fit, descend, require_updates
+from motif.invert.fitted import FAST, PAPER, Fit, descend, require_precision, require_updates
 from motif.invert.kept import Kept
 from motif.invert.pivot import Task, begin, finished, run_key
 from motif.photo import Photo
@@ -27,8 +25,6 @@ from motif.progress import Progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-log = logging.getLogger("motif")
 
 
 def null_text(
@@ -87,12 +83,7 @@ def fitted(task: Task, method: str, fit: Fit, folder: Path | None, resume: bool)
         raise InputError(
             "guidance 1 reads no empty prompt, there is nothing to fit: use `ddim`, or more guidance"
         )
-    if task.base.dtype == torch.float16:
-        raise InputError(f"{method} does not converge in float16: use --precision fp32 or bf16")
-    if task.base.dtype == torch.bfloat16:
-        log.warning(
-            "%s is fitted in bfloat16, which rounds its first steps' loss away: --precision fp32", method
-        )
+    require_precision(task.base, method)
 
     def finish(latents: Tensor, states: Tensor, way: Tensor) -> Inversion:
         return finished(task, method, latents, way=way, uncond=states.cpu())

@@ -13,13 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from motif.base import Base
-from motif.errors import InputError
 from motif.inversion import Inversion
-from motif.invert.fitted import Fit, descend, require_updates
+from motif.invert.fitted import Fit, descend, require_precision, require_updates
 from motif.invert.kept import Kept
 from motif.invert.pivot import begin, finished, run_key
 from motif.photo import Photo
@@ -68,8 +66,7 @@ def text_embedding(
     require_updates(text_embedding, settings)
     fit = Fit(inner_steps, early_stop, lr, side="cond")
     task = begin(base, photos, prompt, settings)
-    if base.dtype == torch.float16:
-        raise InputError("text-embedding does not converge in float16: use --precision fp32 or bf16")
+    require_precision(base, "text-embedding")
     kept = Kept(folder, run_key(task, "text-embedding"), resume=resume)
 
     def finish(latents: Tensor, states: Tensor, way: Tensor) -> Inversion:

@@ -26,6 +26,7 @@ from motif.errors import InputError
 from motif.images import to_images
 from motif.inversion import Inversion
 from motif.invert.adam import Adam, falling
+from motif.invert.fitted import require_precision
 from motif.invert.guided import Guided, states_of
 from motif.invert.image_tokens import image_tokens
 from motif.invert.kept import Kept
@@ -117,8 +118,7 @@ def value_embedding(
         )
     if lr is not None and lr <= 0:
         raise InputError(f"lr is {lr:g}: it lies above 0")
-    if base.dtype == torch.float16:
-        raise InputError("value embedding does not converge in float16: use --precision fp32 or bf16")
+    require_precision(base, "value-embedding")
     if head == "free" and (encoder or seed):
         raise InputError("encoder and seed are of the mapping, and head free has none: leave them out")
     task = begin(base, photos, prompt, settings)
@@ -185,8 +185,7 @@ def _walked(task: Task, use: Any, kept: Kept, tokens: Tensor, finish: Finish) ->
     names = ("scale", "shift") if use.head == "affine" else ("direct",)
     now = _Reached(parts, [*old.get("back", ())], {name: [*old.get(name, ())] for name in names})
     first = len(now.values[names[0]])
-    if not now.back:
-        task.resumed(kept.tensors, max(len(levels) - 1, 0))
+    task.resumed(kept.tensors, 0 if now.back else max(len(levels) - 1, 0))
 
     def state() -> dict[str, Tensor]:
         if now.back:
@@ -201,7 +200,7 @@ def _walked(task: Task, use: Any, kept: Kept, tokens: Tensor, finish: Finish) ->
     with kept.guarding(state, task.ticker):
         latents = trajectory(task, controls=[seen], levels=levels, each=save)
         if now.back:
-            task.resumed(kept.tensors, first)
+            task.ticker.skip(first)
         else:
             now = dataclasses.replace(now, back=[latents[-1]])
         way = Guided(task, latents)

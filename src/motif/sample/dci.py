@@ -111,8 +111,7 @@ def dci(
         raise InputError(f"n is {n}, batches of {batch_size}: ask for at least one picture")
     guidance, plain = base.guidance if guidance is None else guidance, steps
     _check_heard(
-        until, guidance, stand_in=stand_in or (), balance=balance, balances=balances or "", auto=auto,
-        show_masks=show_masks, masks=masks, gain=gain, layers=layers, entire=entire, shared=shared,
+        until, guidance, balances=balances or "", auto=auto, show_masks=show_masks, entire=entire, shared=shared,
         aux_seed=aux_seed, equal_cost=equal_cost,
     )  # fmt: skip
     values = _balances(balance, balances, auto)
@@ -216,7 +215,7 @@ def _tell(run: TwoLanes, plain: int) -> None:
                 run.guidance,
             )
     else:
-        log.info("until is 0: plain sampling")
+        log.info("until is 0: plain sampling, in which stand-in, balance and masks have no say")
 
 
 def _balances(one: float, several: str | Sequence[float], auto: bool) -> list[float]:
@@ -237,10 +236,12 @@ def _balances(one: float, several: str | Sequence[float], auto: bool) -> list[fl
 
 
 def _check_heard(until: float, guidance: float, **settings: Any) -> None:
-    """InputError for what would change nothing without an auxiliary lane, or without guidance."""
+    """InputError for what would change nothing without an auxiliary lane, or without guidance. Stand-in, balance and
+    the masks' form may stand beside until 0: in a grid it is the point of plain sampling."""
     if not until:
+        names = [name for name in settings if name != "shared"]
         require_heard(
-            dci, settings, [*settings], "until is 0, which is plain sampling: raise it, or leave that out"
+            dci, settings, names, "until is 0, which is plain sampling: raise it, or leave that out"
         )
     if guidance == 1.0:
         require_heard(dci, settings, ["shared"], "guidance is 1, and no unconditional prediction is made")

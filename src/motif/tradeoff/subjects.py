@@ -53,7 +53,10 @@ class Subject:
                 f'{self.name}: in "{prompt}" no noun that could be left out stands right behind {token} (noun = false)'
             )
         examples = Examples(survey(self.photos.folder), prompt)  # its remarks were told
-        own = {**self.own, START: shown.noun}
+        if named := [one for one in examples.photos if find_nouns(one.caption).get(token)]:
+            raise InputError(f'{named[0].path}: its caption "{named[0].caption}" has the noun behind {token}, and '
+                             "noun = false leaves it out: write {} for the word there")  # fmt: skip
+        own = {"class_prompt": f"photo of a {shown.noun}", **self.own, START: shown.noun}
         return replace(self, examples=examples, photos=Photos(self.photos.folder, prompt, ""), own=own)
 
     def said(self, learned: bool) -> list[str]:
