@@ -393,7 +393,12 @@ READERS: Mapping[str, Source] = {
     "methods": Source(methods, "methods", "python bench/methods.py", methods_codes),
     "editing": Source(scores, "editing/editing.json", "python bench/editing.py -o out/bench/editing"),
     "dci": Source(dci, "dci", "python bench/dci.py", dci_codes, kept=True),
-    "custom-edit": Source(plain_rows, "custom-edit/results.json", "python bench/custom_edit.py"),
+    "custom-edit": Source(
+        plain_rows,
+        "custom-edit/results.json",
+        "python bench/custom_edit.py",
+        lambda _: codes_in(RESULTS / "custom-edit"),
+    ),
     "elite": Source(
         elite, "elite", "python bench/elite.py --ablation-steps 300 --learned", elite_codes, kept=True
     ),
