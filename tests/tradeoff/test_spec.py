@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,20 @@ def test_a_word_without_its_noun(raw: Raw, concept: dict[str, Any], prompt: str,
     )
     assert whole.alone.said(True) == ["<new1> on beach", "a <new1>"]
     assert whole.said(True) == [f"<new1> {noun} on beach", f"a <new1> {noun}"]
-    assert whole.alone.own == {"initial": noun} and whole.alone.alone.said(True) == whole.alone.said(True)
+    assert whole.alone.own == {"class_prompt": f"photo of a {noun}", "initial": noun}
+    assert whole.alone.alone.said(True) == whole.alone.said(True)
+
+
+def test_a_caption_of_its_own_must_not_name_the_noun(raw: Raw, tmp_path: Path) -> None:
+    """It would be learned with the noun, and drawn without."""
+    folder = tmp_path / "one"
+    shutil.copytree(raw()["concepts"][0]["photos"], folder)
+    photo = next(path for path in sorted(folder.iterdir()) if path.suffix in (".png", ".jpg"))
+    photo.with_suffix(".txt").write_text("a <new1> toy in a box")
+    concept = {"name": "toy", "photos": str(folder), "prompt": "photo of a <new1> toy"}
+    spec = made(raw(concepts=[concept]))
+    with pytest.raises(InputError, match=r"its caption .*noun = false leaves it out"):
+        _ = look_at(spec.concepts[0], spec).alone
 
 
 def test_a_noun_that_cannot_be_left_out_is_refused(raw: Raw) -> None:
