@@ -149,13 +149,11 @@ def chosen(source: Tokens, target: Tokens) -> Literal["replace", "refine"]:
     pairs = swapped(source, target)
     learned = {position for position, _, _ in target.splices}
     before, after = units(source), units(target)
-    kept = sum(i is not None for i in aligned(before, after))
-    moved = kept > sum(
-        a.key == b.key for a, b in zip(before, after, strict=False)
-    )  # more words stay than in place
-    return (
-        "replace" if pairs and not moved and not any(b.span.start in learned for _, b in pairs) else "refine"
-    )
+    staying = sum(i is not None for i in aligned(before, after))
+    in_place = sum(a.key == b.key for a, b in zip(before, after, strict=False))
+    if not pairs or staying > in_place or any(new.span.start in learned for _, new in pairs):
+        return "refine"
+    return "replace"
 
 
 def dropped(source: Tokens, target: Tokens) -> list[str]:
