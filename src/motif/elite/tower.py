@@ -120,9 +120,8 @@ def marked(mask: Image.Image, cells: int) -> Tensor:
     3.2 and 5.1; the paper does not say). InputError where none is."""
     there = (pixels(mask.convert("L")) > 0).float()
     found = F.interpolate(there[None], size=(cells, cells), mode="nearest")[0, 0].flatten()
-    if (
-        not found.any()
-    ):  # an object between the first pixels, which the release would lose: the patches that it touches
+    if not found.any():
+        # it lies between those pixels, and the release would lose it: the patches that it touches
         found = F.adaptive_max_pool2d(there[None], cells)[0, 0].flatten()
     if not found.any():
         raise InputError("the mask is all black, it marks nothing: white is the object")
