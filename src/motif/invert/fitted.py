@@ -104,9 +104,8 @@ def descend(task: Task, fit: Fit, kept: Kept, finish: Finish) -> Inversion:
     task.resumed(kept.tensors, max(len(levels) - 1, 0) + len(done))
 
     def state() -> dict[str, Tensor]:
-        whole = min(
-            len(done), max(len(way) - 1, 0)
-        )  # a step that is stopped between its two ends is taken again
+        # a step that is stopped between its two ends is taken again
+        whole = min(len(done), max(len(way) - 1, 0))
         lists = {"latents": levels, "states": done[:whole], "way": way[: whole + 1]}
         return {name: torch.stack(each) for name, each in lists.items() if each} | {"cost": task.spent()}
 
