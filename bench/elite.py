@@ -6,7 +6,7 @@ and without the word's map, and the patches without the words; an encoder of one
 and of several layers in three orders, each trained here for the same few steps (`--ablation-steps 300`); and Textual
 Inversion, DreamBooth and Custom Diffusion from that one photo (`--learned`). Where there is no encoder, what needs none
 is measured. Writes elite.md (CLIP-T with the class word in the concept's place, CLIP-I and DINO-I with the object's six
-photos, seconds to the concept; mean ± standard error over pictures) and a sheet.
+photos, seconds to the concept; mean ± standard error over pictures) and sheets; where all is there, docs/elite.md.
 
 A cell (object and row) is a file in docs/results/elite, known by its settings, the weights and the encoder; it is made
 once. Pictures and runs of learning stay in OUT; a stopped run goes on, and two processes share the work by
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -28,8 +29,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from cells import content, got, place, put, weights
+from elite_report import PAGE, head, table, verdicts
 from identity import ADDED, EXAM
 from methods_one import prior_of
 from results import RESULTS, Value, short
@@ -40,6 +41,7 @@ PARTS = ("pipeline", "condition-clip", "clip", "dino")
 SWEEP = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
 LEARNED = ("textual-inversion", "dreambooth", "custom-diffusion")
 METRICS = ("CLIP-T", "CLIP-I", "DINO-I")
+DOCS = RESULTS.parent
 VARIANTS = {
     "single layer, one word": "4",
     "single layer, several words": "4,4,4,4",
@@ -52,6 +54,12 @@ ORDERS = {
     "deepest layer last, primary word": ("1,2,3,4", 3),
 }
 """The same with the deepest layer's word elsewhere: the layers, and which word that is (the paper's table 4)."""
+
+
+WHOLE = ("--learned", "--ablation-steps", "300")
+"""What asks for everything."""
+TELLING = ("encoder", "concepts", "prompts", "seeds", "steps", "ablation_steps", "learned")
+"""What of the command line is told by the page."""
 
 
 @dataclass(frozen=True)
@@ -273,7 +281,7 @@ def whole_plan(kept: Path) -> tuple[Bench, list[Any]]:
     """Everything that can be asked for, by the weights and the encoder that are here, and its objects."""
     from motif.pocket.concepts import held_out
 
-    bench = Bench(arguments(["--learned", "--ablation-steps", "300"]), kept)
+    bench = Bench(arguments(WHOLE), kept)
     return bench, [subject for subject in held_out() if subject.name in EXAM]
 
 
@@ -289,34 +297,23 @@ def cells_of(kept: Path = KEPT) -> dict[str, Path]:
     return {name: path for name, path in found.items() if path.is_file()}
 
 
-def table(rows: dict[str, dict[str, Value]]) -> list[str]:
-    """A line for every row."""
-    lines = ["| | CLIP-T x2.5 | CLIP-I | DINO-I | seconds |", "|---|---|---|---|---|"]
-    for row, metrics in rows.items():
-        cells = [f"{metrics[m].mean:.3f} ± {metrics[m].error or 0.0:.3f}" for m in METRICS]
-        seconds = float(np.median([v for some in metrics["seconds"].values.values() for v in some]))
-        lines.append(f"| {row} | {' | '.join(cells)} | {f'{seconds:.2g}' if seconds else ''} |")
-    return lines
-
-
-def sheet(bench: Bench, subject: Any) -> None:
-    """The photo, and a line of pictures for every row whose pictures are here."""
+def sheet(bench: Bench, subject: Any) -> Path | None:
+    """The photo, and a line of pictures for every row; written where those of all rows are here."""
     from PIL import Image
 
     from motif.grids import grid
     from motif.images import save_image
 
-    files = [
-        [bench.picture(subject, row.name, i) for i in range(bench.asked.prompts)]
-        for row in bench.rows(subject)
-        if "λ" not in row.name or row.name == "ELITE, λ 0.6"
-    ]
-    here = [line for line in files if all(file.is_file() for file in line)]
-    pictures = [Image.open(subject.references[0]).convert("RGB")] * bench.asked.prompts
-    pictures += [Image.open(file) for line in here for file in line]
-    save_image(
-        grid(pictures, columns=bench.asked.prompts, cell=96), bench.asked.out / f"sheet-{subject.name}.png"
-    )
+    count = range(bench.asked.prompts)
+    names = [r.name for r in bench.rows(subject) if "λ" not in r.name or r.name == "ELITE, λ 0.6"]
+    files = [bench.picture(subject, name, i) for name in names for i in count]
+    if not all(file.is_file() for file in files):
+        return None
+    photo = Image.open(subject.references[0]).convert("RGB")
+    labels = [name if not i else "" for name in ("photo", *names) for i in count]
+    shown = [photo] * len(count) + [Image.open(file) for file in files]
+    path = bench.asked.out / f"sheet-{subject.name}.png"
+    return save_image(grid(shown, labels=labels, columns=len(count), cell=96), path)
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -347,18 +344,28 @@ def main() -> None:
     asked = arguments()
     bench, by_name = Bench(asked), {subject.name: subject for subject in held_out()}
     subjects = [by_name[name] for name in asked.concepts.split(",")]
+    sheets: list[Path | None] = []
     for subject in subjects:
         if not asked.report:
             bench.work(subject)
-        sheet(bench, subject)
-    head = (
-        f"ELITE on pocket, from one photo: {', '.join(s.name for s in subjects)}; {asked.prompts} prompts x "
-        f"{asked.seeds} seeds each, {asked.steps} DDIM steps; mean ± standard error over pictures; {date.today()}."
-    )
-    text = "\n".join([head, "", *table(found_in(bench, subjects))]) + "\n"
+        sheets.append(sheet(bench, subject))
+    rows = found_in(bench, subjects)
+    told = [
+        head([s.name for s in subjects], asked, bench.read, date.today()),
+        *table(rows),
+        "",
+        *verdicts(rows),
+    ]
+    text = "\n".join(told) + "\n"
     with written(asked.out / "elite.md") as part:
         part.write_text(text, encoding="utf-8")
     print(text)
+    whole = arguments(WHOLE)
+    everything = all(getattr(asked, name) == getattr(whole, name) for name in TELLING)
+    if everything and rows.keys() == {row.name for row in bench.rows(subjects[0])}:
+        (DOCS / "elite.md").write_text(PAGE.format(text), encoding="utf-8")
+        for path in filter(None, sheets):
+            shutil.copy(path, DOCS / "pictures" / f"elite-{path.stem.removeprefix('sheet-')}.png")
 
 
 if __name__ == "__main__":

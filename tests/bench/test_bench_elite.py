@@ -95,3 +95,33 @@ def test_a_cell_is_of_one_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     encoder.write_bytes(b"two")
     run(tmp_path, monkeypatch, *words)
     assert len(drawn) == first + 10, "words, patches and sweep; not the class word, nor what was trained here"
+
+
+def test_the_page_is_written_when_everything_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[Any]
+) -> None:
+    (tmp_path / "docs" / "pictures").mkdir(parents=True)
+    monkeypatch.setattr(elite, "DOCS", tmp_path / "docs")
+    page, sheet = tmp_path / "docs" / "elite.md", tmp_path / "docs" / "pictures" / "elite-cat.png"
+
+    def drawn_sheet(bench: Any, subject: Any) -> Path:
+        path = tmp_path / f"sheet-{subject.name}.png"
+        path.write_bytes(subject.name.encode())
+        return path
+
+    monkeypatch.setattr(elite, "sheet", drawn_sheet)
+    settings = {
+        key: 1 for key in ("batch_size", "text_lr", "lr", "weight_lr", "l1", "hidden", "ema", "mixed", "seed")
+    }
+    monkeypatch.setattr("motif.elite.encoder.Encoder.load", lambda path: SimpleNamespace(settings=settings))
+    monkeypatch.setattr("motif.elite.encoder.shipped", lambda: tmp_path / "sheet-cat.png")
+    (tmp_path / "sheet-cat.png").write_bytes(b"an encoder")
+    run(tmp_path, monkeypatch, "--learned")
+    run(tmp_path, monkeypatch, *elite.WHOLE, "--concepts", "cat,car")
+    assert not page.exists() and not sheet.exists(), "a part of it is no page"
+    run(tmp_path, monkeypatch, *elite.WHOLE)
+    text = page.read_text()
+    assert sheet.read_bytes() == b"cat" and "pictures/elite-cat.png" in text
+    assert text.count("\n| ") == 1 + len({row for _, row in drawn})
+    assert all(line in text for line in elite.verdicts(elite.planned(tmp_path / "kept")))
+    assert text.count("\n- ") == len(list(elite.verdicts(elite.planned(tmp_path / "kept")))) == 15
