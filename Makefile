@@ -82,15 +82,15 @@ pocket: $(READY) ## render, train, ship and measure the embedded base anew (hour
 	$(BIN)/motif pocket assemble -o src/motif/pocket/weights
 	$(BIN)/motif pocket card
 
-# Of the weights that ship. About five hours of two slow cores (estimated).
+# Of the weights that ship. Five hours of two slow cores to render everything, half an hour to learn, three to measure.
 CACHE = $(or $(MOTIF_CACHE),$(HOME)/.cache/motif)/pocket
 ENCODER = $(CACHE)/run/elite/encoder
 
 elite: $(READY) ## train pocket's ELITE encoder and ship it (hours; goes on where it stopped)
 	$(BIN)/motif pocket render --seed 1
 	$(BIN)/motif learn elite $(CACHE)/shards -o $(ENCODER).safetensors $(if $(wildcard $(ENCODER).run/state.pt),--resume) \
-		--text-steps 4000 --steps 6000 --local-steps 4000 --batch-size 32 --local-batch-size 16 \
-		--ema 0.999 --mixed --small 8 --checkpoint-every 100
+		--text-steps 1200 --steps 600 --local-steps 500 --batch-size 32 --local-batch-size 16 --hidden 128 \
+		--ema 0.998 --small 8 --checkpoint-every 50
 	mkdir -p src/motif/pocket/weights/elite
 	cp $(ENCODER).safetensors src/motif/pocket/weights/elite/
 	$(BIN)/python bench/elite.py --ablation-steps 300 --learned

@@ -87,7 +87,8 @@ def test_the_card_measures_and_writes(
     assert all("another" in one.measured for one in again if one.part == "speed")
     save_file({}, folder / "judge" / "more.safetensors")
     other = card.measure_card(folder, "nowhere", parts=["speed"], samples=4, threads=threads)
-    assert {one.part for one in other} == {"speed"}  # the others' figures were of other weights
+    still = {"vae", "clip", "probes", "speed"}  # the others' figures were of other weights
+    assert {one.part for one in other} == still
 
 
 def test_kid_is_nought_for_one_distribution_and_agrees_with_its_definition() -> None:
@@ -336,9 +337,9 @@ def test_a_judge_of_another_layout_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_card_is_of_the_weights_that_ship() -> None:
-    """All seven files, and its history is theirs."""
+    """Of all that it measures, and its history is theirs."""
     weights = card.weights_of(pocket_weights())
-    assert len(list(pocket_weights().rglob("*.safetensors"))) == 7
+    assert len(list(pocket_weights().rglob("*.safetensors"))) == 8  # ELITE's encoder says itself whose it is
     assert json.loads((pocket_weights() / "card.json").read_text())["weights"] == weights
     text = (pocket_weights() / "MODEL_CARD.md").read_text()
     assert f"Of the weights `{weights}`" in text and card.history(weights) in text
@@ -362,6 +363,22 @@ def test_another_byte_in_any_weight_file_is_other_weights_without_a_history(tmp_
     card.write_card(tmp_path, [])
     assert "not the weights that motif ships" in (tmp_path / "MODEL_CARD.md").read_text()
     assert card.history(card.weights_of(pocket_weights())) not in (tmp_path / "MODEL_CARD.md").read_text()
+
+
+def test_a_figure_stays_while_what_it_reads_is_the_same(tmp_path: Path) -> None:
+    for name in ("pipeline", "clip", "condition-clip", "dino", "judge"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(name.encode())
+    one = figures.Figure("f", 1.0, 0.1, 4, None, None)
+    card.write_card(tmp_path, [replace(one, part=part) for part in card.PARTS])
+    assert list(card.kept(tmp_path)) == list(card.PARTS)
+    (tmp_path / "condition-clip" / "model.safetensors").write_bytes(b"another tower")
+    assert list(card.kept(tmp_path)) == [part for part in card.PARTS if part != "instances"]
+    (tmp_path / "pipeline" / "model.safetensors").write_bytes(b"another pipeline")
+    assert list(card.kept(tmp_path)) == ["clip", "judge"]
+    said = json.loads((tmp_path / "card.json").read_text())
+    (tmp_path / "card.json").write_text(json.dumps({**said, "folders": {}}))
+    assert not card.kept(tmp_path), "a card that does not say what it is of"
 
 
 def test_the_card_meets_its_bounds() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -37,8 +36,9 @@ from motif.pocket.recipe.figures import (
 )
 from motif.pocket.recipe.judge import Judge, load_judge
 from motif.pocket.recipe.material import Material, as_bytes, material_from, write_grid
-from motif.pocket.recipe.shipping import ENCODER, folder_size
+from motif.pocket.recipe.shipping import folder_size
 from motif.pocket.recipe.unet import GUIDANCE, STEPS
+from motif.pocket.recipe.whose import history, weights_of
 from motif.pocket.world.held_out import read_pairs
 from motif.pocket.world.shards import read_shards
 
@@ -124,6 +124,16 @@ PARTS: Mapping[str, Callable[[Subject], list[Figure]]] = {
     "speed": lambda of: speed_figures(of.pipeline),
 }
 """The card's parts, in its order."""
+READ: Mapping[str, Sequence[str]] = {
+    "vae": ("pipeline",),
+    "clip": ("clip",),
+    "judge": ("judge",),
+    "instances": ("clip", "condition-clip", "dino", "judge"),
+    "samples": ("pipeline", "dino", "judge"),
+    "probes": ("pipeline",),
+    "speed": ("pipeline",),
+}
+"""The folders whose weights each part measures or measures with."""
 
 
 @torch.no_grad()
@@ -138,7 +148,7 @@ def measure_card(
     machine: str = "",
 ) -> list[Figure]:
     """Measures these parts of a shipped folder; writes MODEL_CARD.md, card.json, card.png and card.txt into it after
-    each. What card.json says of the other parts stays where it is of the same weights.
+    each. What card.json says of the other parts stays where it is of the same weights (of the folders in `READ`).
 
     Pictures and captions are the 200 held-out pairs of the package; "instances" also reads the kinds "apart" and
     "crowd" of `shards`. `machine` is what the card calls this one.
@@ -155,34 +165,21 @@ def measure_card(
 
 
 def kept(folder: Path) -> dict[str, list[Figure]]:
-    """The figures of each part that card.json has of the folder's present weights."""
+    """The figures of each part that card.json has of the present weights of what the part reads."""
     path = folder / "card.json"
-    said: dict[str, Any] = (
-        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"weights": "", "figures": []}
-    )
+    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"figures": []}
+    then, now = said.get("folders", {}), folders_of(folder)
     found: dict[str, list[Figure]] = {}
-    if said["weights"] == weights_of(folder):
-        for one in said["figures"]:
+    for one in said["figures"]:
+        if all(then.get(name) == now.get(name) for name in READ.get(one.get("part"), now)):
             error = float("nan") if one["error"] is None else one["error"]  # of one picture
             found.setdefault(one.get("part", ""), []).append(Figure(**one | {"error": error}))
     return found
 
 
-def weights_of(folder: Path) -> str:
-    """Sixteen hex digits of all weight files under a folder that the card measures, of their places and their bytes:
-    not of ELITE's encoder, which names the weights that it belongs to itself."""
-    files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*.safetensors")}
-    files.pop(ENCODER.as_posix(), None)
-    lines = [f"{hashlib.sha256(files[name].read_bytes()).hexdigest()}  {name}\n" for name in sorted(files)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
-
-
-def history(weights: str) -> str:
-    """How these weights were made, if they are those that motif ships: `history.md` names them in its first line."""
-    first, _, text = (Path(__file__).parent / "history.md").read_text(encoding="utf-8").partition("\n")
-    if first.removeprefix("weights: ") != weights:
-        return "Not by motif's authors: these are not the weights that motif ships. The run's logs tell more."
-    return text.strip()
+def folders_of(folder: Path) -> dict[str, str]:
+    """{part of a shipped folder: its `weights_of`}."""
+    return {name: weights_of(folder / name) for names in READ.values() for name in names}
 
 
 def missed(one: Figure) -> bool:
@@ -210,7 +207,8 @@ def write_card(folder: Path, figures: Sequence[Figure]) -> None:
     )
     with written(folder / "MODEL_CARD.md") as path:
         path.write_text(text, encoding="utf-8")
-    data = json.dumps({"weights": weights, "figures": [asdict(one) for one in figures]}, indent=1)
+    said = {"weights": weights, "folders": folders_of(folder), "figures": [asdict(one) for one in figures]}
+    data = json.dumps(said, indent=1)
     with written(folder / "card.json") as path:
         path.write_text(data.replace("NaN", "null") + "\n", encoding="utf-8")
 
