@@ -108,21 +108,18 @@ def test_the_same_prompt_is_the_reconstruction_where_targets_follow_the_source(
 @pytest.mark.parametrize("name", METHODS)
 def test_batch_and_order_change_nothing(sd1: Model, photos: list[Image.Image], name: str) -> None:
     prompts = [CAPTION, "a teapot"]
-    both, turned = (inverted(name, sd1.base, photos[::d], prompts[::d]) for d in (1, -1))
+    # Adam's second update takes signs of what may be rounding: one of each step's
+    few: Any = {"inner_steps": 1} if name == "value-embedding" else {}
+    both, turned = (inverted(name, sd1.base, photos[::d], prompts[::d], **few) for d in (1, -1))
     for i, (one, prompt) in enumerate(zip(photos, prompts, strict=True)):
-        alone = inverted(name, sd1.base, one, prompt)
+        alone = inverted(name, sd1.base, one, prompt, **few)
         for whole, place in ((both, i), (turned, 1 - i)):
             mine = whole.only(place)
             assert mine.prompts == alone.prompts and gap(mine.latents, alone.latents) < 1e-4
             if alone.uncond is not None:
                 assert mine.uncond is not None and gap(mine.uncond, alone.uncond) < 1e-3
-            for (
-                key,
-                values,
-            ) in alone.values.items():  # Adam takes signs: where a slope is 0 they are rounding's
-                off = (mine.values[key] - values).abs()
-                assert gap(mine.values[key][:2], values[:2]) < 2e-3, key
-                assert float(off.mean()) < 0.05 * float(values.abs().mean()), key
+            for key in alone.values:
+                assert gap(mine.values[key], alone.values[key]) < 2e-2, key
             assert (
                 gap(ends(sd1.base, mine, "a dog")["target"], ends(sd1.base, alone, "a dog")["target"]) < 5e-3
             )
