@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from cells import content, got, place, put, weights
-from elite_report import PAGE, head, table, verdicts
+from elite_report import METRICS, PAGE, head, table, verdicts
 from identity import ADDED, EXAM
 from methods_one import prior_of
 from results import RESULTS, Value, short
@@ -40,7 +40,6 @@ PARTS = ("pipeline", "condition-clip", "clip", "dino")
 """What draws, reads photos and scores."""
 SWEEP = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
 LEARNED = ("textual-inversion", "dreambooth", "custom-diffusion")
-METRICS = ("CLIP-T", "CLIP-I", "DINO-I")
 DOCS = RESULTS.parent
 VARIANTS = {
     "single layer, one word": "4",
