@@ -11,8 +11,9 @@ show in its seconds alone. Errors are standard errors over pictures; cost is per
 Parts that are done are small files, kept in docs/results/editing (`editing_parts`; of other pictures or steps than the
 default's, under OUT), so that another session goes on. `--part 1/2` and `--part 2/2` share the work between two
 processes; a run without `--part` makes what is missing and writes editing.md, editing.json, a sheet per edit and one of
-all. Pictures are not kept: sheets show those made under OUT, and all of them with `--pictures-again`. About 25 minutes
-of one core, 10 of them StyleDiffusion's.
+all; of other pictures, steps or inversions than the default's into OUT/quick or OUT/part, which are no results.
+Pictures are not kept: sheets show those made under OUT, and all of them with `--pictures-again`. About 25 minutes of
+one core, 10 of them StyleDiffusion's.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ def main() -> None:
     if asked.quick:
         asked.pictures, asked.steps = 5, 5
     full = (asked.pictures, asked.steps) == (COUNT, STEPS)
+    whole = full and {*asked.inversions} == {*WORK}
+    report = asked.out if whole else asked.out / ("quick" if asked.quick else "part")
     parts = KEPT if full else asked.out / f"parts-{asked.pictures}-{asked.steps}"
     plan = Plan(asked.pictures, asked.steps, parts, asked.out / "pictures", asked.pictures_again)
     torch.set_num_threads(
@@ -71,11 +74,12 @@ def main() -> None:
         found |= more
         sweep |= swept
     if asked.part is None:
-        write(plan, found, sweep, asked.out)
+        write(plan, found, sweep, report)
 
 
 def write(plan: Plan, found: Found, sweep: Sweep, out: Path) -> None:
     """The report, the results and the sheets."""
+    out.mkdir(parents=True, exist_ok=True)
     chosen, models = cases(plan.count), encoders()
     sheets(chosen, found, out)
     overview(chosen, found, out / "overview.png")

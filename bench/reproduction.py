@@ -70,11 +70,17 @@ def checked(check: Mapping[str, Any], rows: Rows) -> tuple[str, str]:
     """One comparison: a word, and its numbers."""
     metric = check["metric"]
     names = [check[key] for key in ("more", "less", "row") if key in check] or list(check["same"])
-    lost = [name for name in names if metric not in rows.get(name, {})]
+    lost = [name for name in names if metric not in rows.get(name, {}) or not rows[name][metric].known]
     if lost:
         return MISSING, f"{metric} of {lost[0]}: not measured yet"
-    values = [rows[name][metric] for name in names]
-    numbers = ", ".join(f"{name} {number(value)}" for name, value in zip(names, values, strict=True))
+    values, alone = [rows[name][metric] for name in names], ""
+    if len(values) == 2:
+        both = values[0].shared(values[1])
+        if both is None:
+            return MISSING, f"{metric} of one object of {names[0]} and {names[1]}: not measured yet"
+        alone = of_alone(values, both)
+        values = [*both]
+    numbers = ", ".join(f"{name} {number(value)}" for name, value in zip(names, values, strict=True)) + alone
     if "row" in check:
         bound, sign = (check["above"], 1) if "above" in check else (check["below"], -1)
         gap, note = sign * (values[0].mean - bound), f"; {values[0].note}" if values[0].note else ""
@@ -94,6 +100,13 @@ def checked(check: Mapping[str, Any], rows: Rows) -> tuple[str, str]:
     return word_of(gap, error), told
 
 
+def of_alone(values: Sequence[Value], both: Sequence[Value]) -> str:
+    """Where rows are not of the same objects: of which they are compared."""
+    names = {*both[0].values}
+    others = {name for value in values for name in value.values} - names
+    return f" (of {', '.join(sorted(names))} alone)" if others else ""
+
+
 def times(values: Sequence[Value], by: float) -> str:
     """What a ratio says of "so many times": by its logarithm and both errors, where there are any; sizes have none."""
     gap = math.log(values[0].mean / values[1].mean / by)
@@ -105,7 +118,7 @@ def times(values: Sequence[Value], by: float) -> str:
 
 def equal(gap: float, error: float | None, within: float) -> str:
     """What a difference says of "about equal": many errors hide none."""
-    if error is None:
+    if error is None or not math.isfinite(gap + error):
         return UNDECIDED
     if abs(gap) + 2 * error <= within:
         return HOLDS
@@ -114,7 +127,7 @@ def equal(gap: float, error: float | None, within: float) -> str:
 
 def word_of(gap: float, error: float | None) -> str:
     """What a difference says of "more than 0"; without an error, as of one picture, nothing."""
-    if error is None or abs(gap) <= 2 * error or gap == 0:
+    if error is None or not abs(gap) > 2 * error:
         return UNDECIDED
     return HOLDS if gap > 0 else NOT
 

@@ -22,24 +22,32 @@ RESULTS, MADE = ROOT / "docs" / "results", ROOT / "out" / "bench"
 class Value:
     """A metric of a row: its mean and error, and its values by object where they are known. The values are what the
     error is over: one of each thing that was drawn by chance, never several of one picture. Without an error nothing
-    is decided; the note may say why."""
+    is decided; the note may say why. A mean that is no number: nothing of it was measured."""
 
     mean: float
     error: float | None = None
     values: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     note: str = ""
 
+    @property
+    def known(self) -> bool:
+        """Whether there is a value at all."""
+        return math.isfinite(self.mean)
+
     @staticmethod
     def of(values: Mapping[str, Sequence[float | None]]) -> Value:
         """From the values themselves."""
         every = [value for some in values.values() for value in some if value is not None]
+        if not every:
+            return Value(math.nan, None, values, "no value")
         error = statistics.stdev(every) / math.sqrt(len(every)) if len(every) > 1 else None
         return Value(math.fsum(every) / len(every), error, values)
 
     def times(self, factor: float) -> Value:
         """The same in another unit."""
         values = {n: [None if v is None else factor * v for v in some] for n, some in self.values.items()}
-        return Value(factor * self.mean, None if self.error is None else abs(factor) * self.error, values)
+        error = None if self.error is None else abs(factor) * self.error
+        return Value(factor * self.mean, error, values, self.note)
 
     def plus(self, other: Value) -> Value:
         """The sum, picture by picture where both know them."""
@@ -50,22 +58,44 @@ class Value:
             )
         return Value(self.mean + other.mean, math.hypot(self.error or 0.0, other.error or 0.0))
 
+    def shared(self, other: Value) -> tuple[Value, Value] | None:
+        """Both over what both have: the pictures of the same objects that both have a value of, or, where no object has
+        as many of each, those objects. None where there is nothing of the kind; as they are where only their means are
+        known."""
+        if not (self.values and other.values):
+            return self, other
+        names = [name for name in self.values if name in other.values]
+        paired = [name for name in names if len(self.values[name]) == len(other.values[name])]
+        if paired:
+            rows = {name: [*zip(self.values[name], other.values[name], strict=True)] for name in paired}
+            rows = {name: [row for row in some if None not in row] for name, some in rows.items()}
+            mine, theirs = ({n: [row[i] for row in some] for n, some in rows.items()} for i in (0, 1))
+        else:
+            mine, theirs = ({name: [*value.values[name]] for name in names} for value in (self, other))
+        one, two = self._over(mine), other._over(theirs)
+        return (one, two) if one.known and two.known else None
+
+    def _over(self, values: Mapping[str, Sequence[float | None]]) -> Value:
+        """The same over some of its values; itself over all of them."""
+        whole = {name: [*some] for name, some in self.values.items()}
+        return self if values == whole else Value.of(values)
+
     def less(self, other: Value) -> tuple[float, float | None]:
-        """This minus another: paired where both are of the same pictures, else with both errors; of one picture there
-        is none."""
-        pairs = [
-            (a, b)
-            for name in self.values.keys() & other.values.keys()
-            if len(self.values[name]) == len(other.values[name])
-            for a, b in zip(self.values[name], other.values[name], strict=True)
-            if a is not None and b is not None
-        ]
-        if len(pairs) > 1:
-            gaps = [a - b for a, b in pairs]
-            return math.fsum(gaps) / len(gaps), statistics.stdev(gaps) / math.sqrt(len(gaps))
-        if self.error is None or other.error is None:
-            return self.mean - other.mean, None
-        return self.mean - other.mean, math.hypot(self.error, other.error)
+        """This minus another, over what both have: paired where both are of the same pictures, else with both errors;
+        of one picture there is none, and of nothing in common no number."""
+        both = self.shared(other)
+        if both is None:
+            return math.nan, None
+        one, two = both
+        names = one.values.keys() & two.values.keys()
+        if names and all(len(one.values[name]) == len(two.values[name]) for name in names):
+            pairs = [(a, b) for n in names for a, b in zip(one.values[n], two.values[n], strict=True)]
+            gaps = [a - b for a, b in pairs if a is not None and b is not None]
+            if len(gaps) > 1:
+                return math.fsum(gaps) / len(gaps), statistics.stdev(gaps) / math.sqrt(len(gaps))
+        if one.error is None or two.error is None:
+            return one.mean - two.mean, None
+        return one.mean - two.mean, math.hypot(one.error, two.error)
 
 
 Rows = Mapping[str, Mapping[str, Value]]
@@ -85,15 +115,18 @@ def stored(name: str) -> Rows | None:
 
 def take() -> list[str]:
     """Put what the benches left into docs/results, where it is another than what is there; the names of what was
-    taken."""
+    taken. What has less than is there, as of a bench that still works, is not taken, and a line says so."""
     taken: list[str] = []
     for name, source in READERS.items():
         place = (RESULTS if source.kept else MADE) / source.place
         rows = source.read(place) if place.exists() else {}
-        plain = {row: {metric: plainly(v) for metric, v in metrics.items()} for row, metrics in rows.items()}
+        plain = {row: {m: plainly(v) for m, v in metrics.items() if v.known} for row, metrics in rows.items()}
+        plain = {row: metrics for row, metrics in plain.items() if metrics}
         path = RESULTS / f"{name}.json"
         there = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else {}
-        if plain and list(plain.items()) != list(there.items()):
+        if plain and (less := lacking(plain, there)):
+            print(f"{name}: kept as it is stored: {place} has {less}; remove {path} to take it")
+        elif plain and list(plain.items()) != list(there.items()):
             RESULTS.mkdir(parents=True, exist_ok=True)
             about = {
                 "from": place.relative_to(ROOT).as_posix() if place.is_relative_to(ROOT) else place.name,
@@ -104,6 +137,29 @@ def take() -> list[str]:
             path.write_text(text + "\n", encoding="utf-8")
             taken.append(name)
     return taken
+
+
+Plain = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Rows as docs/results has them."""
+
+
+def lacking(found: Plain, there: Plain) -> str:
+    """In words, the first row, metric, object or picture of what is there that another result lacks; "" where it lacks
+    none."""
+    for row, metrics in there.items():
+        if row not in found:
+            return f"{len(found)} rows instead of {len(there)}, no {row}"
+        for metric, told in metrics.items():
+            if metric not in found[row]:
+                return f"no {metric} of {row}"
+            values = found[row][metric].get("values", {})
+            for name, some in told.get("values", {}).items():
+                if name not in values:
+                    return f"no {metric} of {row} of {name}"
+                if len(values[name]) < len(some):
+                    of = f" of {name}" if name else ""
+                    return f"{len(values[name])} of {len(some)} values for {metric} of {row}{of}"
+    return ""
 
 
 Codes = dict[str, dict[str, list[str]]]
@@ -283,7 +339,7 @@ def shares(rows: Mapping[str, Mapping[str, Value]]) -> dict[str, dict[str, Value
     """Rows with CLIP-I plus CLIP-T, each as a share of the base's."""
     told = {row: dict(metrics) for row, metrics in rows.items()}
     base = next((m for row, m in rows.items() if row.startswith("base")), None)
-    known = base is not None and all(base[m].mean for m in ("CLIP-T", "CLIP-I"))
+    known = base is not None and all(base[m].known and base[m].mean for m in ("CLIP-T", "CLIP-I"))
     for row, metrics in rows.items() if base and known else ():
         text, image = (metrics[m].times(1 / base[m].mean) for m in ("CLIP-T", "CLIP-I"))
         told[row]["trade-off"] = text.plus(image)
@@ -324,15 +380,24 @@ def dci_rows(rows: Mapping[str, Mapping[str, Value]]) -> dict[str, dict[str, Val
             curve = [m for other, m in rows.items() if other.startswith("base")] + steps
             for text, ending in (("CLIP-T", ""), ("asked", SEEN)) if steps else ():
                 if text in metrics:
-                    gap = above(at(metrics, text), [at(m, text) for m in curve])
-                    error = above_error(metrics, curve, text=text)
-                    told[row][f"above {told_as} checkpoints{ending}"] = Value(gap, error)
+                    value = above_curve(metrics, curve, text=text)
+                    told[row][f"above {told_as} checkpoints{ending}"] = value
     return told
 
 
 def at(metrics: Mapping[str, Value], text: str) -> tuple[float, float]:
     """A row's point: (text, image) alignment."""
     return metrics[text].mean, metrics["CLIP-I"].mean
+
+
+def above_curve(one: Mapping[str, Value], curve: Sequence[Mapping[str, Value]], *, text: str) -> Value:
+    """How far a row lies above a curve, and the error of that; without one where they are not of the same pictures."""
+    gap = above(at(one, text), [at(metrics, text) for metrics in curve])
+    told = [metrics[m] for metrics in (one, *curve) for m in (text, "CLIP-I")]
+    of = {tuple(sorted((name, len(some)) for name, some in value.values.items())) for value in told}
+    if len(of) > 1:
+        return Value(gap, note="the curve is of other pictures")
+    return Value(gap, above_error(one, curve, text=text))
 
 
 def above_error(
