@@ -200,28 +200,6 @@ def test_a_run_of_some_of_it_leaves_no_results_of_the_whole(
     assert left == [tmp_path / place]
 
 
-@pytest.mark.parametrize(
-    ("words", "place"),
-    [
-        ([], "."),
-        (["--inversions", *reversed(editing.WORK)], "."),
-        (["--quick"], "quick"),
-        (["--inversions", "ddim"], "part"),
-        (["--pictures", "3"], "part"),
-    ],
-)
-def test_a_run_of_some_of_it_leaves_no_results_of_the_whole(
-    words: list[str], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    left: list[Path] = []
-    monkeypatch.setattr(editing, "job", lambda plan, name: ({}, {}))
-    monkeypatch.setattr(editing, "write", lambda plan, found, sweep, out: left.append(out))
-    monkeypatch.setattr("torch.set_num_threads", lambda count: None)
-    monkeypatch.setattr(sys, "argv", ["editing.py", "-o", str(tmp_path), *words])
-    editing.main()
-    assert left == [tmp_path / place]
-
-
 def test_banks_differ_as_the_two_captions_do() -> None:
     for case in editing_cases.cases(20):
         before, after = (bank for bank in editing_cases.banks(case, 30))
@@ -386,90 +364,6 @@ def test_less_than_what_is_stored_is_not_taken_and_a_line_says_so(
     stored_cells(
         folder, {row: {name: [v + 1 for v in some] for name, some in of.items()} for row, of in whole.items()}
     )
-    assert results.take() == ["compress"], "as much, measured anew"
-    stored_cells(folder, {**whole, "more": whole["whole"]})
-    assert results.take() == ["compress"], "more"
-
-
-def test_of_nothing_there_is_no_value() -> None:
-    nothing = results.Value.of({"cat": [None, None]})
-    assert not nothing.known and nothing.note == "no value" and results.Value.of({"cat": [None, 1.0]}).known
-    assert not nothing.times(2.0).known and not nothing.plus(results.Value(1.0)).known
-    one = results.Value.of({"cat": [0.1, 0.3]})
-    for check in ({"more": "a", "less": "b"}, {"same": ["a", "b"], "within": 9}, {"row": "b", "above": -9}):
-        word, told = page.checked({"metric": "m", **check}, {"a": {"m": one}, "b": {"m": nothing}})
-        assert (word, told) == (page.MISSING, "m of b: not measured yet")
-    rows = {"base": {"CLIP-T": nothing, "CLIP-I": one}, "a": {"CLIP-T": one, "CLIP-I": one}}
-    assert "trade-off" not in results.shares(rows)["a"]
-    assert page.word_of(1.0, float("nan")) == UNDECIDED == page.equal(float("nan"), 0.1, 5.0)
-
-
-def test_rows_are_compared_over_the_objects_that_both_have() -> None:
-    cat, boat, both = {"cat": [0.5, 0.6, 0.4]}, {"boat": [0.1, 0.1, 0.2]}, {"m": 0.0}
-    a, b, c = results.Value.of(cat), results.Value.of(boat), results.Value.of(cat | boat)
-    lower = results.Value.of({"cat": [0.41, 0.5, 0.3]})
-    check = {"metric": "m", "more": "a", "less": "b"}
-    word, told = page.checked(check, {"a": {"m": a}, "b": {"m": b}})
-    assert word == page.MISSING and "0.5" not in told and not a.less(b)[0] == both
-    assert page.checked({**check, "by": 2}, {"a": {"m": a}, "b": {"m": b}})[0] == page.MISSING
-    word, told = page.checked(check, {"a": {"m": c}, "b": {"m": lower}})
-    assert word == HOLDS and told.startswith("m: a 0.500 ± 0.058, b 0.403 ± 0.058 (of cat alone); difference")
-    # seconds are one of an object here and three there: the means are of the cat's, and so is the ratio
-    some = results.Value.of({"cat": [8.0], "boat": [100.0]})
-    told = page.checked({**check, "by": 2}, {"a": {"m": some}, "b": {"m": results.Value.of(cat)}})[1]
-    assert told.startswith("m: a 8.000, b 0.500") and "(16.0 times" in told
-
-
-def test_a_picture_that_one_row_has_no_value_of_is_in_neither_mean() -> None:
-    a, b = results.Value.of({"cat": [0.5, 0.7, None]}), results.Value.of({"cat": [0.4, 0.5, 9.0]})
-    one, two = a.shared(b)
-    assert (one.mean, two.mean) == (pytest.approx(0.6), pytest.approx(0.45))
-    assert a.less(b)[0] == pytest.approx(one.mean - two.mean)
-    assert a.shared(a)[0] is not None and b.shared(b) == (b, b)
-
-
-def test_a_curve_of_other_pictures_is_no_measure() -> None:
-    def row(name: str, text: float, image: float) -> dict[str, Any]:
-        return {m: results.Value.of({name: [v - 0.1, v + 0.1]}) for m, v in (("CLIP-T", text), ("CLIP-I", image))}
-
-    rows = {"base": row("cat", 1.0, 0.3), "ico 50": row("boat", 0.8, 0.6), "dci 1": row("cat", 0.9, 0.9)}
-    found = results.dci_rows(rows)["dci 1"]["above ICO's checkpoints"]
-    assert found.error is None and found.note and said(found) == UNDECIDED
-    rows["ico 50"] = row("cat", 0.8, 0.6)
-    assert said(results.dci_rows(rows)["dci 1"]["above ICO's checkpoints"]) == HOLDS
-
-
-def stored_cells(folder: Path, rows: dict[str, dict[str, list[float]]]) -> None:
-    """Cells of bench/compress.py: {row: {object: values}}."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.json"):
-        old.unlink()
-    for row, objects in rows.items():
-        for name, values in objects.items():
-            (folder / f"{name} - {row}.json").write_text(json.dumps({"for": "x", "CLIP-I": values}))
-
-
-def test_less_than_what_is_stored_is_not_taken_and_a_line_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(results, "MADE", tmp_path / "made")
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
-    folder = tmp_path / "made" / "compress" / "cells"
-    whole = {row: {"boat": [0.5, 0.6], "cat": [0.7, 0.8]} for row in ("whole", "rank 1")}
-    stored_cells(folder, whole)
-    assert results.take() == ["compress"] and capsys.readouterr().out == ""
-    before = (tmp_path / "results" / "compress.json").read_bytes()
-    for less, said_of in (
-        ({"whole": whole["whole"]}, "1 rows instead of 2, no rank 1"),
-        ({row: {"boat": [0.5, 0.6]} for row in whole}, "no CLIP-I of rank 1 of cat"),
-        ({row: {"boat": [0.5], "cat": [0.7]} for row in whole}, "1 of 2 values for CLIP-I of rank 1 of boat"),
-    ):
-        stored_cells(folder, less)
-        assert results.take() == []
-        (line,) = capsys.readouterr().out.splitlines()
-        assert line.startswith("compress: kept as it is stored: ") and said_of in line and "remove" in line
-        assert (tmp_path / "results" / "compress.json").read_bytes() == before
-    stored_cells(folder, {row: {name: [v + 1 for v in some] for name, some in of.items()} for row, of in whole.items()})
     assert results.take() == ["compress"], "as much, measured anew"
     stored_cells(folder, {**whole, "more": whole["whole"]})
     assert results.take() == ["compress"], "more"
