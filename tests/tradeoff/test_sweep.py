@@ -226,6 +226,24 @@ def test_other_photos_masks_and_captions_are_another_concept(
     assert not first & second and not second & third
 
 
+def test_photos_far_down_are_known_by_what_they_show(spec: Make, tiny_base: Base, tmp_path: Path) -> None:
+    """Two concepts at paths of more than two hundred characters do not get each other's scores."""
+    deep, concepts = tmp_path / ("d" * 100) / ("e" * 100), list[dict[str, str]]()
+    for name, colour in (("one", "red"), ("two", "blue")):
+        (deep / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32), colour).save(deep / name / "0.png")
+        concepts.append({"name": name, "photos": str(deep / name), "prompt": "photo of a <new1> cat"})
+
+    def scores() -> list[str]:
+        spots = plan(spec(concepts=concepts, methods=[{}], metrics=["clip-i"]), tiny_base).spots
+        return [cell.scores["clip-i"] for spot in spots for cell in spot.cells]
+
+    first = scores()
+    assert len({*first}) == 2
+    Image.new("RGB", (32, 32), "green").save(deep / "two" / "0.png")
+    assert [a == b for a, b in zip(first, scores(), strict=True)] == [True, False]
+
+
 def test_more_steps_go_on_from_where_the_run_stands(
     tmp_path: Path, spec: Make, raw: Any, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

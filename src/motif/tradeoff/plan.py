@@ -223,7 +223,7 @@ class Planner:
         where = address(
             "measure", metric=name, settings=found.defaults(settings), draws=draws, prompts=said,
             eyes=self.eyes if settings.get("encoder") == "pocket" else [],
-            references=[plain(path)[1] for path in references], code=code(methods.find("measure", name).path),
+            references=[content(path) for path in references], code=code(methods.find("measure", name).path),
         )  # fmt: skip
         job = Measure(where, name, dict(settings), draws, said, references, f"{told}: {name}")
         self.jobs.setdefault(where, job)
