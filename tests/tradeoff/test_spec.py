@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from motif import methods
 from motif.errors import InputError
 from motif.tradeoff.plan import blocks
 from motif.tradeoff.settings import Signature, grid, plain
@@ -191,7 +192,7 @@ def test_seeds_are_drawn_in_runs() -> None:
 
 
 def test_a_path_is_known_by_what_is_in_it(tmp_path: Path) -> None:
-    def some(base: object, *, where: str = "none", size: tuple[int, int] = (1, 2)) -> None: ...
+    def some(base: object, *, where: str | Path = "none", size: tuple[int, int] = (1, 2)) -> None: ...
 
     found = Signature("some", some)
     (tmp_path / "a.txt").write_text("one")
@@ -200,7 +201,48 @@ def test_a_path_is_known_by_what_is_in_it(tmp_path: Path) -> None:
     assert found.defaults({"where": str(tmp_path)}) != before
     assert found.defaults({}) == {"where": "none", "size": [1, 2]}
     assert grid(found.read({"size": [3, 4]})) == [{"size": (3, 4)}]
-    assert plain("x" * 5000) == "x" * 5000
+    assert plain("x" * 5000) == plain("x" * 5000, ()) == "x" * 5000
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+    before = found.defaults({"where": str(deep)})
+    (deep / "a.txt").write_text("one")
+    assert found.defaults({"where": str(deep)}) != before
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "settings", "places"),
+    [
+        ("learn", "ico", {"scheme": "ico", "prior": "none", "rare_tokens": ("cat",), "keep": "best"}, ""),
+        ("learn", "ico", {"prior": "generate"}, ""),
+        ("learn", "ico", {"prior": "pocket", "keep_encoder": "cat"}, "prior keep_encoder"),
+        ("learn", "custom-diffusion", {"retrieve_encoder": "paper", "class_prompt": ("cat",)}, ""),
+        ("learn", "textual-inversion", {"initial": "cat"}, ""),
+        ("sample", "plain", {"negative": "cat"}, ""),
+        ("sample", "dci", {"masks": "paper", "stand_in": ("cat",), "encoder": "cat"}, "encoder"),
+        ("measure", "clip-i", {"encoder": "pocket"}, ""),
+        ("measure", "clip-t", {"encoder": "paper", "policy": "strip"}, ""),
+        ("measure", "kid", {"encoder": "cat", "features": "dino"}, "encoder"),
+        ("measure", "drift", {"clip": "pocket", "dino": "cat"}, "dino"),
+        ("measure", "ns-lpips", {"on": "paper", "word": "cat"}, "on"),
+    ],
+)  # fmt: skip
+def test_a_word_is_no_place_whatever_lies_there(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    name: str,
+    settings: dict[str, Any],
+    places: str,
+) -> None:
+    """In a folder in which everything lies that a setting could say."""
+    found = Signature(name, methods.load(verb, name))
+    before = found.plain(settings)
+    monkeypatch.chdir(tmp_path)
+    for word in "ico none generate pocket paper cat best strip dino".split():
+        (tmp_path / word).mkdir()
+        (tmp_path / word / "a.txt").write_text("one")
+    changed = [name for name, value in found.plain(settings).items() if value != before[name]]
+    assert changed == places.split()
 
 
 def test_a_benchmarks_own_file_is_its_concepts(tmp_path: Path) -> None:

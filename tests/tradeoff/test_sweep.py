@@ -226,6 +226,24 @@ def test_other_photos_masks_and_captions_are_another_concept(
     assert not first & second and not second & third
 
 
+def test_a_result_folder_of_a_setting_s_name_goes_on(
+    spec: Make, raw: Any, tiny_base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`-o ico` with the scheme ico, `-o pocket` with pocket's encoder: the folder grows, and nothing is done again."""
+    learned = {"learn": "ico", "settings": {"steps": 1, "batch_size": 2, "prior": "none", "scheme": "ico"}}
+
+    def addresses() -> list[str]:
+        asked = spec(methods=[learned], encoder="pocket", sampling={"steps": 2, "negative": "out"})
+        return [where for job in plan(asked, tiny_base).jobs for where in job.makes]
+
+    first = addresses()
+    monkeypatch.chdir(tmp_path)
+    for name in ("ico", "pocket", "none", "out"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "table.json").write_text("{}")
+        assert addresses() == first, name
+
+
 def test_photos_far_down_are_known_by_what_they_show(spec: Make, tiny_base: Base, tmp_path: Path) -> None:
     """Two concepts at paths of more than two hundred characters do not get each other's scores."""
     deep, concepts = tmp_path / ("d" * 100) / ("e" * 100), list[dict[str, str]]()

@@ -21,7 +21,7 @@ from motif.features.models import find
 from motif.tradeoff import spec as asked
 from motif.tradeoff.digest import address, code, content
 from motif.tradeoff.jobs import Cell, Draw, Job, Learn, Measure, Plan, Spot
-from motif.tradeoff.settings import LEARN_OWN, Signature, grid, label, plain
+from motif.tradeoff.settings import LEARN_OWN, Signature, grid, label
 from motif.tradeoff.subjects import Subject, look_at
 from motif.tradeoff.ways import Way, read_way
 
@@ -126,7 +126,8 @@ class Planner:
         assert way.learn is not None
         function: Any = way.learn.function
         settled = function.settle(self.base, who.examples, **given) if hasattr(function, "settle") else {}
-        settled = {k: plain(v) for k, v in settled.items() if k not in LEARN_OWN} or way.learn.defaults(given)
+        settled = {k: v for k, v in settled.items() if k not in LEARN_OWN}
+        settled = way.learn.plain(settled) or way.learn.defaults(given)
         steps = int(settled.get("steps") or 0)
         if "steps" in settled and steps < 1:
             raise InputError(f"{way.asked.called}: steps {steps}: one or more")

@@ -2,19 +2,24 @@
 
 A list is a grid, unless the setting itself takes a list (then a grid is a list of lists); a table {low, high, log} is a
 range to search (`--optimise`). Names and types are the function's own.
+
+A setting names a file or a folder where its type has a Path in it, or where it is one of `PLACES`: a result is known by
+what is there. Every other word is a word, whatever lies in the folder that the command runs in.
 """
 
 from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from motif.errors import InputError
+from motif.learn.prior import WORDS
 from motif.tradeoff.digest import content
 from motif.tradeoff.spec import nearest
 
@@ -26,8 +31,13 @@ OWN = frozenset(
 
 LEARN_OWN = OWN - {"batch_size", "checkpoint_every"}
 
-LONGEST = 200
-"""Characters of what may be the name of a file."""
+ENCODERS = ("pocket", "paper")
+"""Names of encoders that are no place (`motif.features.models.find`)."""
+
+PLACES: Mapping[str, tuple[str, ...]] = {
+    "prior": WORDS, "encoder": ENCODERS, "retrieve_encoder": ENCODERS, "keep_encoder": ENCODERS,
+}  # fmt: skip
+"""Settings that may name a file or a folder though their type is any text's; and what they take for no place."""
 
 
 @dataclass(frozen=True)
@@ -98,26 +108,39 @@ class Signature:
         )
 
     def defaults(self, given: Mapping[str, Any], **known: Any) -> dict[str, Any]:
-        """All settings as JSON values: what is given, what is known otherwise, and the function's own defaults. What
-        names a file or a folder brings its content along."""
+        """All settings as JSON values: what is given, what is known otherwise, and the function's own defaults."""
         found: dict[str, Any] = {}
         for name, parameter in self.parameters.items():
             if name in self.own:
                 continue
             value = given.get(name, None if parameter.default is parameter.empty else parameter.default)
-            found[name] = plain(known.get(name) if value is None else value)
-        return found
+            found[name] = known.get(name) if value is None else value
+        return self.plain(found)
+
+    def plain(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings as JSON values, each with what lies where it may name a place."""
+        return {name: plain(value, self._words(name)) for name, value in settings.items()}
+
+    def _words(self, name: str) -> tuple[str, ...] | None:
+        """The words that name no place; None where the whole setting is none."""
+        if name in PLACES:
+            return PLACES[name]
+        parts = _parts(_kind(self.function, self.parameters[name])) if name in self.parameters else []
+        if not any(inspect.isclass(part) and issubclass(part, os.PathLike) for part in parts):
+            return None
+        return ENCODERS if any(hasattr(part, "load") for part in parts) else ()
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON has it; of a path that is there, what is in it too."""
+def plain(value: Any, words: Container[str] | None = None) -> Any:
+    """A value as JSON has it; with `words`, what lies where it names a place, unless it is one of them."""
     if isinstance(value, str | Path):
-        path = Path(value).expanduser() if 0 < len(str(value)) < LONGEST else None
-        return [str(value), content(path)] if path and path.exists() else str(value)
+        word = os.path.expanduser(value)
+        there = words is not None and value not in words and os.path.exists(word)
+        return [str(value), content(word)] if there else str(value)
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in cast(Mapping[Any, Any], value).items()}
+        return {str(k): plain(v, words) for k, v in cast(Mapping[Any, Any], value).items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(part) for part in cast(Iterable[Any], value)]
+        return [plain(part, words) for part in cast(Iterable[Any], value)]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
@@ -139,6 +162,11 @@ def _kind(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
         return eval(parameter.annotation, getattr(function, "__globals__", {}))
     except NameError:
         return None
+
+
+def _parts(kind: Any) -> list[Any]:
+    """A type, and all that it is made of."""
+    return [kind, *(part for inner in get_args(kind) for part in _parts(inner))]
 
 
 @cache
