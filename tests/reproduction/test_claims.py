@@ -18,6 +18,7 @@ import click
 import pytest
 
 from motif.cli.app import app
+from motif.measure.readers.dreambench import dreambench_prompts
 from motif.study.questions import QUESTIONS, asked
 from motif.tradeoff.spec import read_spec
 from motif.tradeoff.ways import read_way
@@ -493,6 +494,37 @@ def test_the_settings_are_of_the_numbers_beside_them() -> None:
     assert "--train-text-encoder" in told["dreambooth"]
     for method in ("custom-diffusion", "textual-inversion"):
         assert "--no-scale-lr" in told[method]
+
+
+def test_the_paper_s_single_concepts_have_its_counts_and_its_means_are_of_nine() -> None:
+    """Table 7's means of text and image leave Moongate out; each concept has 20 prompts of 50 pictures."""
+    spec = read_spec(ROOT / "reproduction" / "sd14" / "custom-diffusion-single.toml")
+    assert len(spec.concepts) == 9 and "moongate" not in {concept.name for concept in spec.concepts}
+    assert len({*spec.prompts}) == 20 and len(spec.seeds) == 50
+    known = {
+        prompt.replace("<new1> cat", "{concept}") for prompt in dreambench_prompts("object", "<new1> cat")
+    }
+    assert {*spec.prompts} <= known
+
+
+def test_a_claim_is_checked_as_it_is_said() -> None:
+    """Figures that a claim says are those that its checks ask for, and what it says of several is asked of each."""
+    claims = {(p["paper"], c["says"]): c for p in page.papers() for c in p["claims"]}
+
+    def checks(paper: str, opening: str) -> list[dict[str, Any]]:
+        (found,) = (c for (name, says), c in claims.items() if name == paper and says.startswith(opening))
+        return found["check"]
+
+    cheap = checks("Custom Diffusion", "About five times as fast")
+    assert {check["metric"]: check["by"] for check in cheap} == {"seconds": 5, "megabytes": 40}
+    small = checks("Custom Diffusion", "60 %")
+    assert [check["by"] for check in small if "by" in check] == [5]
+    for opening, rows in (("All words together", 1), ("The primary word follows", 2)):
+        metrics = [check["metric"] for check in checks("ELITE", opening)]
+        assert sorted({*metrics}) == ["CLIP-I", "CLIP-T", "DINO-I"] and len(metrics) == 3 * rows
+    highest = [c for c in checks("StyleDiffusion", "Clipscore above") if c.get("more") == "word-swap | ddim"]
+    table = {"p2plus | value-embedding", "prompt-to-prompt | null-text", "sdedit | (photo)"}
+    assert {check["less"] for check in highest} == table
 
 
 @pytest.mark.parametrize("line", said())
