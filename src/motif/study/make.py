@@ -168,7 +168,9 @@ class _Shelf:
         """A pair with its pictures written."""
         one, other = (open_picture(drawn.path).image for drawn in (pair.a, pair.b))
         if one.size == other.size and one.tobytes() == other.tobytes():
-            raise InputError(f"{pair.a.path}: the same picture as {pair.b.path}: there is nothing to choose; take both out")
+            raise InputError(
+                f"{pair.a.path}: the same picture as {pair.b.path}: there is nothing to choose; take both out"
+            )
         self.sizes.add((one.size, other.size))
         name = _name(self.seed, *(f"{drawn.name}/{drawn.prompt}/{drawn.seed}" for drawn in (pair.a, pair.b)))
         return Comparison(

@@ -15,12 +15,13 @@ from typing import Any, Literal
 
 from motif.errors import InputError
 from motif.features.pictures import gather
-from motif.files import natural, read_json, read_text
+from motif.features.told import prompts_told
+from motif.files import natural, read_json
 from motif.tokens import without_tokens
 
 log = logging.getLogger("motif")
 
-RECORD, PROMPTS = "pictures.json", "prompts.json"
+RECORD = "pictures.json"
 By = Literal["auto", "record", "name"]
 Key = tuple[object, ...]
 
@@ -83,10 +84,8 @@ def _shelf(shelf: Path, root: Path) -> Iterator[Drawn]:
             prompt = without_tokens(str(row.get("prompt", record.get("prompt", ""))))
             yield Drawn(path, name(path), prompt, int(row["seed"]), str(row.get("label", "")))
         return
-    prompts = read_json(shelf / PROMPTS) if (shelf / PROMPTS).is_file() else {}
-    for path in pictures(shelf):
-        text = path.with_suffix(".txt")
-        said = str(prompts.get(path.stem) or (read_text(text) if text.is_file() else ""))
+    found = pictures(shelf)
+    for path, said in zip(found, prompts_told(found), strict=True):
         yield Drawn(path, name(path), without_tokens(said))
 
 
