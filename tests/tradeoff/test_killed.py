@@ -41,8 +41,8 @@ learn = "custom-diffusion"
 settings = {{steps = [1, 3], prior = "none", batch_size = 2, resolution = 16, lr = 1e-2}}
 """)
     tradeoff(spec, whole)
-    assert made(whole) == 2 * (1 + 2 * 2 + 3 * 2), (
-        "concepts x (the base's draw, two learned with theirs, the scores)"
+    assert made(whole) == 2 * (2 + 2 * (1 + 2) + 3 * 2), (
+        "concepts x (the base's pictures, two learned with theirs, the scores)"
     )
     command = [sys.executable, "-m", "motif", "tradeoff", str(spec), "-o", str(out), "--on", on, "--quiet"]
     chance, kills = random.Random(on), 0

@@ -77,7 +77,7 @@ def test_a_worker_that_is_killed_fails_its_job_alone(tmp_path: Path, small: Spec
     jobs = [job for job in plan.jobs if isinstance(job, Draw | Measure) and "the base" in job.label]
     lost = scatter(jobs, store, lambda: Deadly(setup, 1))
     assert len(lost) == 1 and "SIGKILL" in next(iter(lost.values())).why
-    assert sum(store.has(job.address) for job in jobs) == len(jobs) - 1
+    assert sum(all(map(store.has, job.makes)) for job in jobs) == len(jobs) - 1
 
 
 def test_a_crew_is_one_that_is_known(tmp_path: Path) -> None:

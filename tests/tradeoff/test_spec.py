@@ -12,7 +12,7 @@ import pytest
 
 from motif import methods
 from motif.errors import InputError
-from motif.tradeoff.plan import blocks
+from motif.tradeoff.jobs import blocks
 from motif.tradeoff.settings import Signature, grid, plain
 from motif.tradeoff.spec import made, read_spec
 from motif.tradeoff.subjects import look_at

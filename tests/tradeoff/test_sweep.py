@@ -155,6 +155,9 @@ def test_the_same_again_does_nothing_and_gives_the_same(tmp_path: Path, spec: Ma
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [
+        ({"seeds": [1, 0]}, (0, 0, 6)),
+        ({"seeds": 1}, (0, 0, 6)),
+        ({"batch_size": 1}, (0, 0, 0)),
         ({"metrics": ["clip-t", "clip-i", "kid"], "encoder": "same"}, (0, 0, 3)),
         ({"prompts": ["{concept} on beach", "a {concept}", "cat {concept}"]}, (0, 3, 6)),
         ({"seeds": 9}, (0, 3 * 2 * 2, 6)),
@@ -285,7 +288,7 @@ def test_more_steps_go_on_from_where_the_run_stands(
     assert asked == [(4, True), (3, False)]  # to 4 from 2; and 3 anew, as the run is beyond it
 
 
-@pytest.mark.parametrize("last", [0, 1, 2, 5, 7, 11])
+@pytest.mark.parametrize("last", [0, 1, 2, 5, 7, 11, 17])
 def test_stopped_anywhere_it_ends_with_the_same_table(
     tmp_path: Path, spec: Make, run: Any, tiny_base: Base, monkeypatch: pytest.MonkeyPatch, last: int
 ) -> None:

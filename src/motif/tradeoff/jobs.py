@@ -7,7 +7,7 @@ measure   pictures + prompts + photos       -> a score
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,12 +41,12 @@ class Learn:
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """Pictures of one prompt, of consecutive seeds."""
+    """Pictures of one prompt, each of its own seed and under its own address: another list of seeds finds them again.
+    `gives` is {seed: address}, of consecutive seeds, drawn together where none of them is there."""
 
-    address: str
+    gives: Mapping[int, str]
     sampler: str
     prompt: str
-    seeds: tuple[int, ...]
     settings: Mapping[str, Any]
     label: str
     learned: str = ""  # the address of the concept; "" is the base itself
@@ -56,19 +56,23 @@ class Draw:
         return (self.learned,) if self.learned else ()
 
     @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(self.gives)
+
+    @property
     def makes(self) -> tuple[str, ...]:
-        return (self.address,)
+        return tuple(self.gives.values())
 
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """One metric over the pictures of some draws."""
+    """One metric over some pictures."""
 
     address: str
     metric: str
     settings: Mapping[str, Any]
-    draws: tuple[str, ...]
-    prompts: tuple[str, ...]  # of every picture, in the draws' order
+    draws: tuple[str, ...]  # the pictures' addresses
+    prompts: tuple[str, ...]  # theirs, in the same order
     references: tuple[str, ...]
     label: str
 
@@ -86,10 +90,10 @@ Job = Learn | Draw | Measure
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One point of one concept: its draws and its scores, by their addresses."""
+    """One point of one concept: its pictures and its scores, by their addresses."""
 
     concept: str
-    draws: Mapping[str, str]  # {address: what its pictures are to show}
+    draws: Mapping[str, str]  # {a picture's address: what it is to show}
     scores: Mapping[str, str]  # {metric: address}
 
 
@@ -110,3 +114,14 @@ class Plan:
     jobs: tuple[Job, ...]
     spots: tuple[Spot, ...]
     photos: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+
+def blocks(seeds: Sequence[int], size: int) -> list[tuple[int, ...]]:
+    """Consecutive seeds, at most `size` at a time: what one draw makes."""
+    found: list[list[int]] = []
+    for seed in seeds:
+        if found and len(found[-1]) < size and seed == found[-1][-1] + 1:
+            found[-1].append(seed)
+        else:
+            found.append([seed])
+    return [tuple(block) for block in found]

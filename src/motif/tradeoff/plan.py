@@ -20,13 +20,16 @@ from motif.errors import InputError, MissingModel
 from motif.features.models import find
 from motif.tradeoff import spec as asked
 from motif.tradeoff.digest import address, code, content
-from motif.tradeoff.jobs import Cell, Draw, Job, Learn, Measure, Plan, Spot
+from motif.tradeoff.jobs import Cell, Draw, Job, Learn, Measure, Plan, Spot, blocks
 from motif.tradeoff.settings import LEARN_OWN, Signature, grid, label
 from motif.tradeoff.subjects import Subject, look_at
 from motif.tradeoff.ways import Way, read_way
 
 COMPARED = {"images", "references", "prompts"}
 """What a metric of a trade-off may compare."""
+
+TOGETHER = {"maximum": "release"}
+"""Settings of drawing with which a picture depends on those beside it: it is known by all of their seeds."""
 
 Point = tuple[Way, Mapping[str, Any], Mapping[str, Any]]
 """A method with settings of learning and of drawing."""
@@ -173,22 +176,26 @@ class Planner:
     def _draws(
         self, way: Way, who: Subject, whole: Subject, learned: str, given: Mapping[str, Any], told: str
     ) -> tuple[dict[str, str], tuple[str, ...]]:
-        """({a draw's address: what its pictures are to show}, the same of every picture): the prompt, with the noun."""
+        """({a picture's address: what it is to show}, the same of all, in order): the prompt, with the noun."""
         base, sampler = self.base, way.asked.sample
         known = {"guidance": base.guidance, "height": base.size, "width": base.size}
         settings = way.sample.defaults(given, **known)
         version = code(methods.find("sample", sampler).path)
+        together = any(settings.get(name) == value for name, value in TOGETHER.items())
         draws: dict[str, str] = {}
         prompts: list[str] = []
         for prompt, shows in zip(*(each.said(bool(learned)) for each in (who, whole)), strict=True):
             for seeds in blocks(self.spec.seeds, self.spec.batch_size):
-                where = address(
-                    "draw", base=self.world, learned=learned, sampler=sampler, settings=settings, prompt=prompt,
-                    seeds=seeds, code=version,
-                )  # fmt: skip
-                job = Draw(where, sampler, prompt, seeds, dict(given), f'{told}: draw "{prompt}"', learned)
-                self.jobs.setdefault(where, job)
-                draws[where] = shows
+                gives = {
+                    seed: address(
+                        "draw", base=self.world, learned=learned, sampler=sampler, settings=settings, prompt=prompt,
+                        seed=[seed, *(seeds if together else ())], code=version,
+                    )
+                    for seed in seeds
+                }  # fmt: skip
+                job = Draw(gives, sampler, prompt, dict(given), f'{told}: draw "{prompt}"', learned)
+                self.jobs.setdefault(gives[seeds[0]], job)
+                draws |= dict.fromkeys(job.makes, shows)
                 prompts += [shows] * len(seeds)
         return draws, tuple(prompts)
 
@@ -237,14 +244,3 @@ def goes_on(function: Any, settled: Mapping[str, Any]) -> bool:
     return {"resume", "folder", "steps"} <= known.keys() and settled.get(
         "lr_schedule", "constant"
     ) == "constant"
-
-
-def blocks(seeds: Sequence[int], size: int) -> list[tuple[int, ...]]:
-    """Consecutive seeds, at most `size` at a time: what one draw makes."""
-    found: list[list[int]] = []
-    for seed in seeds:
-        if found and len(found[-1]) < size and seed == found[-1][-1] + 1:
-            found[-1].append(seed)
-        else:
-            found.append([seed])
-    return [tuple(block) for block in found]

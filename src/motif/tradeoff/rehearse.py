@@ -44,15 +44,12 @@ class Rehearsal:
 
     base: Base
     runs: dict[str, Learn] = field(default_factory=dict[str, Learn])  # by the addresses that they give
-    drawn: dict[str, int] = field(default_factory=dict[str, int])  # how many pictures a draw gives
     asked: set[str] = field(default_factory=set[str])
 
     def know(self, job: Job) -> None:
         """What later jobs have from it."""
         if isinstance(job, Learn):
             self.runs |= dict.fromkeys(job.makes, job)
-        elif isinstance(job, Draw):
-            self.drawn[job.address] = len(job.seeds)
 
     def of(self, job: Job) -> None:
         """InputError where the job would be refused."""
@@ -96,7 +93,7 @@ class Rehearsal:
         return self.base.wear(Concept(lesson.words, {}, record)) if lesson.words else self.base
 
     def _measure(self, job: Measure) -> None:
-        n = sum(self.drawn[address] for address in job.draws)
+        n = len(job.draws)
         if self._known("measure", job.metric, job.settings, n, len(job.references)):
             return
         from PIL import Image

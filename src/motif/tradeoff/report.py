@@ -150,7 +150,7 @@ def _firsts(draws: Mapping[str, str], store: Store) -> list[tuple[str, Path]]:
     found: dict[str, Path] = {}
     for address, shows in draws.items():
         if store.has(address):
-            found.setdefault(shows, store.place(address) / store.result(address)["files"][0])
+            found.setdefault(shows, store.place(address) / store.result(address)["file"])
     return list(found.items())[:PROMPTS]
 
 

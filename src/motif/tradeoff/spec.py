@@ -132,9 +132,7 @@ class Spec(_Strict):
     encoder: str = ""  # of metrics that do not name their own; pocket's on pocket, else the papers'
     axes: Annotated[tuple[str, str] | None, BeforeValidator(_listed)] = None  # across and up
     reference: Annotated[Point | None, BeforeValidator(_listed)] = None  # the worst corner, for hypervolumes
-    batch_size: int = Field(
-        8, ge=1
-    )  # pictures drawn at a time; as a part of a result's name, so that it is exact
+    batch_size: int = Field(8, ge=1)  # pictures drawn at a time; rounding alone depends on it
     threads: int = Field(1, ge=1)  # of a worker, wherever it runs: rounding depends on it
 
     @model_validator(mode="after")

@@ -1,7 +1,8 @@
 """`motif tradeoff`: a spec in, a folder with results, table and report out; stopped at any moment, it goes on.
 
 The numbers are functions of the spec, the base, the photos and the code alone: whoever runs the jobs, and however often
-they were stopped, the table is the same.
+they were stopped, the table is the same. More seeds keep the pictures that are there; drawn beside others, they would
+differ by rounding alone.
 """
 
 from __future__ import annotations

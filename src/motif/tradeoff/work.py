@@ -26,7 +26,7 @@ from motif.files import read_json
 from motif.images import save_image
 from motif.learn.examples import Examples
 from motif.learn.run import STATE, SUMMARY
-from motif.tradeoff.jobs import Draw, Job, Learn, Measure
+from motif.tradeoff.jobs import Draw, Job, Learn, Measure, blocks
 from motif.tradeoff.store import Store
 from motif.versions import versions
 
@@ -70,8 +70,10 @@ class Worker:
         try:
             if isinstance(job, Learn):
                 self._learn(job)
+            elif isinstance(job, Draw):
+                self._draw(job)
             elif not self.store.has(job.address):
-                (self._draw if isinstance(job, Draw) else self._measure)(job)  # pyright: ignore[reportArgumentType]
+                self._measure(job)
         finally:
             torch.set_num_threads(kept)
 
@@ -126,21 +128,30 @@ class Worker:
     # -- draw ----------------------------------------------------------------------------------------------------
 
     def _draw(self, job: Draw) -> None:
+        for seeds in batches(job, self.store):
+            self._pass(job, seeds)
+
+    def _pass(self, job: Draw, seeds: tuple[int, ...]) -> None:
+        """Pictures of consecutive seeds, of which some may be there."""
         function = methods.load("sample", job.sampler)
         settings: dict[str, Any] = dict(job.settings)
         if "batch_size" in inspect.signature(function).parameters:
-            settings["batch_size"] = len(job.seeds)
+            settings["batch_size"] = len(seeds)
         begun, me = time.monotonic(), self._dressed(job.learned)
-        images = function(me, job.prompt, n=len(job.seeds), seed=job.seeds[0], **settings)
-        if len(images) != len(job.seeds):
-            raise InputError(f"{job.sampler} gave {len(images)} pictures for {len(job.seeds)} seeds")
-        with self.store.making(job.address) as making:
-            files = [f"{seed}.png" for seed in job.seeds]
-            for image, file in zip(images, files, strict=True):
-                save_image(image, making.folder / file)
-            seconds = round(time.monotonic() - begun, 1)
-            told = {"prompt": job.prompt, "seeds": list(job.seeds), "files": files, "seconds": seconds}
-            making.result = {**told, **self._made_with()}
+        images = function(me, job.prompt, n=len(seeds), seed=seeds[0], **settings)
+        if len(images) != len(seeds):
+            raise InputError(f"{job.sampler} gave {len(images)} pictures for {len(seeds)} seeds")
+        told = {
+            "prompt": job.prompt,
+            "drawn_with": list(seeds),
+            "seconds": round(time.monotonic() - begun, 1),
+        }
+        for seed, image in zip(seeds, images, strict=True):
+            if self.store.has(job.gives[seed]):
+                continue
+            with self.store.making(job.gives[seed]) as making:
+                save_image(image, making.folder / f"{seed}.png")
+                making.result = {"file": f"{seed}.png", **told, **self._made_with()}
 
     def _dressed(self, learned: str) -> Base:
         """The base with a concept on; the last one is kept."""
@@ -156,8 +167,7 @@ class Worker:
     def _measure(self, job: Measure) -> None:
         function = methods.load("measure", job.metric)
         known = inspect.signature(function).parameters
-        draws = [(self.store.place(draw), self.store.result(draw)) for draw in job.draws]
-        pictures = [place / file for place, told in draws for file in told["files"]]
+        pictures = [self.store.place(draw) / self.store.result(draw)["file"] for draw in job.draws]
         given: dict[str, Any] = {"images": pictures}
         given |= {"prompts": list(job.prompts)} if "prompts" in known else {}
         given |= {"references": [Path(path) for path in job.references]} if "references" in known else {}
@@ -170,6 +180,21 @@ class Worker:
         score = dataclasses.replace(score, images=())  # files of one name in many folders
         with self.store.making(job.address) as making:
             making.result = {**score.as_dict(), "made_with": self._made_with()}
+
+
+def batches(job: Draw, store: Store) -> list[tuple[int, ...]]:
+    """The seeds to draw at once, so that every picture of a job is there.
+
+    Those that a stopped worker had drawn together are drawn together again, although some of them are kept: a picture
+    depends on its own seed alone but for rounding, and a stop changes not even that.
+    """
+    there = {seed for seed in job.gives if store.has(job.gives[seed])}
+    known = {tuple(store.result(job.gives[seed])["drawn_with"]) for seed in there}
+    known = sorted(batch for batch in known if job.gives.keys() >= {*batch})
+    begun = {seed: batch for batch in reversed(known) for seed in batch}  # of several the first
+    again = dict.fromkeys(begun[seed] for seed in job.gives if seed in begun and seed not in there)
+    fresh = [seed for seed in job.gives if seed not in begun and seed not in there]
+    return [*sorted(again), *blocks(fresh, len(job.gives))]
 
 
 def encoder_of(function: Any, name: Any, device: str) -> Any:
