@@ -237,6 +237,78 @@ def test_a_sheet_that_cannot_be_written_is_refused_before_anything_is_drawn(
     assert draws("a dog", "--grid", out / "0001.png", *nowhere).failed(2, "0001.png", "pictures.json says")
 
 
+def test_a_file_of_prompts_is_drawn_on_and_on_and_each_picture_s_prompt_is_recorded(
+    draws: Callable[..., Ran], tmp_path: Path
+) -> None:
+    """Each picture is what its prompt and seed alone give; none takes another's place."""
+    captions, out = tmp_path / "captions.txt", tmp_path / "out"
+    captions.write_text("a cat\n\n  a dog \na cat\n")
+    done = draws(captions, "-n", 2, "--seed", 3, "--grid", tmp_path / "sheet.png")
+    assert done.code == 0 and "drawing prompt 3 of 3: step" in done.err, done.err
+    record = json.loads((out / "pictures.json").read_text())
+    said = [(row["file"], row["seed"], row["prompt"]) for row in record["pictures"]]
+    texts = ["a cat", "a cat", "a dog", "a dog", "a cat", "a cat"]
+    assert said == [(f"{seed:04d}.png", seed, text) for seed, text in zip(range(3, 9), texts, strict=True)]
+    assert record["prompts"] == ["a cat", "a dog", "a cat"] and "prompt" not in record
+    assert draws("a dog", "-n", 2, "--seed", 5, "-o", tmp_path / "dogs").code == 0
+    for name in ("0005.png", "0006.png"):
+        assert (tmp_path / "dogs" / name).read_bytes() == (out / name).read_bytes()
+    from motif.cli.measure import prompts_of
+
+    assert prompts_of(None, out) == texts and prompts_of(None, out / "0005.png") == ["a dog"]
+    captions.write_text("a dog")
+    assert draws(captions, "-o", tmp_path / "one.png").code == 0, "one picture of one prompt"
+
+
+def test_a_file_of_prompts_that_is_none_is_refused_before_a_base_is_loaded(
+    draws: Callable[..., Ran], tmp_path: Path
+) -> None:
+    captions, nowhere = tmp_path / "captions.txt", ["--base", "nowhere/at-all"]
+    assert draws(captions, *nowhere).failed(2, "captions.txt", "no such file of prompts")
+    captions.write_text(" \n\n")
+    assert draws(captions, *nowhere).failed(2, "captions.txt", "no prompts in it")
+    captions.write_text("a cat\na dog\n")
+    assert draws(captions, "-o", tmp_path / "a.png", *nowhere).failed(2, "a.png", "2 are asked for")
+    assert draws(captions, "--grid", tmp_path / "out" / "0001.png", *nowhere).failed(
+        2, "0001.png", "another file"
+    )
+    assert os.listdir(tmp_path) == ["captions.txt"]
+
+
+def test_a_stop_amid_a_file_of_prompts_keeps_what_is_drawn(
+    draws: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "captions.txt").write_text("a cat\na dog\n")
+    save = Image.Image.save
+
+    def stop(self: Image.Image, path: Path, *rest: Any, **how: Any) -> None:
+        if "0003" in Path(path).name:
+            raise KeyboardInterrupt
+        save(self, path, *rest, **how)
+
+    monkeypatch.setattr(Image.Image, "save", stop)
+    assert draws(tmp_path / "captions.txt", "-n", 2).failed(130, "3 of 4 pictures")
+    rows = json.loads((tmp_path / "out" / "pictures.json").read_text())["pictures"]
+    assert [row["prompt"] for row in rows] == ["a cat", "a cat", "a dog"]
+
+
+def test_the_class_s_own_pictures_are_drawn_where_they_are_asked_for(
+    draws: Callable[..., Ran], cat: Path, tmp_path: Path
+) -> None:
+    """KID and drift compare pictures of captions that name no concept, drawn with it worn."""
+    captions = tmp_path / "captions.txt"
+    captions.write_text("a cat\na cat on a mat\n")
+    worn = ["--wear", cat]
+    assert draws(captions, *worn).failed(2, '"a cat" does not name <new1>')
+    done = draws(captions, *worn, "--unnamed")
+    assert done.code == 0 and "warning" not in done.err
+    record = json.loads((tmp_path / "out" / "pictures.json").read_text())
+    assert [each["tokens"] for each in record["concepts"]] == [["<new1>"]] and len(record["pictures"]) == 2
+    assert draws("a cat", "--unnamed").failed(2, "--unnamed", "no concept is worn")
+    assert draws("a <new1> cat", *worn, "--unnamed").failed(2, "--unnamed", "names <new1>")
+    assert draws("a <new2> cat", *worn, "--unnamed").failed(2, "<new2>")
+
+
 @pytest.mark.parametrize("name", ["x.gif", "x.TIFF", "a/x.heic"])
 def test_a_kind_of_picture_that_is_not_written_is_no_folder(
     draws: Callable[..., Ran], tmp_path: Path, name: str
@@ -908,6 +980,37 @@ def test_the_prompts_of_clip_t_come_from_the_record_a_file_or_a_word(tmp_path: P
     (tmp_path / "p.txt").write_bytes("a café\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"p\.txt: not UTF-8 text"):
         prompts_of(str(tmp_path / "p.txt"), tmp_path)
+
+
+def test_clip_t_reads_the_prompts_that_evaluate_py_reads(
+    motif: Callable[..., Ran], tmp_path: Path, clip_folder: Path
+) -> None:
+    """R/samples/NAME.png and R/prompts.json, {NAME: prompt}; or the file beside the pictures, or named; or NAME.txt."""
+    root = tmp_path / "root"
+    (root / "samples").mkdir(parents=True)
+    for name, photo in {"2": "00", "10": "01"}.items():
+        Image.open(DUCKS / f"{photo}.jpg").resize((64, 64)).save(root / "samples" / f"{name}.png")
+    (tmp_path / "p.txt").write_text("a cat\na dog\n")
+    words = ["--encoder", clip_folder, "--device", "cpu", "--json"]
+    wanted = json.loads(motif("measure", "clip-t", root / "samples", tmp_path / "p.txt", *words).out)
+    assert motif("measure", "clip-t", root / "samples", *words).failed(2, "give PROMPTS")
+    told = root / "prompts.json"
+    told.write_text(json.dumps({"10": "a dog", "2": "a cat", "11": "a bird"}))
+    assert json.loads(motif("measure", "clip-t", root / "samples", *words).out) == wanted
+    assert json.loads(motif("measure", "clip-t", root / "samples", told, *words).out) == wanted
+    told.write_text(json.dumps({"2": "a cat"}))
+    assert motif("measure", "clip-t", root / "samples", *words).failed(
+        2, "10.png", "prompts.json names no prompt"
+    )
+    told.write_text(json.dumps({"2": "a cat", "10": ["a dog"]}))
+    assert motif("measure", "clip-t", root / "samples", *words).failed(2, "prompts.json", "10 is no text")
+    told.rename(root / "elsewhere.json")
+    assert motif("measure", "clip-t", root / "samples", told, *words).failed(
+        2, "prompts.json", "no such file"
+    )
+    for name, text in {"2": "a cat\n", "10": "a dog"}.items():
+        (root / "samples" / f"{name}.txt").write_text(text)
+    assert json.loads(motif("measure", "clip-t", root / "samples", *words).out) == wanted
 
 
 @pytest.fixture

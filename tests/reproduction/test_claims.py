@@ -483,6 +483,18 @@ def test_no_sheet_of_several_edits_is_measured_as_a_picture() -> None:
                 assert {f"{first}-{i}.png" for i in range(1, 5)} <= measured
 
 
+def test_pictures_that_are_measured_are_not_drawn_over() -> None:
+    """A command that is to be run for each of many prompts takes them from a file, or each run takes the last one's
+    place; and it says that captions of real photos name no concept."""
+    kid = tomllib.loads((ROOT / "reproduction" / "custom_diffusion.toml").read_text())["commands"]["kid"]
+    drawing, *measuring = map(shlex.split, kid.splitlines())
+    assert drawing[3] == "captions.txt" and "--unnamed" in drawing
+    assert all(words[3] == drawing[drawing.index("-o") + 1] for words in measuring)
+    assert "run for each" not in "".join(
+        (ROOT / "reproduction" / f"{name}.toml").read_text() for name in page.ORDER
+    )
+
+
 def test_the_settings_are_of_the_numbers_beside_them() -> None:
     """Table 4's figures are of 200 steps; ELITE's baselines train the text encoder, and take rates as they are."""
     benchmark = tomllib.loads((ROOT / "reproduction" / "sd14" / "custom-concept-101.toml").read_text())

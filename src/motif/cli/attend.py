@@ -11,7 +11,7 @@ from motif.cli.command import Command
 from motif.cli.model import base_options, dressed_base, wear_options
 from motif.cli.options import given
 from motif.cli.outputs import prepare_folder, strangers
-from motif.cli.sample import require_tokens
+from motif.cli.prompts import require_tokens
 from motif.cli.voice import Voice
 from motif.errors import InputError
 

@@ -16,7 +16,7 @@ from motif.cli.invert import inverted, watched
 from motif.cli.model import base_options, dressed_base, wear_options
 from motif.cli.options import accepted, given, options, positionals, summary
 from motif.cli.outputs import is_picture, prepare
-from motif.cli.sample import require_tokens
+from motif.cli.prompts import require_tokens
 from motif.cli.voice import Voice
 from motif.errors import InputError
 from motif.files import read_text

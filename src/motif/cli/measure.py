@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import click
 
 from motif.cli.command import Command, Methods
 from motif.cli.options import given, options, positionals, summary
+from motif.cli.prompts import lines_of
 from motif.cli.record import RECORD, listed, record_of
 from motif.cli.voice import Voice, aligned, tree
 from motif.errors import InputError
 from motif.features.pictures import gather
-from motif.files import read_text
+from motif.features.told import PROMPTS, prompts_told
 from motif.images import open_picture
 from motif.methods import Method
 
@@ -32,8 +34,9 @@ ABOUT = {
     "images_by_concept": "IMAGES_BY_CONCEPT: a folder with a folder of pictures for each concept; or pictures that "
     "show all of them together.",
     "references_by_concept": "REFERENCES_BY_CONCEPT: a folder with a folder of photos for each concept.",
-    "prompts": "PROMPTS: one prompt for all; or a .txt file with one per picture, in their order. The default is what "
-    f"`motif sample` wrote to {RECORD} beside the pictures.",
+    "prompts": "PROMPTS: one prompt for all; a .txt file with one per picture, in their order; or a .json file, {name: "
+    f"prompt}}. The default is what `motif sample` wrote to {RECORD} beside the pictures; or what {PROMPTS} says "
+    "there, or beside a folder of theirs called samples; or what NAME.txt says.",
 }
 
 
@@ -94,22 +97,46 @@ def _warn_of_size(name: str, source: Any) -> None:
 
 
 def prompts_of(given_prompts: str | None, images: Path) -> str | list[str]:
-    """One prompt, the lines of a .txt file, or the prompt that the folder's record names."""
+    """One prompt, the lines of a .txt file, those of a prompts.json, or what the pictures' record or files beside them
+    say."""
     if given_prompts is None:
         record = record_of(images)
-        if record is None:
-            raise InputError(
-                f"{images}: give PROMPTS; there is no {RECORD} that would say what was asked to be shown"
-            )
-        if "prompt" not in record:
-            raise InputError(f"{images}: its {RECORD} names no prompt: give PROMPTS")
-        return str(record["prompt"])
-    path = Path(given_prompts).expanduser()
-    if path.suffix == ".txt":
-        if not path.is_file():
-            raise InputError(f"{path}: no such file of prompts")
-        return [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    return given_prompts
+        return told_beside(images) if record is None else recorded(record, images)
+    if given_prompts.endswith(".json"):
+        return told_beside(images, Path(given_prompts).expanduser())
+    lines = lines_of(given_prompts)
+    return given_prompts if lines is None else lines
+
+
+def recorded(record: Mapping[str, Any], images: Path) -> str | list[str]:
+    """The prompt that a record of `motif sample` names; one for each picture where they have their own."""
+    rows = [row for row in record.get("pictures", ()) if isinstance(row, dict)]
+    if images.is_file():
+        rows = [row for row in rows if row.get("file") == images.name]
+    own = [row.get("prompt", record.get("prompt")) for row in rows]
+    if None not in own and any("prompt" in row for row in rows):
+        return [str(prompt) for prompt in own]
+    if "prompt" not in record:
+        raise InputError(f"{images}: its {RECORD} names no prompt: give PROMPTS")
+    return str(record["prompt"])
+
+
+def told_beside(images: Path, file: Path | None = None) -> list[str]:
+    """The prompt of each picture by a prompts.json or by NAME.txt."""
+    found = listed(str(images))
+    try:
+        pictures = [Path(str(path)) for path in gather(found if isinstance(found, list) else images)]
+    except InputError:
+        pictures = []
+    said = prompts_told(pictures, file)
+    if not any(said) and file is None:
+        raise InputError(
+            f"{images}: give PROMPTS; there is no {RECORD} that would say what was asked to be shown, "
+            f"and no {PROMPTS}"
+        )
+    if lost := [path for path, prompt in zip(pictures, said, strict=True) if not prompt]:
+        raise InputError(f"{lost[0]}: {file or PROMPTS} names no prompt for it ({len(lost)} of {len(said)})")
+    return said
 
 
 measure = Methods(

@@ -32,19 +32,22 @@ class Album:
     files: list[Path] = field(default_factory=list[Path])
     rows: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])  # what each was made of
 
-    def keep(self, image: Image, *, seed: int | None = None, label: str = "") -> None:
+    def keep(self, image: Image, *, seed: int | None = None, label: str = "", prompt: str = "") -> None:
         """Save the next picture. An older run's record goes before it comes.
 
         Args:
             image: The picture.
             seed: Its own; the default is the next one.
             label: What tells it from others of its seed.
+            prompt: Its own, where not all have the same.
         """
         if not self.files and not is_picture(self.output):
             (self.output / RECORD).unlink(missing_ok=True)
         seed = self.first + len(self.files) if seed is None else seed
         self.files.append(save_image(image, place(self.output, seed, label)))
-        self.rows.append({"file": self.files[-1].name, "seed": seed} | ({"label": label} if label else {}))
+        told = {"label": label, "prompt": prompt}
+        row: dict[str, Any] = {"file": self.files[-1].name, "seed": seed}
+        self.rows.append(row | {name: text for name, text in told.items() if text})
         self.write()
 
     def strangers(self) -> list[Path]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from motif.cli.command import Command, Methods
 from motif.cli.model import base_options, dressed_base, wear_options
 from motif.cli.options import accepted, given, options, summary
 from motif.cli.outputs import LEAST, is_picture, prepare, prepare_folder
+from motif.cli.prompts import lines_of, require_named
 from motif.cli.record import Album, beside, place, require_unlisted
 from motif.cli.voice import Voice
 from motif.errors import InputError, Interrupted
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     from motif.base import Base
 
-log = logging.getLogger("motif")
+ABOUT = """PROMPT: what to draw; or a .txt file with one prompt a line, -n pictures of each, whose seeds go on from one
+prompt to the next."""
 
 
 def sampler(name: str, method: Method) -> Command:
@@ -34,48 +36,56 @@ def sampler(name: str, method: Method) -> Command:
     names = [option.name or "" for option in settings]
 
     def run(voice: Voice, prompt: str, output: Path, **values: Any) -> None:
-        chosen = given(values, names)
-        n, first = int(chosen.get("n", 1)), int(chosen.get("seed", 0))
+        chosen, lines = given(values, names), lines_of(prompt)
+        texts = [prompt] if lines is None else lines
+        n, first = int(chosen.get("n", 1)) * len(texts), int(chosen.get("seed", 0))
         output = picture_place(output, n) if is_picture(output) else prepare_folder(output)
         sheet = sheet_place(values["grid"], (place(output, first + i) for i in range(n)))
         base = dressed_base(voice, values)
-        require_tokens(base, prompt)
+        require_named(base, texts, unnamed=values["unnamed"])
         for path in [place(output, first), *([sheet] if sheet else [])]:
-            prepare(path, needs=needed(base, chosen))
+            prepare(path, needs=needed(base, chosen, n))
         chosen |= {
             side: value for side, value in defaults(base).items() if side in names and side not in chosen
         }
-        about = {"method": name, "prompt": prompt, "base": base.name, "wear": list(values["wear"]),
+        asked = {"prompt": prompt} if lines is None else {"prompts": lines}
+        about = {"method": name, **asked, "base": base.name, "wear": list(values["wear"]),
                  "settings": chosen, **made_with(base)}  # fmt: skip
         album = Album(output, first, about)
-        images = drawn(voice, album, function, base, prompt, chosen)
-        if left := album.strangers():
+        if lines is None:
+            images = drawn(voice, album, function, base, prompt, chosen)
+            sheets, why, said = noted(album, images), whys(images), labels(images)
+        else:
+            images, sheets, why = each_drawn(voice, album, function, base, lines, chosen, keep=bool(sheet))
+            said = [", ".join([row["prompt"], *filter(None, [row.get("label")])]) for row in album.rows]
+        if left := [path for path in album.strangers() if path not in sheets]:
             voice.note(
                 f"{output} holds {len(left)} other pictures ({left[0].name}...): `motif measure` leaves them out"
             )
         if sheet:
-            save_image(grid(images, title=prompt, labels=labels(images)), sheet)
-        sheets = [*noted(album, images), *([sheet] if sheet else [])]
+            sheets = [*sheets, save_image(grid(images, title=prompt, labels=said), sheet)]
         paths = [str(path) for path in [*album.files, *sheets]]
-        why = [album.about["why"]] if album.about.get("why") else []
         voice.result({**album.record(), "files": paths}, "\n".join([*why, *paths]))
 
     arguments: list[click.Parameter] = [
         click.Argument(["prompt"], metavar="PROMPT"),
+        click.Option(["--unnamed"], is_flag=True,
+                     help="Draw though no prompt names the concept that is worn: what became of its class, as kid and "
+                     "drift compare it."),
         click.Option(["-o", "--output"], required=True, type=click.Path(path_type=Path), metavar="DIR",
                      help="A folder for the pictures, or one picture's file (.png, .jpg, .webp)."),
         click.Option(["--grid"], type=click.Path(path_type=Path), metavar="FILE",
                      help="All pictures on one sheet too."),
     ]  # fmt: skip
     parameters = [*arguments, *wear_options(), *settings, *base_options()]
-    text = f"{summary(function)}\n\n{method.paper}"
+    text = f"{summary(function)}\n\n{ABOUT}\n\n{method.paper}"
     return Command(name, callback=run, params=parameters, help=text, short_help=method.summary)
 
 
 def picture_place(path: Path, n: int) -> Path:
     """The file of one picture, checked before anything is drawn."""
     if n != 1:
-        raise InputError(f"{path} is one picture and -n asks for {n}: name a folder")
+        raise InputError(f"{path} is one picture and {n} are asked for: name a folder")
     path = prepare(path)
     require_unlisted(path)
     return path
@@ -101,22 +111,68 @@ def drawn(
     base: Base,
     prompt: str,
     chosen: Mapping[str, Any],
+    *,
+    keep: Callable[..., None] | None = None,
+    task: str = "drawing",
+    of: int = 0,
 ) -> list[Image]:
-    """The pictures, each saved as soon as it is drawn. Ctrl-C keeps those that are there."""
+    """The pictures of a prompt, each saved as soon as it is drawn. Ctrl-C keeps those that are there.
+
+    Args:
+        voice: Tells of the progress.
+        album: Where they go.
+        function: The sampler.
+        base: What draws them.
+        prompt: What is drawn.
+        chosen: The sampler's settings.
+        keep: Takes a picture into the album.
+        task: What the progress is of.
+        of: How many pictures there will be in all; the default is those of this prompt.
+    """
+    keep, before = keep or album.keep, len(album.files)
     try:
-        with voice.progress("drawing") as on_progress:
-            told = accepted(function, on_progress=on_progress, on_image=album.keep)
+        with voice.progress(task) as on_progress:
+            told = accepted(function, on_progress=on_progress, on_image=keep)
             images = function(base, prompt, **chosen, **told)
     except KeyboardInterrupt:
         if not album.files:
             raise
         album.write()
         raise Interrupted(
-            f"stopped: {len(album.files)} of {chosen.get('n', 1)} pictures are drawn and lie in {album.output}"
+            f"stopped: {len(album.files)} of {of or chosen.get('n', 1)} pictures are drawn and lie in {album.output}"
         ) from None
-    for image in images[len(album.files) :]:
-        album.keep(image)
+    for image in images[len(album.files) - before :]:
+        keep(image)
     return images
+
+
+def each_drawn(
+    voice: Voice,
+    album: Album,
+    function: Callable[..., list[Image]],
+    base: Base,
+    prompts: Sequence[str],
+    chosen: Mapping[str, Any],
+    *,
+    keep: bool,
+) -> tuple[list[Image], list[Path], list[str]]:
+    """The pictures of every prompt in turn, their seeds one after another: (pictures where they are to be kept in
+    memory too, sheets, why). What a sampler tells of its pictures stands in the record beside each of them."""
+    images: list[Image] = []
+    sheets: list[Path] = []
+    why: list[str] = []
+    n, first = int(chosen.get("n", 1)), album.first
+    for i, prompt in enumerate(prompts):
+        before, seed = len(album.rows), first + i * n
+        some = drawn(
+            voice, album, function, base, prompt, {**chosen, "seed": seed},
+            keep=partial(album.keep, prompt=prompt), task=f"drawing prompt {i + 1} of {len(prompts)}",
+            of=n * len(prompts),
+        )  # fmt: skip
+        sheets += noted(album, some, album.rows[before:], f"{seed:04d}_")
+        why += whys(some)
+        images += some if keep else []
+    return images, sheets, why
 
 
 def labels(images: list[Image]) -> list[str] | None:
@@ -126,15 +182,28 @@ def labels(images: list[Image]) -> list[str] | None:
     return [*images.labels] if isinstance(images, Drawn) and any(images.labels) else None
 
 
-def noted(album: Album, images: list[Image]) -> list[Path]:
-    """Put what the sampler has to tell beside its pictures into their record, and save its sheets."""
+def noted(
+    album: Album, images: list[Image], rows: Sequence[dict[str, Any]] = (), prefix: str = ""
+) -> list[Path]:
+    """Put what the sampler has to tell beside its pictures into their record, or into these rows of it, and save its
+    sheets, under names with a prefix."""
     from motif.sample.drawn import Drawn
 
     if not isinstance(images, Drawn):
         return []
-    album.about.update(images.about)
+    for about in rows or (album.about,):
+        about.update(images.about)
     album.write()
-    return [save_image(sheet, beside(album.output, name)) for name, sheet in images.sheets.items()]
+    return [
+        save_image(sheet, beside(album.output, f"{prefix}{name}")) for name, sheet in images.sheets.items()
+    ]
+
+
+def whys(images: list[Image]) -> list[str]:
+    """What the sampler chose, and for which reason; nothing where it did not choose."""
+    from motif.sample.drawn import Drawn
+
+    return [images.why] if isinstance(images, Drawn) and images.why else []
 
 
 def defaults(base: Base) -> dict[str, Any]:
@@ -160,24 +229,10 @@ def made_with(base: Base) -> dict[str, Any]:
     }
 
 
-def needed(base: Base, chosen: Mapping[str, Any]) -> int:
+def needed(base: Base, chosen: Mapping[str, Any], n: int) -> int:
     """Bytes that the pictures take at most: a PNG of noise is as large as its pixels."""
     height, width = (int(chosen.get(side, base.size)) for side in ("height", "width"))
-    return max(LEAST, int(chosen.get("n", 1)) * height * width * 3)
-
-
-def require_tokens(base: Base, prompt: str, *, beside: Sequence[str] = ()) -> None:
-    """InputError where neither the prompt nor one beside it names a concept that is worn; a warning for each that they
-    leave out."""
-    base.tokenise([prompt])  # names what nobody has learned
-    unnamed = [token for token in base.vectors if not any(token in text for text in (prompt, *beside))]
-    if unnamed and len(unnamed) == len(base.vectors):
-        phrase = f"{unnamed[0]} {base.nouns.get(unnamed[0], '')}".strip()
-        raise InputError(
-            f'the prompt "{prompt}" does not name {unnamed[0]}: write "{phrase}" where the concept is meant'
-        )
-    for token in unnamed:
-        log.warning("%s is worn and the prompt does not name it: it changes the pictures all the same", token)
+    return max(LEAST, n * height * width * 3)
 
 
 sample = Methods("sample", sampler, help="Draw pictures of a prompt, wearing learned concepts.")
