@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from motif.base import Base
 from motif.errors import InputError
 from motif.tradeoff.jobs import Draw, Measure
 from motif.tradeoff.plan import Planner
-from motif.tradeoff.scatter import Done, crew
+from motif.tradeoff.scatter import crew
 from motif.tradeoff.spec import Spec
 from motif.tradeoff.store import Store
 from motif.tradeoff.sweep import tradeoff
@@ -41,15 +40,6 @@ def test_processes_give_the_loops_numbers(tmp_path: Path, small: Spec, tiny_base
     assert not first.failures and second.as_dict() == first.as_dict()
     files = [(tmp_path / on / "table.json").read_bytes() for on in ("loop", "processes")]
     assert files[0] == files[1]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(240)
-def test_ray_gives_the_loops_numbers(tmp_path: Path, small: Spec, tiny_base: Base) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed (extra scale)")
-    first = tradeoff(small, tmp_path / "loop", base=tiny_base)
-    second = tradeoff(small, tmp_path / "ray", on="ray", workers=2, device="cpu")
-    assert not second.failures and second.as_dict() == first.as_dict()
 
 
 @pytest.mark.timeout(300)
@@ -89,93 +79,6 @@ def test_a_crew_is_one_that_is_known(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=words):
             crew(on, setup, **given)
-
-
-def test_without_ray_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r"motif\[scale\]"):
-        crew("ray", Setup(str(tmp_path), "pocket", ""), workers=1)
-
-
-def test_a_ray_that_does_not_start_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def late(**_: Any) -> None:
-        raise Exception("the node timed out\nduring startup")
-
-    fake = type("Ray", (), {"is_initialized": staticmethod(lambda: False), "init": staticmethod(late)})
-    monkeypatch.setitem(sys.modules, "ray", fake)
-    with pytest.raises(InputError, match=r"^Ray cannot start at this machine: the node timed out$"):
-        crew("ray", Setup(str(tmp_path), "pocket", ""), workers=1)
-
-
-def test_ray_is_asked_for_actors_and_a_dead_one_is_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With a Ray of the test's own: each job goes to a free actor, results are files, a death fails one job."""
-    made: list[Any] = []
-
-    class RayError(Exception):
-        pass
-
-    class Ray:
-        exceptions = type("exceptions", (), {"RayError": RayError})
-
-        def __init__(self) -> None:
-            self.started: dict[str, Any] = {}
-
-        def is_initialized(self) -> bool:
-            return False
-
-        def init(self, **asked: Any) -> None:
-            self.started = asked
-
-        def shutdown(self) -> None:
-            self.started = {}
-
-        def remote(self, **wants: Any) -> Any:
-            def actor_of(kind: Any) -> Any:
-                class Actor:
-                    def __init__(self, *args: Any) -> None:
-                        made.append((self, wants))
-                        self.do = type("method", (), {"remote": lambda s, number, job: (self, number, job)})()
-
-                return type("class_", (), {"remote": lambda s, *args: Actor(*args)})()
-
-            return actor_of
-
-        def wait(self, refs: list[Any], num_returns: int) -> tuple[list[Any], list[Any]]:
-            return refs[:1], refs[1:]
-
-        def get(self, ref: Any) -> Done:
-            if ref[2] == "deadly":
-                raise RayError("the actor died\nbecause")
-            return Done(ref[1])
-
-        def kill(self, actor: Any) -> None:
-            pass
-
-    fake = Ray()
-    monkeypatch.setitem(sys.modules, "ray", fake)
-    hands: Any = crew("ray", Setup(str(tmp_path), "pocket", "", threads=3), workers=2)
-    assert fake.started == {
-        "num_cpus": 6,
-        "include_dashboard": False,
-        "log_to_driver": False,
-        "logging_level": "ERROR",
-    }
-
-    class Named(str):
-        label = "deadly"
-
-    hands.give(0, "a")
-    hands.give(1, Named("deadly"))
-    assert [hands.take().number, len(made)] == [0, 2]
-    died = hands.take()
-    assert died.failure and died.failure.why == "its actor ended: the actor died"
-    hands.give(2, "b")
-    hands.give(3, "c")
-    assert len(made) == 3 and made[0][1] == {"num_cpus": 3}
-    hands.close()
-    assert fake.started == {}
 
 
 @pytest.mark.timeout(300)

@@ -2,13 +2,17 @@
 
 Jobs go to them as small values, and results are files: every node must see the store's folder, and the photos, under
 the same path. Nothing but "done" comes back to the head.
+
+Ray starts an actor where a node has what it asks for, and lets it wait for ever where none has: so there is a look at
+the nodes before. It shows an actor the GPU that it gave it, and none to those that asked for none.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,14 @@ from motif.errors import InputError
 from motif.tradeoff.jobs import Job
 from motif.tradeoff.scatter import Done, Failure, attempt
 from motif.tradeoff.work import Setup, Worker
+
+log = logging.getLogger("motif")
+
+PATIENCE = 60.0
+"""Seconds without a result, after which it is looked whether actors still wait for their places."""
+
+UNITS = {"num_cpus": "CPU", "num_gpus": "GPU"}
+"""What Ray calls them in actors, and in nodes."""
 
 
 class Hand:
@@ -27,6 +39,9 @@ class Hand:
         if os.path.isdir(home):
             os.chdir(home)  # settings may name files
         self.worker = Worker(setup)
+
+    def here(self) -> None:
+        """Answered by an actor that has its place."""
 
     def do(self, number: int, job: Job) -> Done:
         """A job."""
@@ -41,7 +56,8 @@ class _Given:
 
 
 class Actors:
-    """As many actors as asked for, each with a processor for every thread, or a GPU where the base is on one."""
+    """As many actors as asked for, or as have room: each with a processor for every thread, or with a GPU where the
+    base is on one."""
 
     def __init__(self, setup: Setup, workers: int, at: str = "") -> None:
         try:
@@ -50,7 +66,15 @@ class Actors:
             raise InputError(
                 'Ray is not installed: pip install "motif[scale]", or use --on processes'
             ) from None
-        self.setup, self.hands = setup, workers
+        if (gpu := setup.device.startswith("cuda")) and setup.device not in ("cuda", "cuda:0"):
+            raise InputError(
+                f"device {setup.device}: Ray deals out GPUs itself: use cuda, and CUDA_VISIBLE_DEVICES for some of them"
+            )
+        self.setup = replace(setup, device="cuda") if gpu else setup  # the one that an actor sees
+        self.wants = {"num_gpus": 1, "num_cpus": 0} if gpu else {"num_cpus": setup.threads}
+        self.free: list[Any] = []
+        self.busy: dict[Any, _Given] = {}
+        self.coming: list[Any] = []  # answers of new actors to the question whether they are there
         self.started = not self.ray.is_initialized()
         if self.started:
             local: dict[str, Any] = {"num_cpus": workers * setup.threads, "include_dashboard": False}
@@ -60,8 +84,11 @@ class Actors:
             except Exception as error:  # Ray raises bare ones too, as when a busy machine is slow to start it
                 why = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise InputError(f"Ray cannot start at {at or 'this machine'}: {why}") from None
-        self.free: list[Any] = []
-        self.busy: dict[Any, _Given] = {}
+        try:
+            self.hands = self._room(workers, at)
+        except BaseException:
+            self.close()
+            raise
 
     def give(self, number: int, job: Job) -> None:
         """To an actor that is free, or a new one."""
@@ -70,7 +97,10 @@ class Actors:
 
     def take(self) -> Done:
         """The next that ends. An actor that died is replaced."""
-        ready, _ = self.ray.wait(list(self.busy), num_returns=1)
+        ready, _ = self.ray.wait(list(self.busy), num_returns=1, timeout=PATIENCE)
+        if not ready:
+            self._look()
+            ready, _ = self.ray.wait(list(self.busy), num_returns=1)
         given = self.busy.pop(ready[0])
         try:
             done: Done = self.ray.get(ready[0])
@@ -84,11 +114,37 @@ class Actors:
         """Let the actors go, and Ray where it was started here."""
         for actor in [*self.free, *(given.actor for given in self.busy.values())]:
             self.ray.kill(actor)
-        self.free, self.busy = [], {}
+        self.free, self.busy, self.coming = [], {}, []
         if self.started:
             self.ray.shutdown()
 
     def _start(self) -> Any:
-        gpu = self.setup.device.startswith("cuda")
-        wants = {"num_gpus": 1} if gpu else {"num_cpus": self.setup.threads}
-        return self.ray.remote(**wants)(Hand).remote(self.setup, os.getcwd())
+        actor = self.ray.remote(**self.wants)(Hand).remote(self.setup, os.getcwd())
+        self.coming.append(actor.here.remote())
+        return actor
+
+    def _room(self, workers: int, at: str) -> int:
+        """For how many of the workers there is room, node by node. InputError where there is for none."""
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        asked = {UNITS[unit]: n for unit, n in self.wants.items() if n}
+        room = sum(int(min(node.get(unit, 0) // n for unit, n in asked.items())) for node in nodes)
+        each, where = ", ".join(f"{n} {unit}" for unit, n in asked.items()), at or "this machine"
+        if not room:
+            raise InputError(
+                f"Ray at {where} has no node with {each}, which is what a worker needs: start one that has, "
+                "or set the spec's threads, or --device"
+            )
+        if room < workers:
+            log.warning(
+                "Ray at %s has room for %d of %d workers, %s each: %d start", where, room, workers, each, room
+            )
+        return min(room, workers)
+
+    def _look(self) -> None:
+        """Say once how many actors wait for what others have."""
+        asked, self.coming = self.coming, []
+        if away := self.ray.wait(asked, num_returns=len(asked), timeout=0)[1] if asked else []:
+            log.warning(
+                "%d of %d workers wait for their places: something else holds what they need of the Ray cluster",
+                len(away), self.hands,
+            )  # fmt: skip

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from motif.base import Base
 from motif.errors import InputError, Interrupted
 from motif.files import read_text, written
+from motif.loading import precision_of
 from motif.tradeoff.jobs import Job, Plan
 from motif.tradeoff.plan import Planner
 from motif.tradeoff.rehearse import rehearse
@@ -49,10 +50,11 @@ class Sweep:
     device: str = ""
 
     def crew(self) -> Crew:
-        """Whoever does the jobs."""
+        """Whoever does the jobs, on the device and in the precision that the base has here: elsewhere, what is taken
+        where nothing is said may be another."""
         setup = Setup(
-            str(self.store.folder), self.spec.base, self.base.origin.fingerprint, self.spec.precision, self.device,
-            self.spec.threads,
+            str(self.store.folder), self.spec.base, self.base.origin.fingerprint, precision_of(self.base.dtype),
+            self.device or str(self.base.device), self.spec.threads,
         )  # fmt: skip
         return crew(self.on, setup, workers=self.workers, at=self.at, base=self.base)
 
