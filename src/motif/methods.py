@@ -5,6 +5,9 @@ line here. Another package adds its own by an entry point, read when the table i
 
     [project.entry-points."motif.methods"]
     "learn.my-method" = "my_package.my_method:my_method"
+
+A metric of which less is better says so: ours by `less=True` in its line, another package's by an attribute of its
+function, `my_metric.less_is_better = True`.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ class Method:
     path: str  # "package.module:function"
     summary: str
     paper: str = ""
+    less: bool = False  # of a metric: less is better
 
     def load(self) -> Callable[..., Any]:
         """Import the function."""
@@ -187,11 +191,7 @@ MEASURE = {
         "motif.measure.kid:kid",
         "distance of two sets' distributions of features, unbiased",
         "Bińkowski et al. 2018, arXiv:1801.01401",
-    ),
-    "drift": Method(
-        "motif.measure.drift:drift",
-        "what a concept did to its class word: its pictures before and after",
-        "Kumari et al. 2023, arXiv:2212.04488",
+        less=True,
     ),
     "concepts": Method(
         "motif.measure.concepts:concepts",
@@ -222,16 +222,19 @@ MEASURE = {
         "motif.measure.structure:structure",
         "has an edit kept its source's layout: self-similarity of DINO's keys",
         "Tumanyan et al. 2022, arXiv:2201.00424",
+        less=True,
     ),
     "ns-lpips": Method(
         "motif.measure.ns_lpips:ns_lpips",
         "has an edit left alone what it was not about: LPIPS outside of a mask",
         "Li et al. 2023, arXiv:2303.15649",
+        less=True,
     ),
     "lpips": Method(
         "motif.measure.lpips:lpips",
         "how different edits and their sources look",
         "Zhang et al. 2018, arXiv:1801.03924",
+        less=True,
     ),
     "psnr": Method(
         "motif.measure.psnr:psnr",
@@ -245,6 +248,7 @@ MEASURE = {
     "mse": Method(
         "motif.measure.mse:mse",
         "mean squared difference of edits and their sources; whole or in a region",
+        less=True,
     ),
 }
 
@@ -276,3 +280,11 @@ def find(verb: str, name: str) -> Method:
 def load(verb: str, name: str) -> Callable[..., Any]:
     """Import a method's function by its command-line name."""
     return find(verb, name).load()
+
+
+def less_is_better(metric: str) -> bool:
+    """Whether less of a metric is better; False where there is none of that name."""
+    found = table("measure").get(metric)
+    if found is None or metric in MEASURE:
+        return found is not None and found.less
+    return bool(getattr(found.load(), "less_is_better", False))

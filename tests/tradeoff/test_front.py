@@ -75,4 +75,4 @@ def test_another_point_never_takes_area_away_and_moving_everything_changes_nothi
 def test_a_point_that_is_no_number_is_refused_and_less_kid_is_better() -> None:
     with pytest.raises(InputError, match="finite"):
         front([(math.nan, 1.0)])
-    assert signs(("clip-t", "kid")) == (1.0, -1.0)
+    assert signs(("clip-t", "kid"), {"kid"}) == (1.0, -1.0)

@@ -7,7 +7,6 @@ import warnings
 from typing import Any
 
 from motif.drawing import DASHES, INK, LINES, inline
-from motif.tradeoff.front import LOWER
 from motif.tradeoff.settings import label
 from motif.tradeoff.table import Row, Table
 
@@ -27,7 +26,9 @@ def figure(table: Table, *, size: tuple[float, float] = (7.6, 5.0)) -> str:
         _curves(axes, table)
         _front(axes, table)
         for name, tell in zip(table.axes, (axes.set_xlabel, axes.set_ylabel), strict=True):
-            tell(f"{name} ({'less' if name in LOWER else 'more'} is better)", color=INK, parse_math=False)
+            tell(
+                f"{name} ({'less' if name in table.lower else 'more'} is better)", color=INK, parse_math=False
+            )
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(INK)
         axes.tick_params(colors=INK, labelsize=9)

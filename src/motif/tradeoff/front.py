@@ -10,19 +10,16 @@ before (`signs`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from motif.errors import InputError
 
 Point = tuple[float, float]
 
-LOWER = frozenset({"kid"})
-"""Metrics of which less is better."""
 
-
-def signs(axes: tuple[str, str]) -> Point:
-    """What to multiply both values by, so that larger is better."""
-    across, up = (-1.0 if name in LOWER else 1.0 for name in axes)
+def signs(axes: tuple[str, str], lower: Container[str]) -> Point:
+    """What to multiply both values by, so that larger is better; `lower` are the metrics of which less is."""
+    across, up = (-1.0 if name in lower else 1.0 for name in axes)
     return across, up
 
 

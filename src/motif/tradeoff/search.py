@@ -12,7 +12,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from motif.errors import InputError
-from motif.tradeoff.front import LOWER
 from motif.tradeoff.jobs import Plan
 from motif.tradeoff.plan import Planner, Point
 from motif.tradeoff.rehearse import rehearse
@@ -39,7 +38,7 @@ def search(
         library: Any = importlib.import_module("optuna")
     except ImportError:
         raise InputError('optuna is not installed: pip install "motif[scale]", or run the grid') from None
-    axes = sweep.spec.shown
+    axes, lower = sweep.spec.shown, sweep.spec.lower
     if axes is None:
         raise InputError("a search needs two metrics to weigh: name them in `metrics`")
     if not any(way.names for way in planner.ways) and len(planner.ways) < 2:
@@ -53,7 +52,7 @@ def search(
         warnings.simplefilter("ignore")  # of what is experimental in it
         sampler = library.samplers.TPESampler(seed=seed, n_startup_trials=min(10, max(points // 2, 1)))
         study = library.create_study(
-            directions=["minimize" if a in LOWER else "maximize" for a in axes], sampler=sampler
+            directions=["minimize" if a in lower else "maximize" for a in axes], sampler=sampler
         )
         asked: list[Point] = []
         lost: dict[str, Failure] = {}

@@ -23,10 +23,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from motif import methods
 from motif.errors import InputError
 from motif.files import read_text
 from motif.tradeoff.benchmarks import benchmark
-from motif.tradeoff.front import LOWER
 
 
 class _Strict(BaseModel):
@@ -156,14 +156,19 @@ class Spec(_Strict):
         names = [metric.name for metric in self.metrics]
         if missing := [axis for axis in self.axes or () if axis not in names]:
             raise ValueError(f"the axis {missing[0]} is none of the metrics ({', '.join(names)})")
-        if self.reference is None and (less := [axis for axis in self.shown or () if axis in LOWER]):
+        if self.reference is None and (less := [axis for axis in self.shown or () if axis in self.lower]):
             raise ValueError(
                 f"of {less[0]} less is better: name the worst corner that a hypervolume counts from, as "
-                f"reference = [{', '.join('100.0' if axis in LOWER else '0.0' for axis in self.shown or ())}]"
+                f"reference = [{', '.join('100.0' if axis in less else '0.0' for axis in self.shown or ())}]"
             )
         if self.reference and not all(map(math.isfinite, self.reference)):
             raise ValueError("the reference must be two finite numbers")
         return self
+
+    @property
+    def lower(self) -> frozenset[str]:
+        """The metrics of which less is better, as tables name them."""
+        return frozenset(metric.name for metric in self.metrics if methods.less_is_better(metric.name))
 
     @property
     def shown(self) -> tuple[str, str] | None:

@@ -68,7 +68,7 @@ class Sweep:
 
     def table(self, plan: Plan, lost: dict[str, Failure]) -> Table:
         """What it gave."""
-        return table(plan, self.store, lost, self.spec.shown, self.spec.reference)
+        return table(plan, self.store, lost, self.spec.shown, self.spec.reference, self.spec.lower)
 
 
 def tradeoff(

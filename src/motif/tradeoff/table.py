@@ -75,6 +75,7 @@ class Table:
     rows: tuple[Row, ...]
     axes: tuple[str, str] | None
     reference: Point
+    lower: frozenset[str]  # the metrics of which less is better
     failures: tuple[Failure, ...] = ()
 
     def placed(self) -> list[tuple[Row, Point]]:
@@ -84,7 +85,7 @@ class Table:
 
     def turned(self, places: Sequence[Point]) -> list[Point]:
         """Places with both signs such that larger is better."""
-        across, up = signs(self.axes) if self.axes else (1.0, 1.0)
+        across, up = signs(self.axes, self.lower) if self.axes else (1.0, 1.0)
         return [(across * x, up * y) for x, y in places]
 
     def front(self) -> list[Row]:
@@ -134,11 +135,12 @@ def table(
     lost: Mapping[str, Failure],
     axes: tuple[str, str] | None,
     reference: Point | None,
+    lower: frozenset[str],
 ) -> Table:
     """Read the results of a plan."""
     rows = tuple(_row(spot, store, lost) for spot in plan.spots)
     failures = tuple({failure.label: failure for failure in lost.values()}.values())
-    return Table(rows, axes, reference or (0.0, 0.0), failures)
+    return Table(rows, axes, reference or (0.0, 0.0), lower, failures)
 
 
 def _row(spot: Spot, store: Store, lost: Mapping[str, Failure]) -> Row:
