@@ -193,6 +193,11 @@ MEASURE = {
         "Bińkowski et al. 2018, arXiv:1801.01401",
         less=True,
     ),
+    "drift": Method(
+        "motif.measure.drift:drift",
+        "what a concept did to its class word: its pictures before and after",
+        "Kumari et al. 2023, arXiv:2212.04488",
+    ),
     "concepts": Method(
         "motif.measure.concepts:concepts",
         "identity of each of several concepts, and bleed between them",
