@@ -193,6 +193,9 @@ MEASURE = {
         "Bińkowski et al. 2018, arXiv:1801.01401",
         less=True,
     ),
+    "fid": Method(
+        "motif.measure.fid:fid", "distance as Gaussians", "Heusel et al. 2017, arXiv:1706.08500", less=True
+    ),
     "drift": Method(
         "motif.measure.drift:drift",
         "what a concept did to its class word: its pictures before and after",

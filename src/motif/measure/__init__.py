@@ -9,6 +9,7 @@ from motif.measure.clipscore import clipscore
 from motif.measure.concepts import concepts
 from motif.measure.dino_i import dino_i
 from motif.measure.drift import drift
+from motif.measure.fid import fid
 from motif.measure.kid import kid
 from motif.measure.lpips import lpips
 from motif.measure.mse import mse
@@ -33,6 +34,7 @@ __all__ = [
     "concepts",
     "dino_i",
     "drift",
+    "fid",
     "kid",
     "lpips",
     "mse",
