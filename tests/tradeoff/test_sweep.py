@@ -397,6 +397,31 @@ def test_metrics_that_need_something_else_are_refused(spec: Make, tiny_base: Bas
         plan(spec(metrics=[{"name": "clip-t", "settings": {"scale": [1, 2.5]}}]), tiny_base)
 
 
+def test_one_metric_stands_twice_by_two_names(
+    tmp_path: Path, spec: Make, run: Any, clip_folder: Path, dino_folder: Path
+) -> None:
+    """KID on CLIP's features and on DINO's: two columns, and two axes, of both of which less is better."""
+    folders = {"clip": clip_folder, "dino": dino_folder}
+    two = [{"name": f"kid-{part}", "metric": "kid", "settings": {"features": part, "encoder": str(folder)}}
+           for part, folder in folders.items()]  # fmt: skip
+    asked = spec(methods=[{}], metrics=two, axes=["kid-clip", "kid-dino"], reference=[9.0, 9.0])
+    found, done = run(asked)
+    (row,) = found.rows
+    assert not found.failures and list(row.values) == ["kid-clip", "kid-dino"]
+    assert row.values["kid-clip"].mean != row.values["kid-dino"].mean and found.lower == {
+        "kid-clip",
+        "kid-dino",
+    }
+    told = {job.label: job.settings["features"] for job in done if isinstance(job, Measure)}
+    assert told == {"toy: the base: kid-clip": "clip", "toy: the base: kid-dino": "dino"}
+    assert "kid-dino (less is better)" in (tmp_path / "out" / "report.html").read_text()
+    renamed = [{**two[0], "name": "other"}, two[1]]
+    again, done = run(spec(methods=[{}], metrics=renamed, reference=[9.0, 9.0]))
+    assert not done and again.rows[0].values["other"] == row.values["kid-clip"]
+    with pytest.raises(InputError, match="no method kidd to measure: did you mean kid"):
+        run(spec(metrics=[{"name": "mine", "metric": "kidd"}]))
+
+
 def test_the_scatter_does_all_that_can_be_done(tmp_path: Path) -> None:
     """Jobs as letters: whatever fails, exactly what needs it is lost."""
 

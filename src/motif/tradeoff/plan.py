@@ -54,8 +54,8 @@ class Planner:
         return [read_way(one, self.spec) for one in self.spec.methods]
 
     @cached_property
-    def metrics(self) -> list[tuple[str, Signature, dict[str, Any]]]:
-        """The metrics, checked: their names, functions and settings."""
+    def metrics(self) -> list[tuple[asked.Metric, Signature, dict[str, Any]]]:
+        """The metrics, checked, each with its function and all settings that it is given."""
         return [self._metric(each) for each in self.spec.metrics]
 
     @cached_property
@@ -104,10 +104,10 @@ class Planner:
                 learned = self._learned(way, who, learning, runs)
                 draws, prompts = self._draws(way, who, whole, learned, sampling, f"{who.name}: {what}")
                 scores = {
-                    name: self._measure(
-                        name, function, settings, (*draws,), prompts, who, f"{who.name}: {what}"
+                    metric.name: self._measure(
+                        metric, function, settings, (*draws,), prompts, who, f"{who.name}: {what}"
                     )
-                    for name, function, settings in self.metrics
+                    for metric, function, settings in self.metrics
                 }
                 cells.append(Cell(who.name, draws, scores))
             spots.append(Spot(way.asked.called, varying, way.along, tuple(cells)))
@@ -199,9 +199,9 @@ class Planner:
                 prompts += [shows] * len(seeds)
         return draws, tuple(prompts)
 
-    def _metric(self, metric: asked.Metric) -> tuple[str, Signature, dict[str, Any]]:
+    def _metric(self, metric: asked.Metric) -> tuple[asked.Metric, Signature, dict[str, Any]]:
         """A metric's function and settings, checked."""
-        function = methods.load("measure", metric.name)
+        function = methods.load("measure", metric.which)
         places = [
             p.name for p in inspect.signature(function).parameters.values() if p.kind is not p.KEYWORD_ONLY
         ]
@@ -218,10 +218,10 @@ class Planner:
             settings.setdefault(
                 "encoder", self.spec.encoder or ("pocket" if self.spec.base == "pocket" else "paper")
             )
-        return metric.name, found, settings
+        return metric, found, settings
 
     def _measure(
-        self, name: str, found: Signature, settings: Mapping[str, Any], draws: tuple[str, ...],
+        self, metric: asked.Metric, found: Signature, settings: Mapping[str, Any], draws: tuple[str, ...],
         prompts: tuple[str, ...], who: Subject, told: str,
     ) -> str:  # fmt: skip
         """A score's address; making it is a job."""
@@ -229,11 +229,11 @@ class Planner:
         references = who.references if "references" in places else ()
         said = prompts if "prompts" in places else ()
         where = address(
-            "measure", metric=name, settings=found.defaults(settings), draws=draws, prompts=said,
+            "measure", metric=metric.which, settings=found.defaults(settings), draws=draws, prompts=said,
             eyes=self.eyes if settings.get("encoder") == "pocket" else [],
-            references=[content(path) for path in references], code=code(methods.find("measure", name).path),
+            references=[content(path) for path in references], code=code(methods.find("measure", metric.which).path),
         )  # fmt: skip
-        job = Measure(where, name, dict(settings), draws, said, references, f"{told}: {name}")
+        job = Measure(where, metric.which, dict(settings), draws, said, references, f"{told}: {metric.name}")
         self.jobs.setdefault(where, job)
         return where
 

@@ -9,6 +9,12 @@
     learn = "custom-diffusion"
     settings = {steps = [50, 100, 200], lr = 2e-6}        # a list is a grid; along one of them runs a curve
 
+`metrics` are names, or tables with settings of their own; one metric can stand there several times, by names that tell
+its columns apart, which `axes` name too:
+
+    metrics = ["clip-t", {name = "kid-clip", metric = "kid", settings = {features = "clip"}},
+               {name = "kid-dino", metric = "kid", settings = {features = "dino"}}]
+
 A name that is not known is refused, with the nearest one that is.
 """
 
@@ -80,8 +86,20 @@ class Concept(_Strict):
 class Metric(_Strict):
     """A metric with settings of its own."""
 
-    name: str
+    name: str = Field(min_length=1)  # in the tables
+    metric: str = ""  # which one it is, where the name does not say it
     settings: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _named_as_none(self) -> Self:
+        if self.which != self.name and self.name in methods.table("measure"):
+            raise ValueError(f"{self.name} is a metric, and here the name of {self.which}: give it another")
+        return self
+
+    @property
+    def which(self) -> str:
+        """Its name among the metrics."""
+        return self.metric or self.name
 
 
 class Method(_Strict):
@@ -144,7 +162,10 @@ class Spec(_Strict):
             ("seed", [str(seed) for seed in self.seeds]),
         ):
             if twice := {name for name in names if names.count(name) > 1}:
-                raise ValueError(f"the {what} {min(twice)} is there twice: names are told apart by `name`")
+                how = "names are told apart by `name`"
+                if what == "metric":
+                    how = f'give one another name, as {{name = "{min(twice)}-2", metric = "{min(twice)}"}}'
+                raise ValueError(f"the {what} {min(twice)} is there twice: {how}")
         if min(self.seeds) < 0:
             raise ValueError(f"seed {min(self.seeds)}: seeds are 0 or more")
         for concept in self.concepts:
@@ -168,7 +189,7 @@ class Spec(_Strict):
     @property
     def lower(self) -> frozenset[str]:
         """The metrics of which less is better, as tables name them."""
-        return frozenset(metric.name for metric in self.metrics if methods.less_is_better(metric.name))
+        return frozenset(metric.name for metric in self.metrics if methods.less_is_better(metric.which))
 
     @property
     def shown(self) -> tuple[str, str] | None:
