@@ -67,7 +67,7 @@ def fid(
     choices: dict[str, object] = {
         **loaded.choices(),
         "pictures": f"{n} generated and {m} references, {d} channels{few}",
-        "bias": "upwards, more with fewer pictures: compare with FID of as many alone",
+        "bias": "upwards, more with fewer pictures: compare only with FID of as many",
         "covariances": "unbiased, float64",
         "scale": 1.0,
         "standard error": "infinitesimal jackknife over generated pictures",
