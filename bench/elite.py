@@ -3,7 +3,7 @@
 `python bench/elite.py --learned` encodes the first photo of four held-out objects (with its mask) and draws eight
 prompts with: the class word; the encoder's words, all (v) and the primary one (w); the patches too, over a sweep of λ
 and without the word's map, and the patches without the words; an encoder of one layer with one and with several words,
-and of several layers in three orders, each trained here for the same few steps (`--ablation-steps 300`); and Textual
+and of several layers in three orders, each trained here for the same few steps (`--ablation-steps 200`); and Textual
 Inversion, DreamBooth and Custom Diffusion from that one photo (`--learned`). Where there is no encoder, what needs none
 is measured. Writes elite.md (CLIP-T with the class word in the concept's place, CLIP-I and DINO-I with the object's six
 photos, seconds to the concept; mean ± standard error over pictures) and sheets; where all is there, docs/elite.md.
@@ -55,7 +55,7 @@ ORDERS = {
 """The same with the deepest layer's word elsewhere: the layers, and which word that is (the paper's table 4)."""
 
 
-WHOLE = ("--learned", "--ablation-steps", "300")
+WHOLE = ("--learned", "--ablation-steps", "200")
 """What asks for everything."""
 TELLING = ("encoder", "concepts", "prompts", "seeds", "steps", "ablation_steps", "learned")
 """What of the command line is told by the page."""

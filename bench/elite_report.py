@@ -15,7 +15,7 @@ Rows = Mapping[str, Mapping[str, Value]]
 
 PAGE = """# ELITE on pocket
 
-Written by `python bench/elite.py --ablation-steps 300 --learned`. {}
+Written by `python bench/elite.py --ablation-steps 200 --learned`. {}
 The first photo of each object, and the first picture of every prompt (`docs/pictures/elite-*.png`):
 
 ![Pictures of the cat](pictures/elite-cat.png)

@@ -465,7 +465,7 @@ READERS: Mapping[str, Source] = {
         lambda _: codes_in(RESULTS / "custom-edit"),
     ),
     "elite": Source(
-        elite, "elite", "python bench/elite.py --ablation-steps 300 --learned", elite_codes, kept=True
+        elite, "elite", "python bench/elite.py --ablation-steps 200 --learned", elite_codes, kept=True
     ),
     "value-embedding": Source(cells, "value-embedding/cells", "python bench/value_embedding.py"),
     "short-captions": Source(cells, "short-captions/cells", "python bench/value_embedding.py"),

@@ -4,8 +4,10 @@ Card 2.7 (global): the crop with up to 10 px around it; its view is mirrored, tu
 the target never, so that a word does not say the pose. Card 3.7 (local): the crop with 10 to 19 px; the target is
 shrunk or zoomed as in Custom Diffusion, and the caption says so; the object's view is cropped, turned and moved.
 Pixels are of 512, and follow the picture. Ours: a caption's own article gives way to the prefix (the release cuts its
-first letter), and a view that moved the object out of sight is taken as it was. A subject with a caption of its own is
-drawn in its whole picture, which is what the caption tells of; the word does not have to say the place then.
+first letter), and a view that moved the object out of sight is taken as it was. The global stage draws a
+subject with a caption of its own in its whole picture, which is what the caption tells of; the word does not have to
+say the place then. The local stage always draws the crop: of a small whole picture, the details of an object are too
+small a part of the loss to be learned.
 """
 
 from __future__ import annotations
@@ -77,11 +79,7 @@ def local_view(
     box = around(image, box, int(rng.integers(_scaled(10, image), _scaled(19, image) + 1)))
     crop, own = image.crop(box), mask.crop(box)
     template = TEMPLATES[int(rng.integers(len(TEMPLATES)))]
-    placed = augment and not subject.caption
-    placement = RESIZING.draw(side, rng) if placed else RESIZING.whole(side, rng)
-    target = (
-        _signed(image.resize((side, side), BICUBIC)) if subject.caption else _placed(crop, placement, side)
-    )
+    placement = RESIZING.draw(side, rng) if augment else RESIZING.whole(side, rng)
     seen, shown = (
         cut_out(crop, own).resize((tower_side, tower_side), BICUBIC),
         own.resize((tower_side, tower_side), NEAREST),
@@ -89,12 +87,12 @@ def local_view(
     if augment:
         seen, shown = _moved(seen, shown, rng)
     return View(
-        target,
+        _placed(crop, placement, side),
         torch.as_tensor(valid(placement, side, factor)),
         whole(crop, tower_side),
-        subject.caption or prefixed(placement.prefix, template),
+        prefixed(placement.prefix, template),
         subject.words,
-        _kept(subject),
+        "",
         whole(seen, tower_side),
         marked(shown, patches),
     )
