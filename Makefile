@@ -89,7 +89,7 @@ ENCODER = $(CACHE)/run/elite/encoder
 elite: $(READY) ## train pocket's ELITE encoder and ship it (hours; goes on where it stopped)
 	$(BIN)/motif pocket render --seed 1
 	$(BIN)/motif learn elite $(CACHE)/shards -o $(ENCODER).safetensors $(if $(wildcard $(ENCODER).run/state.pt),--resume) \
-		--text-steps 1500 --steps 1401 --local-steps 1500 --batch-size 32 --local-batch-size 16 --hidden 128 \
+		--text-steps 1500 --steps 1401 --local-steps 400 --batch-size 32 --local-batch-size 16 --hidden 128 \
 		--local-lr 1.5e-3 --ema 0.998 --mixed --small 8 --checkpoint-every 50
 	mkdir -p src/motif/pocket/weights/elite
 	cp $(ENCODER).safetensors src/motif/pocket/weights/elite/
