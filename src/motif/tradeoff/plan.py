@@ -195,7 +195,7 @@ class Planner:
                 }  # fmt: skip
                 job = Draw(gives, sampler, prompt, dict(given), f'{told}: draw "{prompt}"', learned)
                 self.jobs.setdefault(gives[seeds[0]], job)
-                draws |= dict.fromkeys(job.makes, shows)
+                draws |= {where: shows for where in gives.values()}
                 prompts += [shows] * len(seeds)
         return draws, tuple(prompts)
 

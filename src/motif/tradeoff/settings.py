@@ -126,7 +126,7 @@ class Signature:
         if name in PLACES:
             return PLACES[name]
         parts = _parts(_kind(self.function, self.parameters[name])) if name in self.parameters else []
-        if not any(inspect.isclass(part) and issubclass(part, os.PathLike) for part in parts):
+        if not any(inspect.isclass(part) and issubclass(part, Path) for part in parts):
             return None
         return ENCODERS if any(hasattr(part, "load") for part in parts) else ()
 
@@ -135,7 +135,7 @@ def plain(value: Any, words: Container[str] | None = None) -> Any:
     """A value as JSON has it; with `words`, what lies where it names a place, unless it is one of them."""
     if isinstance(value, str | Path):
         word = os.path.expanduser(value)
-        there = words is not None and value not in words and os.path.exists(word)
+        there = words is not None and str(value) not in words and os.path.exists(word)
         return [str(value), content(word)] if there else str(value)
     if isinstance(value, Mapping):
         return {str(k): plain(v, words) for k, v in cast(Mapping[Any, Any], value).items()}
