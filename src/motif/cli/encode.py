@@ -98,7 +98,7 @@ def encode(voice: Voice, encoder: str, photos: tuple[Path, ...], output: Path, m
         "motif",
         "sample",
         method,
-        f"a {' '.join([token, noun]).strip()} on the beach",
+        f"a {token} on the beach",  # the word alone, as in training
         "--wear",
         str(output),
     ]
