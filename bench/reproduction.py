@@ -22,6 +22,8 @@ from typing import Any
 from curves import APART
 from results import READERS, Rows, Value, made_by, measured, quick, stored, take
 
+from motif.files import written
+
 ROOT = Path(__file__).parents[1]
 CLAIMS, PAGE = ROOT / "reproduction", ROOT / "docs" / "reproduction.md"
 
@@ -103,7 +105,7 @@ def checked(check: Mapping[str, Any], rows: Rows) -> tuple[str, str]:
 def of_alone(values: Sequence[Value], both: Sequence[Value]) -> str:
     """Where rows are not of the same objects: of which they are compared."""
     names = {*both[0].values}
-    others = {name for value in values for name in value.values} - names
+    others = {name for value in values for name in value.values} - names if names else set[str]()
     return f" (of {', '.join(sorted(names))} alone)" if others else ""
 
 
@@ -272,7 +274,8 @@ def main() -> None:
         return
     taken = [] if asked.stored else take()
     text = page(papers(), stored)
-    PAGE.write_text(text, encoding="utf-8")
+    with written(PAGE) as part:
+        part.write_text(text, encoding="utf-8")
     print(f"{PAGE.relative_to(ROOT)}: taken {', '.join(taken) or 'nothing new'}")
 
 

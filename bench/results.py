@@ -14,6 +14,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from motif.files import written
+
 ROOT = Path(__file__).parents[1]
 RESULTS, MADE = ROOT / "docs" / "results", ROOT / "out" / "bench"
 
@@ -69,6 +71,7 @@ class Value:
         if paired:
             rows = {name: [*zip(self.values[name], other.values[name], strict=True)] for name in paired}
             rows = {name: [row for row in some if None not in row] for name, some in rows.items()}
+            rows = {name: some for name, some in rows.items() if some}
             mine, theirs = ({n: [row[i] for row in some] for n, some in rows.items()} for i in (0, 1))
         else:
             mine, theirs = ({name: [*value.values[name]] for name in names} for value in (self, other))
@@ -134,7 +137,8 @@ def take() -> list[str]:
                 "code": source.codes(place),
             }
             text = json.dumps({**about, "rows": plain}, indent=1, ensure_ascii=False)
-            path.write_text(text + "\n", encoding="utf-8")
+            with written(path) as part:
+                part.write_text(text + "\n", encoding="utf-8")
             taken.append(name)
     return taken
 
@@ -156,9 +160,12 @@ def lacking(found: Plain, there: Plain) -> str:
             for name, some in told.get("values", {}).items():
                 if name not in values:
                     return f"no {metric} of {row} of {name}"
-                if len(values[name]) < len(some):
+                had, has = (sum(value is not None for value in each) for each in (some, values[name]))
+                if has < had:
                     of = f" of {name}" if name else ""
-                    return f"{len(values[name])} of {len(some)} values for {metric} of {row}{of}"
+                    return f"{has} of {had} values for {metric} of {row}{of}"
+            if told.get("error") is not None and found[row][metric].get("error") is None:
+                return f"no error of {metric} of {row}"
     return ""
 
 

@@ -22,6 +22,7 @@ from PIL import Image
 
 import tiny
 from motif import methods
+from motif.base import Base
 from motif.cli import main
 from motif.cli.app import app
 from motif.cli.options import HANDLED, arguments_help, options
@@ -30,6 +31,7 @@ from motif.cli.reference import commands, reference
 from motif.cli.voice import aligned, duration
 from motif.errors import InputError
 from motif.files import written
+from pieces import concept_of
 
 ROOT = Path(__file__).parents[1]
 DUCKS = ROOT / "examples" / "duck_toy"
@@ -181,8 +183,8 @@ def recorded(folder: Path) -> list[str]:
 @pytest.fixture
 def draws(base: Path, tmp_path: Path, motif: Callable[..., Ran]) -> Callable[..., Ran]:
     """Draw into tmp_path/out, one picture at a time."""
-    words = ["sample", "plain", "--base", base, "--steps", 1, "--batch-size", 1, "-o", tmp_path / "out"]
-    return lambda prompt, *more: motif(*words, prompt, *more)
+    words = ["--base", base, "--steps", 1, "--batch-size", 1, "-o", tmp_path / "out"]
+    return lambda prompt, *more, method="plain": motif("sample", method, *words, prompt, *more)
 
 
 def test_pictures_of_another_run_are_told_of(draws: Callable[..., Ran], tmp_path: Path) -> None:
@@ -292,6 +294,63 @@ def test_a_stop_amid_a_file_of_prompts_keeps_what_is_drawn(
     assert [row["prompt"] for row in rows] == ["a cat", "a cat", "a dog"]
 
 
+def test_a_file_of_prompts_goes_on_where_it_was_stopped(
+    draws: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The prompts that are drawn stay, the one that was begun is drawn again; the pictures are those of one run."""
+    captions, out, saved = tmp_path / "captions.txt", tmp_path / "out", list[str]()
+    captions.write_text("a cat\na dog\na cat\n")
+    assert draws(captions, "-n", 2).code == 0
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    record = json.loads(whole["pictures.json"])
+    (out / "pictures.json").write_text(json.dumps({**record, "pictures": record["pictures"][:3]}))
+    save = Image.Image.save
+
+    def note(self: Image.Image, path: Path, *rest: Any, **how: Any) -> None:
+        saved.extend(re.findall(r"^\W?(\d{4})", Path(path).name))
+        save(self, path, *rest, **how)
+
+    monkeypatch.setattr(Image.Image, "save", note)
+    done = draws(captions, "-n", 2, "--grid", tmp_path / "sheet.png")
+    assert done.code == 0 and "the first 1 of 3 prompts" in done.err, done.err
+    assert saved == ["0002", "0003", "0004", "0005"]
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+    saved.clear()
+    assert draws(captions, "-n", 2, "--steps", 2).code == 0, "other pictures"
+    assert len(saved) == 6
+
+
+def test_a_prompt_of_a_file_that_cannot_be_drawn_is_refused_before_any_is(
+    draws: Callable[..., Ran], cat: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "captions.txt").write_text("a <new1> cat on sea\na <new1> dog\n")
+    assert draws("a cat", "-n", 2).code == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    words = [tmp_path / "captions.txt", "--wear", cat, "--stand-in", "<new1> cat=dog"]
+    done = draws(*words, method="dci")
+    assert done.failed(2, "<new1> dog"), done.err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert draws(*words, "--unnamed", method="dci").failed(2, "--unnamed")
+
+
+def test_the_record_of_many_pictures_is_written_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from motif.cli import record
+
+    monkeypatch.setattr(record, "OFTEN", 4)
+    album, done, write = record.Album(tmp_path, 0, {}), list[int](), record.Album.write
+
+    def note(self: record.Album) -> None:
+        done.append(len(self.rows))
+        write(self)
+
+    monkeypatch.setattr(record.Album, "write", note)
+    for _ in range(13):
+        album.keep(Image.new("RGB", (4, 4)))
+    assert done == [1, 2, 3, 4, 6, 9, 12], "each at first, then ever fewer"
+
+
 def test_the_class_s_own_pictures_are_drawn_where_they_are_asked_for(
     draws: Callable[..., Ran], cat: Path, tmp_path: Path
 ) -> None:
@@ -307,6 +366,15 @@ def test_the_class_s_own_pictures_are_drawn_where_they_are_asked_for(
     assert draws("a cat", "--unnamed").failed(2, "--unnamed", "no concept is worn")
     assert draws("a <new1> cat", *worn, "--unnamed").failed(2, "--unnamed", "names <new1>")
     assert draws("a <new2> cat", *worn, "--unnamed").failed(2, "<new2>")
+
+
+def test_a_concept_without_a_word_of_its_own_is_drawn_unnamed(
+    draws: Callable[..., Ran], base: Path, tmp_path: Path
+) -> None:
+    """DreamBooth's word is one of the base's."""
+    concept_of(Base.load(str(base)), token=None).save(tmp_path / "sks.safetensors")
+    done = draws("a photo of a cat", "--unnamed", "--wear", tmp_path / "sks.safetensors")
+    assert done.code == 0, done.err
 
 
 @pytest.mark.parametrize("name", ["x.gif", "x.TIFF", "a/x.heic"])
@@ -1011,6 +1079,8 @@ def test_clip_t_reads_the_prompts_that_evaluate_py_reads(
     for name, text in {"2": "a cat\n", "10": "a dog"}.items():
         (root / "samples" / f"{name}.txt").write_text(text)
     assert json.loads(motif("measure", "clip-t", root / "samples", *words).out) == wanted
+    told.write_text(json.dumps({"2": "a cat"}))  # named, it tells alone
+    assert motif("measure", "clip-t", root / "samples", told, *words).failed(2, "10.png", "names no prompt")
 
 
 @pytest.fixture

@@ -310,6 +310,16 @@ def test_rows_are_compared_over_the_objects_that_both_have() -> None:
     assert told.startswith("m: a 8.000, b 0.500") and "(16.0 times" in told
 
 
+def test_an_object_without_a_value_in_one_row_is_named_as_left_out() -> None:
+    one = results.Value.of({"cat": [0.5, 0.6, 0.4], "dog": [None, None]})
+    both = results.Value.of({"cat": [0.1, 0.2, 0.1], "dog": [0.9, 0.9]})
+    told = page.checked({"metric": "m", "more": "a", "less": "b"}, {"a": {"m": one}, "b": {"m": both}})[1]
+    assert "(of cat alone)" in told and "b 0.133" in told
+    mean = results.Value(0.3, 0.01)
+    told = page.checked({"metric": "m", "more": "a", "less": "b"}, {"a": {"m": mean}, "b": {"m": both}})[1]
+    assert "alone" not in told
+
+
 def test_a_picture_that_one_row_has_no_value_of_is_in_neither_mean() -> None:
     a, b = results.Value.of({"cat": [0.5, 0.7, None]}), results.Value.of({"cat": [0.4, 0.5, 9.0]})
     one, two = a.shared(b)
@@ -331,7 +341,7 @@ def test_a_curve_of_other_pictures_is_no_measure() -> None:
     assert said(results.dci_rows(rows)["dci 1"]["above ICO's checkpoints"]) == HOLDS
 
 
-def stored_cells(folder: Path, rows: dict[str, dict[str, list[float]]]) -> None:
+def stored_cells(folder: Path, rows: Any) -> None:
     """Cells of bench/compress.py: {row: {object: values}}."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.json"):
@@ -355,6 +365,10 @@ def test_less_than_what_is_stored_is_not_taken_and_a_line_says_so(
         ({"whole": whole["whole"]}, "1 rows instead of 2, no rank 1"),
         ({row: {"boat": [0.5, 0.6]} for row in whole}, "no CLIP-I of rank 1 of cat"),
         ({row: {"boat": [0.5], "cat": [0.7]} for row in whole}, "1 of 2 values for CLIP-I of rank 1 of boat"),
+        (
+            {row: {"boat": [0.5, None], "cat": [0.7, 0.8]} for row in whole},
+            "1 of 2 values for CLIP-I of rank 1 of boat",
+        ),
     ):
         stored_cells(folder, less)
         assert results.take() == []

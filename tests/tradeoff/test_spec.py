@@ -228,6 +228,7 @@ def test_a_path_is_known_by_what_is_in_it(tmp_path: Path) -> None:
         ("measure", "kid", {"encoder": "cat", "features": "dino"}, "encoder"),
         ("measure", "drift", {"clip": "pocket", "dino": "cat"}, "dino"),
         ("measure", "ns-lpips", {"on": "paper", "word": "cat"}, "on"),
+        ("measure", "clipscore", {"masks": "paper", "encoder": "pocket"}, "masks"),
     ],
 )  # fmt: skip
 def test_a_word_is_no_place_whatever_lies_there(

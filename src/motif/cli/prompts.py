@@ -47,9 +47,9 @@ def require_named(base: Base, prompts: Sequence[str], *, unnamed: bool) -> None:
         _warn_of(list(dict.fromkeys(token for prompt in prompts for token in left_out(base, prompt))))
         return
     base.tokenise([*prompts])
-    if not base.vectors:
+    if not base.concepts:
         raise InputError("--unnamed: no concept is worn: name one with --wear, or leave --unnamed out")
-    if all(token in prompt for prompt in prompts for token in base.vectors):
+    if base.vectors and all(token in prompt for prompt in prompts for token in base.vectors):
         raise InputError(f"--unnamed: the prompt names {' and '.join(base.vectors)}: leave --unnamed out")
 
 

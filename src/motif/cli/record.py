@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 RECORD = "pictures.json"
+OFTEN = 200
+"""Of so many pictures every one is written down at once; of more every second, third..., or the record of thousands
+would cost more than they do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +51,26 @@ class Album:
         told = {"label": label, "prompt": prompt}
         row: dict[str, Any] = {"file": self.files[-1].name, "seed": seed}
         self.rows.append(row | {name: text for name, text in told.items() if text})
-        self.write()
+        if len(self.rows) % (1 + len(self.rows) // OFTEN) == 0:
+            self.write()
+
+    def go_on(self, prompts: Sequence[str], n: int) -> int:
+        """Take in the pictures of a run of the same that was stopped, as its record tells: how many of these prompts
+        are drawn, n pictures of each. The last that was begun is drawn again."""
+        record = None if is_picture(self.output) else record_of(self.output)
+        same = json.loads(json.dumps({**self.about, "pictures": []}))
+        if record is None or {**record, "pictures": []} != same:
+            return 0
+        rows = record["pictures"]
+        if not all((self.output / row["file"]).is_file() for row in rows):
+            return 0
+        begun = [(int(row["seed"]) - self.first) // n for row in rows]
+        done = max(begun, default=0)
+        for i, row in zip(begun, rows, strict=True):
+            if i < done and row.get("prompt") == prompts[i]:
+                self.rows.append(row)
+                self.files.append(self.output / row["file"])
+        return done
 
     def strangers(self) -> list[Path]:
         """Pictures in the folder that are no part of the record: an earlier run's, or somebody's."""

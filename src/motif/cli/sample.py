@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 ABOUT = """PROMPT: what to draw; or a .txt file with one prompt a line, -n pictures of each, whose seeds go on from one
 prompt to the next."""
 
+UNNAMED = "Draw though no prompt names the concept that is worn: what became of its class, as kid and drift compare it."
+
 
 def sampler(name: str, method: Method) -> Command:
     """The command of one method."""
@@ -42,7 +44,7 @@ def sampler(name: str, method: Method) -> Command:
         output = picture_place(output, n) if is_picture(output) else prepare_folder(output)
         sheet = sheet_place(values["grid"], (place(output, first + i) for i in range(n)))
         base = dressed_base(voice, values)
-        require_named(base, texts, unnamed=values["unnamed"])
+        require_named(base, texts, unnamed=values.get("unnamed", False))
         for path in [place(output, first), *([sheet] if sheet else [])]:
             prepare(path, needs=needed(base, chosen, n))
         chosen |= {
@@ -51,6 +53,8 @@ def sampler(name: str, method: Method) -> Command:
         asked = {"prompt": prompt} if lines is None else {"prompts": lines}
         about = {"method": name, **asked, "base": base.name, "wear": list(values["wear"]),
                  "settings": chosen, **made_with(base)}  # fmt: skip
+        if lines is not None:
+            require_drawable(function, base, lines, chosen)
         album = Album(output, first, about)
         if lines is None:
             images = drawn(voice, album, function, base, prompt, chosen)
@@ -64,14 +68,13 @@ def sampler(name: str, method: Method) -> Command:
             )
         if sheet:
             sheets = [*sheets, save_image(grid(images, title=prompt, labels=said), sheet)]
+        album.write()
         paths = [str(path) for path in [*album.files, *sheets]]
         voice.result({**album.record(), "files": paths}, "\n".join([*why, *paths]))
 
     arguments: list[click.Parameter] = [
         click.Argument(["prompt"], metavar="PROMPT"),
-        click.Option(["--unnamed"], is_flag=True,
-                     help="Draw though no prompt names the concept that is worn: what became of its class, as kid and "
-                     "drift compare it."),
+        *([click.Option(["--unnamed"], is_flag=True, help=UNNAMED)] if name == "plain" else []),
         click.Option(["-o", "--output"], required=True, type=click.Path(path_type=Path), metavar="DIR",
                      help="A folder for the pictures, or one picture's file (.png, .jpg, .webp)."),
         click.Option(["--grid"], type=click.Path(path_type=Path), metavar="FILE",
@@ -146,6 +149,18 @@ def drawn(
     return images
 
 
+def require_drawable(
+    function: Callable[..., list[Image]], base: Base, prompts: Sequence[str], chosen: Mapping[str, Any]
+) -> None:
+    """InputError where the sampler refuses one of the prompts, before any is drawn."""
+    from motif.tradeoff.rehearse import ended_at_work, unheard
+
+    with unheard():
+        for prompt in dict.fromkeys(prompts):
+            with ended_at_work(base):
+                function(base, prompt, **{**chosen, "n": 1})
+
+
 def each_drawn(
     voice: Voice,
     album: Album,
@@ -157,12 +172,19 @@ def each_drawn(
     keep: bool,
 ) -> tuple[list[Image], list[Path], list[str]]:
     """The pictures of every prompt in turn, their seeds one after another: (pictures where they are to be kept in
-    memory too, sheets, why). What a sampler tells of its pictures stands in the record beside each of them."""
+    memory too, sheets, why). What a sampler tells of its pictures stands in the record beside each of them. What a
+    stopped run of the same has drawn is taken as it is."""
     images: list[Image] = []
     sheets: list[Path] = []
     why: list[str] = []
     n, first = int(chosen.get("n", 1)), album.first
-    for i, prompt in enumerate(prompts):
+    done = album.go_on(prompts, n)
+    if done:
+        voice.note(
+            f"{album.output} holds the pictures of the first {done} of {len(prompts)} prompts: going on"
+        )
+        images += [opened(path) for path in album.files] if keep else []
+    for i, prompt in [*enumerate(prompts)][done:]:
         before, seed = len(album.rows), first + i * n
         some = drawn(
             voice, album, function, base, prompt, {**chosen, "seed": seed},
@@ -173,6 +195,13 @@ def each_drawn(
         why += whys(some)
         images += some if keep else []
     return images, sheets, why
+
+
+def opened(path: Path) -> Image:
+    """A picture that is there."""
+    from motif.images import open_picture
+
+    return open_picture(path).image
 
 
 def labels(images: list[Image]) -> list[str] | None:

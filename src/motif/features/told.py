@@ -20,7 +20,7 @@ def prompts_told(pictures: Sequence[Path], file: Path | None = None) -> list[str
 
     Args:
         pictures: The pictures' files.
-        file: A prompts.json of theirs; the default is the one beside each.
+        file: A prompts.json of theirs, which alone tells then; the default is the one beside each.
     """
     found: dict[Path, Mapping[str, str]] = {}
     said: list[str] = []
@@ -29,7 +29,8 @@ def prompts_told(pictures: Sequence[Path], file: Path | None = None) -> list[str
         if place not in found:
             found[place] = _read(place) if file or place.is_file() else {}
         text = path.with_suffix(".txt")
-        said.append(found[place].get(path.stem) or (read_text(text).strip() if text.is_file() else ""))
+        beside = read_text(text).strip() if file is None and text.is_file() else ""
+        said.append(found[place].get(path.stem) or beside)
     return said
 
 

@@ -124,9 +124,8 @@ def rehearse(jobs: Iterable[Job], base: Base, missing: Container[Job]) -> list[s
     Raises:
         InputError: what the first of those that cannot work says, and how many there are.
     """
-    play, refused, broken, level = Rehearsal(base), dict[str, str](), list[str](), log.level
-    log.setLevel(logging.ERROR)  # the jobs say it
-    try:
+    play, refused, broken = Rehearsal(base), dict[str, str](), list[str]()
+    with unheard():
         for job in jobs:
             play.know(job)
             if job not in missing:
@@ -137,8 +136,6 @@ def rehearse(jobs: Iterable[Job], base: Base, missing: Container[Job]) -> list[s
                 refused.setdefault(str(error), job.label)
             except Exception:  # its job fails by name, and the rest goes on
                 broken.append(job.label)
-    finally:
-        log.setLevel(level)
     if refused:
         why, where = next(iter(refused.items()))
         more = f" (and {len(refused) - 1} more that cannot work)" if len(refused) > 1 else ""
@@ -149,6 +146,17 @@ def rehearse(jobs: Iterable[Job], base: Base, missing: Container[Job]) -> list[s
 def examples(job: Learn) -> Examples:
     """What the run is shown."""
     return Examples(job.photos.folder, job.photos.prompt, noun=job.photos.noun)
+
+
+@contextlib.contextmanager
+def unheard() -> Iterator[None]:
+    """No warnings inside: the work itself says them."""
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 @contextlib.contextmanager

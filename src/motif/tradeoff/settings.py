@@ -128,7 +128,12 @@ class Signature:
         parts = _parts(_kind(self.function, self.parameters[name])) if name in self.parameters else []
         if not any(inspect.isclass(part) and issubclass(part, Path) for part in parts):
             return None
-        return ENCODERS if any(hasattr(part, "load") for part in parts) else ()
+        return ENCODERS if any(_is_encoder(part) for part in parts) else ()
+
+
+def _is_encoder(part: Any) -> bool:
+    """Whether it is a class that is loaded by a name; a picture is loaded too, but not by one."""
+    return isinstance(inspect.getattr_static(part, "load", None), classmethod | staticmethod)
 
 
 def plain(value: Any, words: Container[str] | None = None) -> Any:
