@@ -33,9 +33,10 @@ COMMANDS = {"custom-diffusion": "learn", "textual-inversion": "learn", "dreamboo
             "custom-edit": "learn", "ico": "learn", "elite": "learn"}  # fmt: skip
 
 
-sys.path.insert(0, str(ROOT / "bench"))
+sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "reproduction")]
 page: Any = importlib.import_module("reproduction")
 results: Any = importlib.import_module("results")
+pie_bench: Any = importlib.import_module("pie_bench")
 
 
 def rows(**found: dict[str, Any]) -> Callable[[str], Any]:
@@ -541,10 +542,16 @@ def test_a_claim_is_checked_as_it_is_said() -> None:
 
 @pytest.mark.parametrize("line", said())
 def test_a_command_that_is_told_is_one(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is parsed, with its settings file, as click would before it runs."""
+    """It is parsed, with its settings file, as click would before it runs; a script's words, by the script."""
     monkeypatch.chdir(ROOT)
     first, *words = shlex.split(line)
     command: Any = app
+    if first == "python":
+        assert words[0] == "reproduction/pie_bench.py"
+        asked = pie_bench.arguments(words[1:])
+        assert pie_bench.Way.of("invert", asked.invert, asked.inverting).name
+        assert pie_bench.Way.of("edit", asked.edit, asked.editing).name
+        return
     assert first == "motif"
     while isinstance(command, click.Group):
         name, command, words = command.resolve_command(click.Context(command), words)
