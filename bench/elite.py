@@ -309,7 +309,7 @@ def sheet(bench: Bench, subject: Any) -> Path | None:
     if not all(file.is_file() for file in files):
         return None
     photo = Image.open(subject.references[0]).convert("RGB")
-    labels = [name if not i else "" for name in ("photo", *names) for i in count]
+    labels = [name.replace("λ", "lambda") if not i else "" for name in ("photo", *names) for i in count]
     shown = [photo] * len(count) + [Image.open(file) for file in files]
     path = bench.asked.out / f"sheet-{subject.name}.png"
     return save_image(grid(shown, labels=labels, columns=len(count), cell=96), path)
