@@ -90,6 +90,7 @@ def group(row: str) -> str:
 def figure(rows: Rows, path: Path) -> None:
     """Image over text alignment and over what is seen, with standard errors: curves of checkpoints, and one of DCI for
     each `until`; what is of the overfitted concept is dashed."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     groups: dict[str, list[str]] = {}
@@ -102,11 +103,12 @@ def figure(rows: Rows, path: Path) -> None:
         ("text alignment (CLIP-T)", "place and addition that the judge sees"),
         strict=True,
     ):
-        for name, members in groups.items():
+        for number, (name, members) in enumerate(groups.items()):
             x, y = ([rows[row][metric] for row in members] for metric in (text, "CLIP-I"))
             axes.errorbar(
                 [v.mean for v in x], [v.mean for v in y], xerr=[v.error or 0.0 for v in x],
                 yerr=[v.error or 0.0 for v in y], label=name, marker="o", markersize=4,
+                color=colormaps["tab20"](2 * number % 20 + 2 * number // 20),
                 linewidth=1.5 if len(members) > 1 else 0, linestyle="--" if "overfitted" in name else "-",
                 elinewidth=0.5,
             )  # fmt: skip
