@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -337,6 +336,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     """Encode, learn, draw, measure; print the table."""
+    from PIL import Image
+
     from motif.files import written
     from motif.pocket.concepts import held_out
 
@@ -364,7 +365,9 @@ def main() -> None:
     if everything and rows.keys() == {row.name for row in bench.rows(subjects[0])}:
         (DOCS / "elite.md").write_text(PAGE.format(text), encoding="utf-8")
         for path in filter(None, sheets):
-            shutil.copy(path, DOCS / "pictures" / f"elite-{path.stem.removeprefix('sheet-')}.png")
+            with Image.open(path) as whole_sheet:
+                name = f"elite-{path.stem.removeprefix('sheet-')}.jpg"
+                whole_sheet.convert("RGB").save(DOCS / "pictures" / name, quality=88)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ Rows = Mapping[str, Mapping[str, Value]]
 PAGE = """# ELITE on pocket
 
 Written by `python bench/elite.py --ablation-steps 200 --learned`. {}
-The first photo of each object, and the first picture of every prompt (`docs/pictures/elite-*.png`):
+The first photo of each object, and the first picture of every prompt (`docs/pictures/elite-*.jpg`):
 
-![Pictures of the cat](pictures/elite-cat.png)
+![Pictures of the cat](pictures/elite-cat.jpg)
 """
 
 W = "ELITE [w], without patches"
