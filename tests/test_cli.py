@@ -327,10 +327,10 @@ def test_a_prompt_of_a_file_that_cannot_be_drawn_is_refused_before_any_is(
     assert draws("a cat", "-n", 2).code == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     words = [tmp_path / "captions.txt", "--wear", cat, "--stand-in", "<new1> cat=dog"]
-    done = draws(*words, method="dci")
+    done = draws(*words, "--until", 1, method="dci")
     assert done.failed(2, "<new1> dog"), done.err
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
-    assert draws(*words, "--unnamed", method="dci").failed(2, "--unnamed")
+    assert draws(*words, "--until", 1, "--unnamed", method="dci").failed(2, "--unnamed")
 
 
 def test_the_record_of_many_pictures_is_written_now_and_then(

@@ -157,9 +157,19 @@ def test_both_sides_merge_to_the_same(pocket: Any, about: Subject, monkeypatch: 
         caption_rows(pocket, said[200:260]),
     ]
     assert len(said) >= 260 and theirs.keys() == exact.keys() == mine.changes.keys()
+    norm = pocket.models.readers[0].encoder.final_layer_norm
+    lost = 1 / norm.weight.detach().double()  # Σ (y - β) / γ = 0 for all y that the norm gives
+    lost = lost / lost.norm()
+    assert float((torch.cat(texts).double() @ lost).std()) < 1e-4
+
+    def reached(weight: Tensor) -> Tensor:
+        """Without the direction in which no text differs from another: what lies there is rounding, on each machine
+        another."""
+        return weight - (weight @ lost)[:, None] * lost
+
     for name, change in mine.changes.items():
         a, own = change.full().double(), pocket.models.parameter(name).double()
-        assert far(a, exact[name] - own) < 5e-3
+        assert far(reached(a), reached(exact[name] - own)) < 1e-3
         for read, rounding in zip(texts, (1e-3, 2e-2, 2e-2), strict=True):
             assert far(a @ read.T, (exact[name] - own) @ read.T) < 1e-3
             assert far(a @ read.T, (theirs[name].double() - own) @ read.T) < rounding
