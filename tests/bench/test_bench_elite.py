@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
@@ -102,11 +103,11 @@ def test_the_page_is_written_when_everything_is_there(
 ) -> None:
     (tmp_path / "docs" / "pictures").mkdir(parents=True)
     monkeypatch.setattr(elite, "DOCS", tmp_path / "docs")
-    page, sheet = tmp_path / "docs" / "elite.md", tmp_path / "docs" / "pictures" / "elite-cat.png"
+    page, sheet = tmp_path / "docs" / "elite.md", tmp_path / "docs" / "pictures" / "elite-cat.jpg"
 
     def drawn_sheet(bench: Any, subject: Any) -> Path:
         path = tmp_path / f"sheet-{subject.name}.png"
-        path.write_bytes(subject.name.encode())
+        Image.new("RGB", (len(subject.name), 2)).save(path)
         return path
 
     monkeypatch.setattr(elite, "sheet", drawn_sheet)
@@ -121,7 +122,8 @@ def test_the_page_is_written_when_everything_is_there(
     assert not page.exists() and not sheet.exists(), "a part of it is no page"
     run(tmp_path, monkeypatch, *elite.WHOLE)
     text = page.read_text()
-    assert sheet.read_bytes() == b"cat" and "pictures/elite-cat.png" in text
+    with Image.open(sheet) as shown:
+        assert shown.size == (3, 2) and "pictures/elite-cat.jpg" in text
     assert text.count("\n| ") == 1 + len({row for _, row in drawn})
     assert all(line in text for line in elite.verdicts(elite.planned(tmp_path / "kept")))
     assert text.count("\n- ") == len(list(elite.verdicts(elite.planned(tmp_path / "kept")))) == 15
