@@ -57,13 +57,17 @@ class Way:
 
 def edit(base: Any, case: Any, invert: Way, change: Way, out: Path, *, blend: bool) -> None:
     """One case: its pictures into their places, the edit last."""
+    from PIL.Image import Resampling
+
     from motif.images import save_image
 
     begun = invert(base, case.photo, case.source)
     more = {"blend": [*case.blend]} if blend and case.blend else {}
     found = change(base, begun, case.target, **more)
     save_image(found.sources[0], out / "sources" / f"{case.name}.png")
-    save_image(case.mask().resize(found.image.size), out / "sources" / f"{case.name}-mask.png")
+    save_image(
+        case.mask().resize(found.image.size, Resampling.NEAREST), out / "sources" / f"{case.name}-mask.png"
+    )
     save_image(found.reconstructions[0], out / "reconstructed" / f"{case.name}.png")
     save_image(found.image, out / "edited" / f"{case.name}.png")
 
@@ -173,7 +177,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """The exit: 0, 1 where cases failed, 2 where nothing can be done."""
     try:
         return 1 if run(arguments(words)) else 0
-    except (InputError, OSError) as error:
+    except (InputError, OSError, tomllib.TOMLDecodeError) as error:
         print(f"pie_bench: {error}", file=sys.stderr)
         return 2
 

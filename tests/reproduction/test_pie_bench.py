@@ -59,7 +59,7 @@ def test_every_case_is_edited_and_measured_and_a_stopped_run_goes_on(
     found = json.loads((out / "pie.json").read_text())
     assert all(len(score["per_image"]) == 2 for score in found.values()) and len(found) == 9
     mask = np.asarray(Image.open(out / "sources" / "000-mask.png"))
-    assert mask.shape == (64, 64) and mask[32, 8] == 255 and mask[32, 48] == 0
+    assert mask.shape == (64, 64) and mask[32, 8] == 255 and mask[32, 48] == 0 and {*mask.flat} == {0, 255}
     before = {path: path.read_bytes() for path in out.rglob("*.png")}
     (out / "edited" / "001.png").unlink()
     assert protocol.main(asked) == 0 and "2 of 2: 001" in capsys.readouterr().err
@@ -98,3 +98,5 @@ def test_a_settings_file_says_what_its_method_takes_alone(
     assert protocol.main(asked) == 2
     assert "edit.toml: prompt-to-prompt has no inner_steps" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    (tmp_path / "edit.toml").write_text("steps = = 3")
+    assert protocol.main(asked) == 2 and capsys.readouterr().err.count("\n") == 1
