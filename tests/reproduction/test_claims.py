@@ -37,6 +37,7 @@ sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "reproduction")]
 page: Any = importlib.import_module("reproduction")
 results: Any = importlib.import_module("results")
 pie_bench: Any = importlib.import_module("pie_bench")
+protocol: Any = importlib.import_module("protocol")
 
 
 def rows(**found: dict[str, Any]) -> Callable[[str], Any]:
@@ -546,6 +547,10 @@ def test_a_command_that_is_told_is_one(line: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(ROOT)
     first, *words = shlex.split(line)
     command: Any = app
+    if first == "python" and words[0] == "reproduction/protocol.py":
+        asked = protocol.arguments(words[1:])
+        assert asked.settings.is_dir() and asked.changes.is_file()
+        return
     if first == "python":
         assert words[0] == "reproduction/pie_bench.py"
         asked = pie_bench.arguments(words[1:])
