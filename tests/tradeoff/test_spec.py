@@ -282,6 +282,30 @@ def test_a_benchmarks_own_file_is_its_concepts(tmp_path: Path) -> None:
             read_spec(spec)
 
 
+def test_prompts_are_read_from_files_beside_the_spec(tmp_path: Path) -> None:
+    """Those for all, and a concept's own; {} stands for the concept as in the papers' files."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "all.txt").write_text("a {} in the snow\n\na {concept} {place}\n")
+    (tmp_path / "own" / "boat.txt").write_text("one {concept}\n")
+    spec = tmp_path / "spec.toml"
+    told = """
+concepts = ["cat", {{name = "boat", prompts = "own/{boat}.txt"}}]
+prompts = "all.txt"
+methods = [{{learn = "ico"}}]
+"""
+    spec.write_text(told.format(boat="boat"))
+    found = read_spec(spec)
+    assert found.prompts == ("a {concept} in the snow", "a {concept} {place}")
+    assert [one.prompts for one in found.concepts] == [(), ("one {concept}",)]
+    (tmp_path / "own" / "empty.txt").write_text("\n")
+    (tmp_path / "own" / "bare.txt").write_text("a boat\n")
+    wrong = {"none": "none.txt", "empty": "holds no prompts", "bare": "does not say where"}
+    for name, words in wrong.items():
+        spec.write_text(told.format(boat=name))
+        with pytest.raises(InputError, match=words):
+            read_spec(spec)
+
+
 def test_a_word_in_braces_that_stands_for_nothing_is_refused(raw: Raw) -> None:
     """It would be drawn as it stands."""
     spec = made(raw(prompts=["a {concept} {plaice}"]))

@@ -25,12 +25,12 @@ def _run(voice: Voice, spec: Path, output: Path, **settings: Any) -> None:
 
     SPEC is a TOML file: `base`, `concepts` (pocket's held-out objects by name, tables with `photos` and `prompt`,
     or the file of a benchmark: CustomConcept101's dataset.json, DreamBench's prompts_and_classes.txt), `prompts`
-    with {concept} and maybe {place}, `seeds`, `metrics` (names, or {name = "kid-clip", metric = "kid", settings =
-    {features = "clip"}}, so that one can stand there twice), and [[methods]] with `learn`, `sample`, `settings` and
-    `sampling`, in which a list is a grid; with `noun = false` a method learns and draws its word without the noun
-    ("a photo of a <new1>", Textual Inversion's own way). Results are kept in DIR by what they depend on: the same
-    command goes on after any stop, a changed setting redoes what it touches, and a failed job is named while the
-    others go on.
+    with {concept} and maybe {place} (a list, or a file with one a line, {} or {concept} in it), `seeds`, `metrics`
+    (names, or {name = "kid-clip", metric = "kid", settings = {features = "clip"}}, so that one can stand there
+    twice), and [[methods]] with `learn`, `sample`, `settings` and `sampling`, in which a list is a grid; with `noun =
+    false` a method learns and draws its word without the noun ("a photo of a <new1>", Textual Inversion's own way).
+    Results are kept in DIR by what they depend on: the same command goes on after any stop, a changed setting redoes
+    what it touches, and a failed job is named while the others go on.
 
     \b
     base = "pocket"

@@ -10,10 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from motif.errors import InputError
+from motif.files import read_text
 from motif.measure.readers import dreambench, dreambench_prompts, single_concepts
 from motif.measure.readers.custom_concept import filled
 
 HERE = "{concept}"
+
+
+def prompts_in(file: Path) -> list[str]:
+    """A file's prompts, one a line; the papers' files have {} where a spec has {concept}."""
+    found = [line.strip().replace("{}", HERE) for line in read_text(file).splitlines() if line.strip()]
+    if not found:
+        raise InputError(f"{file}: holds no prompts")
+    return found
 
 
 def benchmark(file: Path) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
     base = "pocket"
     concepts = ["cat", "boat"]                            # pocket's held-out objects, [[concepts]] with photos, or
                                                           # a benchmark's own file (`benchmarks`)
-    prompts = ["a photo of a {concept} {place}"]
+    prompts = ["a photo of a {concept} {place}"]          # or a file with one a line, {concept} or {} in it
     seeds = 4
     [[methods]]
     learn = "custom-diffusion"
@@ -32,7 +32,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from motif import methods
 from motif.errors import InputError
 from motif.files import read_text
-from motif.tradeoff.benchmarks import benchmark
+from motif.tradeoff.benchmarks import benchmark, prompts_in
 
 
 class _Strict(BaseModel):
@@ -210,9 +210,18 @@ def read_spec(path: str | Path) -> Spec:
     home = path.resolve().parent
     if isinstance(raw.get("concepts"), str):
         raw["concepts"] = benchmark(home / Path(raw["concepts"]).expanduser())
-    spec = made(raw, str(path))
+    spec = made(_with_prompts(raw, home), str(path))
     concepts = [c.model_copy(update=_found_from(home, c)) for c in spec.concepts]
     return spec.model_copy(update={"concepts": tuple(concepts)})
+
+
+def _with_prompts(raw: dict[str, Any], home: Path) -> dict[str, Any]:
+    """A spec with the prompts of the files that it names instead: those for all, and a concept's own."""
+    tables: list[Any] = [raw, *(raw["concepts"] if isinstance(raw.get("concepts"), list) else [])]
+    for table in tables:
+        if isinstance(table, dict) and isinstance(table.get("prompts"), str):  # pyright: ignore[reportUnknownMemberType]
+            table["prompts"] = prompts_in(home / Path(str(table["prompts"])).expanduser())  # pyright: ignore[reportUnknownArgumentType]
+    return raw
 
 
 def _found_from(home: Path, concept: Concept) -> dict[str, str]:
