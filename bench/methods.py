@@ -58,12 +58,18 @@ SINGLE: dict[str, dict[str, Any]] = {
         "token_lr": 4e-4,
     },  # rates grow with the batch: as much
     "custom-diffusion, templates": AS_ICO,
+    "custom-diffusion, rendered prior": {},
+    "custom-diffusion, as many drawn": {},
     "custom-diffusion, word fixed": {"token_lr": 0.0},
+    "custom-diffusion, random start": {"rare_tokens": ["<random>"]},
     "ico, whole photos": {"masked": False},
     "custom-diffusion, whole photos, templates": AS_ICO | {"masked": False},
     "dreambooth, four times the rate": {"lr": 4e-5},
     "textual-inversion, four times the steps": {"steps": 600},
 }
+PRIORS = {"custom-diffusion, rendered prior": "rendered", "custom-diffusion, as many drawn": "as many"}
+"""Whose prior is not the pictures that the base draws for all: held-out renders of the class with their captions,
+as the paper's photos; or as many drawn ones."""
 PAIRS: dict[str, tuple[str, str]] = {
     "custom-diffusion, joint": ("joint", "custom-diffusion"),
     "custom-diffusion, merge": ("merge", "custom-diffusion"),
@@ -116,6 +122,7 @@ def stage(name: str, tokens: list[str], extra: dict[str, Any]) -> dict[str, Any]
     """One learning of a row."""
     settings = SINGLE[name] | extra
     told = {"method": name.partition(",")[0], "tokens": tokens, "settings": settings}
+    told |= {"prior": PRIORS[name]} if name in PRIORS else {}
     return told | ({"templates": True} if name.endswith("templates") else {})
 
 

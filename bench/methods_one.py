@@ -35,18 +35,34 @@ def keep(path: Path, told: Any) -> None:
         part.write_text(json.dumps(told))
 
 
-def prior_of(base: Any, noun: str, out: Path, quick: bool) -> Path:
+def prior_of(base: Any, noun: str, out: Path, quick: bool, count: int = 48) -> Path:
     """The base's pictures of a class, drawn once for all methods."""
     from motif.images import save_image
     from motif.lanes import draw
 
-    count, steps = (2, 2) if quick else (48, 20)
+    count, steps = (2, 2) if quick else (count, 20)
     folder = out / f"prior-{noun.replace(' ', '-')}-{count}-{base.origin.fingerprint[:8]}"
     missing = [i for i in range(count) if not (folder / f"{i:03d}.png").is_file()]
     if missing:
         texts, how = [f"photo of a {noun}"] * len(missing), {"steps": steps, "eta": 1.0, "guidance": 6.0}
         for i, image in zip(missing, draw(base, texts, seeds=missing, **how), strict=True):
             save_image(image, folder / f"{i:03d}.png")
+    return folder
+
+
+def renders_of(noun: str, out: Path) -> Path:
+    """Held-out renders of a class with their captions: what photos of it are to a real base."""
+    from PIL import Image
+
+    from motif.images import save_image
+    from motif.pocket.world import held_out
+
+    folder = out / f"renders-{noun.replace(' ', '-')}"
+    pictures, _, captions = held_out.read_pairs(Path(held_out.__file__).parents[1] / "data")
+    for i, (pixels, caption) in enumerate(zip(pictures, captions, strict=True)):
+        if noun in caption.split():
+            save_image(Image.fromarray(pixels), folder / f"{i:03d}.png")
+            (folder / f"{i:03d}.txt").write_text(f"{caption}\n")
     return folder
 
 
@@ -77,11 +93,19 @@ def learned(
     if cost.is_file():
         return Concept.load(path), json.loads(cost.read_text())
     drawn = stage["method"] != "textual-inversion" and "prior" not in stage["settings"]
+
+    def prior(noun: str) -> Path:
+        if "prior" not in stage:
+            return prior_of(bare, noun, out, quick)
+        renders = renders_of(noun, out)
+        few = len([*renders.glob("*.png")])
+        return renders if stage["prior"] == "rendered" else prior_of(bare, noun, out, quick, few)
+
     told = [
         Examples(
             photos_of(subject, out, stage.get("templates", False)),
             f"photo of a {token} {subject.noun}",
-            prior=str(prior_of(bare, subject.noun, out, quick)) if drawn else "",
+            prior=str(prior(subject.noun)) if drawn else "",
         )
         for subject, token in zip(subjects, stage["tokens"], strict=True)
     ]

@@ -167,7 +167,8 @@ def test_a_file_is_read_as_it_was_written(
     assert same(rich, again) and torch.equal(again.reconstruct(sd1.base), rich.reconstruct(sd1.base))
     assert "2 steps, 24x16" in str(again) and len(again) == 2
     about = again.describe()
-    assert about["prompts"] == ["a cat", "a dog"] and about["replays"] == {"values": {"until": 0.5}}
+    assert about["prompts"] == ["a cat", "a dog"]
+    assert about["replays"] == {"values": {"until": 0.5, "inputs": "values"}}
     prox = invert.proximal(sd1.base, photo, "a cat", steps=2, height=16, width=24)
     assert same(prox, Inversion.load(prox.save(tmp_path / "c")))
 

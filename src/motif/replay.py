@@ -179,16 +179,23 @@ def _grown(mask: Tensor, radius: int) -> Tensor:
     return F.max_pool2d(mask, 2 * radius + 1, 1, radius) if radius else mask
 
 
+Inputs = Literal["values", "keys", "both"]
+"""Whose input of cross-attention is learned; the values' is StyleDiffusion, the others its ablation (figure 13)."""
+
+
 class Values(Control):
-    """Cross-attention takes its values from a learned embedding, and its keys from the prompt as ever.
+    """Cross-attention takes its values from a learned embedding, and its keys from the prompt as ever (or as `inputs`
+    says).
 
     The source lane at every step; the others in the first `until` of the run, each with its own prompt's states c.
     """
 
-    def __init__(self, values: Mapping[str, Tensor], *, until: float = 0.5) -> None:
+    def __init__(
+        self, values: Mapping[str, Tensor], *, until: float = 0.5, inputs: Inputs = "values"
+    ) -> None:
         if not 0 <= until <= 1:
             raise InputError(f"the values' share of the run is {until:g}: it lies between 0 and 1")
-        self.values, self.until = values, until
+        self.values, self.until, self.inputs = values, until, inputs
 
     @staticmethod
     def of(inversion: Inversion, base: Base, **settings: Any) -> Values:
@@ -205,7 +212,26 @@ class Values(Control):
         new = values.clone()
         for span in told:
             new[span] = embedded(values[span], {name: v[call.step] for name, v in self.values.items()})
-        return keys, new
+        return put(self.inputs, keys, values, new)
+
+
+class Fed(Control):
+    """Gives the values of cross-attention (or what `inputs` says) a learned embedding of this moment."""
+
+    def __init__(self, values: Mapping[str, Tensor], inputs: Inputs = "values") -> None:
+        self.values, self.inputs = values, inputs
+
+    def context(self, site: Site, call: Call, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        return (
+            (keys, values)
+            if site.kind == "self"
+            else put(self.inputs, keys, values, embedded(values, self.values))
+        )
+
+
+def put(inputs: Inputs, keys: Tensor, values: Tensor, learned: Tensor) -> tuple[Tensor, Tensor]:
+    """What keys and values read where one of them, or both, read what was learned."""
+    return keys if inputs == "values" else learned, values if inputs == "keys" else learned
 
 
 def embedded(states: Tensor, values: Mapping[str, Tensor]) -> Tensor:

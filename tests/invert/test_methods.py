@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from motif import invert, methods
+from motif.attention import Call, Row, Site
 from motif.base import Base
 from motif.errors import InputError, Interrupted
 from motif.inversion import Inversion
@@ -359,6 +361,8 @@ def parts(found: Inversion) -> list[Tensor]:
         {"head": "direct"},
         {"attention_weight": 0.0},
         {"head": "free", "encoder": ""},
+        {"inputs": "keys"},
+        {"inputs": "both"},
     ],
 )
 def test_values_bring_the_photo_back(sd1: Model, photo: Image.Image, settings: dict[str, Any]) -> None:
@@ -381,6 +385,38 @@ def test_free_values_are_learned_from_the_captions_own_embedding(sd1: Model, pho
     for wrong in ({"encoder": "pocket"}, {"encoder": "", "seed": 1}):
         with pytest.raises(InputError, match="free"):
             inverted("value-embedding", sd1.base, photo, head="free", **wrong)
+
+
+@pytest.mark.parametrize("inputs", ["values", "keys", "both"])
+def test_what_is_learned_is_fed_where_it_was_learned(
+    sd1: Model, photo: Image.Image, inputs: Any, tmp_path: Path
+) -> None:
+    """The ablations of figure 13: keys, values or both read the embedding, while it is learned and in every run that
+    starts from the file; the walk that was fitted is walked again."""
+    how: dict[str, Any] = {"inputs": inputs, "inner_steps": 6, "early_stop": 0.0}
+    found = inverted("value-embedding", sd1.base, photo, **how)
+    again = Inversion.load(found.save(tmp_path / "a.inversion"))
+    assert again.replays == {"values": {"until": 0.5, "inputs": inputs}}
+    assert found.way is not None
+    assert gap(again.reconstruct(sd1.base), found.way[0]) < 1e-4
+    other = again.retuned("values", inputs="keys" if inputs == "values" else "values")
+    assert gap(other.reconstruct(sd1.base), found.way[0]) > 1e-2
+    (control,) = again.controls(sd1.base)
+    read = sd1.base.read(CAPTION)
+    call = Call((Row("source", "cond", slice(0, 1), read),), 0, 4, 500.0, (20, 24))
+    keys, values = control.context(Site("a", "cross", "down"), call, read.states, read.states)
+    assert torch.equal(keys, read.states) == (inputs == "values")
+    assert torch.equal(values, read.states) == (inputs == "keys")
+    still = inverted("value-embedding", sd1.base, photo, **how | {"lr": 1e-30, "head": "free", "encoder": ""})
+    moved = inverted("value-embedding", sd1.base, photo, **how | {"head": "free", "encoder": ""})
+    assert moved.made.scores["latent_mse"] < still.made.scores["latent_mse"]
+
+
+def test_a_style_is_in_the_values_alone(sd1: Model, photo: Image.Image) -> None:
+    style = inverted("value-embedding", sd1.base, photo, inputs="both")
+    content = inverted("ddim", sd1.base, photo)
+    with pytest.raises(InputError, match="style's keys"):
+        methods.load("edit", "style-transfer")(sd1.base, content, "a dog", style=style)
 
 
 @pytest.mark.parametrize(("steps", "wanted"), [(50, 0.51), (80, 0.21), (100, 0.01), (200, 1 / 200)])
@@ -613,7 +649,7 @@ def test_what_cannot_be_asked_for_is_refused_before_the_work(sd1: Model, photo: 
 def test_maps_are_compared_with_those_of_the_same_latents(sd1: Model, photo: Image.Image) -> None:
     from importlib import import_module
 
-    from motif.attention import Call, Control
+    from motif.attention import Control
     from motif.climb import climb
 
     behind: Any = import_module("motif.invert.value_embedding")._behind

@@ -62,6 +62,22 @@ def test_a_token_of_rate_0_stays_the_rare_one(base: Any, photos: Path) -> None:
         assert concept.record.settings["token_lr"] == 0
 
 
+def test_a_word_can_start_at_random(base: Any, photos: Path) -> None:
+    """The card's ablation "random normal init" (table 5): as the table's rows are spread, the same each time, another
+    for each word."""
+    examples = Examples(photos, "photo of a <new1> <new2> cat")
+    same = QUICK | {"token_lr": 0.0, "rare_tokens": ("<random>", "<random>")}
+    first, again = (custom_diffusion(base, examples, **same) for _ in range(2))
+    for i, reader in enumerate(base.models.readers):
+        table = reader.encoder.get_input_embeddings().weight.detach()
+        one, two = (first.tokens[token][i] for token in ("<new1>", "<new2>"))
+        assert torch.equal(one, again.tokens["<new1>"][i]) and not torch.equal(one, two)
+        assert not (table == one).all(1).any(), "no entry's own row"
+        far = ((torch.cat([one, two]) - table.mean(0)) / table.std(0)).flatten()
+        assert abs(far.mean()) < 5 / len(far) ** 0.5 and abs(far.std() - 1) < 5 / (2 * len(far)) ** 0.5
+    assert first.record.settings["rare_tokens"] == ["<random>", "<random>"]
+
+
 def test_weights_of_rate_0_are_not_in_the_concept(base: Any, photos: Path) -> None:
     concept = custom_diffusion(base, Examples(photos, PROMPT), **QUICK | {"lr": 0.0, "token_lr": 1e-2})
     assert not concept.changes and concept.record.settings["lr"] == 0

@@ -133,9 +133,11 @@ def _fed(base: Base, begun: Inversion | None, until: float | None, steps: int, n
         raise InputError(
             f"values fed in the first {share:g} of {n} steps are fed in none: more of it (values_until), or 0"
         )
-    return [
-        Values.of(begun, base, until=(steps - n + fed - 0.5) / steps)
-    ]  # of whole steps, whatever the rounding
+    told = {
+        **begun.replays["values"],
+        "until": (steps - n + fed - 0.5) / steps,
+    }  # of whole steps, whatever the rounding
+    return [Values.of(begun, base, **told)]
 
 
 def _noised(base: Base, latents: Tensor, t: int, seed: int) -> Tensor:

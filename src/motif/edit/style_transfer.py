@@ -85,6 +85,8 @@ def _fed(base: Base, style: Inversion, content: Inversion, until: float) -> Styl
         raise InputError(
             f"the style is a {style.method} inversion of {len(style)} photos: invert one photo with value-embedding"
         )
+    if style.replays["values"].get("inputs", "values") != "values":
+        raise InputError("the style's keys were learned (inputs): style is in the values alone")
     if "values" in content.replays:
         raise InputError(
             "the content was inverted with values of its own: invert it with ddim, direct or null-text"

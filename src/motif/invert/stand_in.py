@@ -30,7 +30,7 @@ def stand_in(
         states = torch.zeros(task.steps, len(task.photos), *task.text.states.shape[1:])
         parts = {
             "values": {"direct": states},
-            "replays": {"values": {"until": bound.arguments["until"]}},
+            "replays": {"values": {name: bound.arguments[name] for name in ("until", "inputs")}},
         }
     return Inversion(
         method, task.prompts, latents, times, task.guidance, Made(base.origin, worn), task.photos, **parts

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from motif.attention import Call, Control, Site
 from motif.base import Base
 from motif.errors import InputError
 from motif.images import to_images
@@ -35,7 +34,7 @@ from motif.invert.pivot import Task, begin, finished, run_key, trajectory
 from motif.invert.seen_maps import Maps, apart
 from motif.photo import Photo
 from motif.progress import Progress
-from motif.replay import embedded
+from motif.replay import Fed, Inputs
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -71,6 +70,7 @@ def value_embedding(
     inner_steps: int = 100,
     variant: Literal["release", "paper"] = "release",
     head: Literal["direct", "affine", "free"] | None = None,
+    inputs: Inputs = "values",
     lr: float | None = None,
     attention_weight: float = 1.0,
     early_stop: float = 1e-5,
@@ -95,6 +95,7 @@ def value_embedding(
         head: What the mapping gives: a scale and a shift of the text (affine) or the embedding itself (direct); free
             is without a mapping, the embedding is learned directly (the paper's ablation). The default is the
             variant's.
+        inputs: Whose input is learned: the values', the keys', or that of both (the paper's ablations).
         lr: Learning rate of the first step; the default is the variant's (release 1e-2, paper 1e-4).
         attention_weight: Weight of the loss that keeps the inversion's attention maps; 0 is the paper's ablation.
         early_stop: The loss at which the first step's updates end; 2e-5 is added per step.
@@ -125,7 +126,7 @@ def value_embedding(
     chosen = VARIANTS[variant]
     use = SimpleNamespace(
         variant=chosen, head=head or chosen.head, lr=lr or chosen.lr, updates=inner_steps, weight=attention_weight,
-        stop=early_stop, seed=seed,
+        stop=early_stop, seed=seed, inputs=inputs,
     )  # fmt: skip
     if head == "free":
         tokens = torch.zeros(len(task.photos), 0, 0, device=base.device)  # nobody reads the photo
@@ -137,20 +138,10 @@ def value_embedding(
     task.ticker.steps = 2 * task.steps
 
     def finish(latents: Tensor, values: dict[str, Tensor], back: Tensor) -> Inversion:
-        parts: Any = {"values": values, "replays": {"values": {"until": until}}}
+        parts: Any = {"values": values, "replays": {"values": {"until": until, "inputs": inputs}}}
         return finished(task, "value-embedding", latents, way=back, **parts)
 
     return _walked(task, use, kept, tokens, finish)
-
-
-class Fed(Control):
-    """Gives the values of cross-attention a learned embedding of this moment."""
-
-    def __init__(self, values: Mapping[str, Tensor]) -> None:
-        self.values = values
-
-    def context(self, site: Site, call: Call, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        return keys, values if site.kind == "self" else embedded(values, self.values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +267,7 @@ def _fitted(
     def tried(images: list[int], values: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(the latents behind the step, the loss) of some images, with these values."""
         seen = Maps()
-        fed = [Fed(values), seen]
+        fed = [Fed(values, use.inputs), seen]
         out = way.predict(step, x[images], *states_of(task.text, images), side="cond", controls=fed)
         moved = way.move(step, x[images], out, uncond[images])
         return moved, way.loss(step, moved, images) + use.weight * apart(seen.steps[step], wanted, images)

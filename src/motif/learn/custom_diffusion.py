@@ -54,8 +54,8 @@ def custom_diffusion(
     Args:
         token_lr: The new token's base learning rate (paper: the same as lr); 0 leaves it as it starts.
         trained: crossattn_kv (the paper), or crossattn: q, k, v and out of the cross-attention layers (faces).
-        rare_tokens: The vocabulary entries that new tokens start from, in order (paper: ktn, id 42170; pll, 47629); or
-            tokens of worn concepts, such as an encoded photo's <S>.
+        rare_tokens: The vocabulary entries that new tokens start from, in order (paper: ktn, id 42170; pll, 47629);
+            tokens of worn concepts, such as an encoded photo's <S>; or <random>, a row drawn as the table's are.
         recipe: compvis (gave the paper's numbers), adobe-diffusers or diffusers: augmentation, mask and weights of
             each.
         augment: Resize the photos and say so in the prompt.

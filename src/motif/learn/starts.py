@@ -40,17 +40,36 @@ def row(reader: Reader, entry: str | int) -> Tensor:
     return reader.encoder.get_input_embeddings().weight[index][None].detach().clone()
 
 
+RANDOM = "<random>"
+"""In the place of a rare token: a row drawn as the table's are spread, the i-th token's from seed i."""
+
+
+def random_row(reader: Reader, seed: int) -> Tensor:
+    """A row [1, channel] of a normal distribution with the mean and the deviation of the token table in each channel.
+
+    Kumari et al. 2023, table 5: "random normal initialisation" (customization card, 1.3).
+    """
+    table = reader.encoder.get_input_embeddings().weight.detach().float()
+    noise = torch.randn(1, table.shape[1], generator=torch.Generator().manual_seed(seed))
+    drawn = table.mean(0) + table.std(0) * noise.to(table)
+    return drawn.to(reader.encoder.get_input_embeddings().weight)
+
+
 def rare_rows(base: Base, tokens: Sequence[str], rare_tokens: Sequence[str]) -> dict[str, tuple[Tensor, ...]]:
     """Each V* starts from a rare token's row, in every text encoder (card 1.3), in the order given; of two tokens,
-    [CV] gives the first the second row. A token that is worn, such as an encoded photo's <S>, gives its vectors."""
+    [CV] gives the first the second row. A token that is worn, such as an encoded photo's <S>, gives its vectors;
+    `RANDOM` a row of its own."""
     if len(rare_tokens) < len(tokens):
         raise InputError(
             f"{len(tokens)} new tokens, {len(rare_tokens)} rare tokens to start from: name one for each"
         )
-    return {
-        token: base.vectors.get(rare) or tuple(row(reader, rare) for reader in base.models.readers)
-        for token, rare in zip(tokens, rare_tokens, strict=False)
-    }
+
+    def start(seed: int, rare: str) -> tuple[Tensor, ...]:
+        if rare == RANDOM:
+            return tuple(random_row(reader, seed) for reader in base.models.readers)
+        return base.vectors.get(rare) or tuple(row(reader, rare) for reader in base.models.readers)
+
+    return {token: start(i, rare) for i, (token, rare) in enumerate(zip(tokens, rare_tokens, strict=False))}
 
 
 def phrase_rows(base: Base, phrase: str, vectors: int) -> tuple[Tensor, ...]:
