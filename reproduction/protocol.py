@@ -12,8 +12,9 @@ pictures by Prompt-to-Prompt at every strength, twice, and by SDEdit with three 
      "edits": [{"photo": "bench.png", "source": "a wine bottle on a table", "target": "a {concept} on a table"}]}
 
 Settings are those of reproduction/sd14, and what protocol.toml says that a protocol changes of them. OUT/table.md has a
-line for each row: mean ± standard error over all pictures of all cases. A stopped run goes on; a row whose command
-fails is named, the rest goes on, and the exit is 1. `--print` tells the commands of what is not there, and runs none.
+line for each row: mean ± standard error over all pictures of all cases, and how each number was measured. A stopped run
+goes on; OUT belongs to the settings and data that it was begun with. What fails is named, the rest goes on, and the
+exit is 1. `--print` tells the commands of what is not there, and runs none.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ import argparse
 import json
 import math
 import shlex
+import statistics
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,9 @@ from protocol_rows import PROTOCOLS
 
 from motif.errors import InputError, MotifError
 from motif.files import read_json, written
+
+PART = ".part.json"
+"""A score of a row that lacks pictures."""
 
 
 def motif(words: Words) -> tuple[int, str, str]:
@@ -65,20 +70,45 @@ class Runner:
             raise InputError(f"{line}: {self.ran[words]}")
         return ""
 
-    def row(self, row: Row) -> None:
-        """Make, draw and measure what of a row is not there."""
+    def row(self, row: Row) -> list[InputError]:
+        """Make, draw and measure what of a row is not there; pictures that could not be drawn. InputError where nothing
+        can be measured."""
         missing = {place: words for place, words in row.scores.items() if not place.is_file()}
-        for place, words in row.makes if missing else ():
+        if not missing:
+            return []
+        for place, words in row.makes:
             if not place.is_file():
                 self.run((*words, "--resume") if goes_on(place) and words[0] == "learn" else words)
-        for place, words in row.draws if missing else ():
-            if place is None or not place.is_file():
-                self.run(words)
+        lost = self.draw(row)
         for place, words in missing.items():
-            printed = self.run((*words, "--json"))
+            printed = self.run(words)
             if not self.dry:
-                with written(place) as part:
+                with written(place.with_suffix(PART) if lost else place) as part:
                     part.write_text(printed, encoding="utf-8")
+        return lost
+
+    def draw(self, row: Row) -> list[InputError]:
+        """Draw the pictures that are not there; those that could not be drawn, where others could."""
+        lost: list[InputError] = []
+        for draw in row.draws:
+            try:
+                if draw.place is None or not draw.place.is_file():
+                    self.run(draw.command)
+            except InputError as error:
+                lost.append(error)
+                continue
+            for link, picture in () if self.dry else draw.links:
+                linked(link, picture)
+        if len(lost) == len(row.draws):
+            raise lost[0]
+        return lost
+
+
+def linked(link: Path, picture: Path) -> None:
+    """Another name for a picture."""
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(picture.resolve())
 
 
 def goes_on(concept: Path) -> bool:
@@ -88,79 +118,128 @@ def goes_on(concept: Path) -> bool:
 
 def table(rows: Sequence[Row]) -> tuple[str, dict[str, Any]]:
     """The table of what was measured, and {row: {measure: values}}."""
-    found: dict[str, dict[str, list[float]]] = {}
+    found: dict[str, dict[str, list[float | None]]] = {}
+    choices: dict[str, list[str]] = {}
     for row in rows:
         for place in row.scores:
-            if place.is_file():
-                values = [value for value in read_json(place)["per_image"] if value is not None]
-                found.setdefault(row.name, {}).setdefault(place.stem, []).extend(values)
+            told = next((p for p in (place, place.with_suffix(PART)) if p.is_file()), None)
+            if told is None:
+                continue
+            score = read_json(told)
+            found.setdefault(row.name, {}).setdefault(place.stem, []).extend(score["per_image"])
+            named = {key: value for key, value in score["choices"].items() if key != "pairs"}
+            how = ", ".join([score["name"], *(f"{key} {value}" for key, value in named.items())])
+            if how not in choices.setdefault(place.stem, []):
+                choices[place.stem].append(how)
     names = list(dict.fromkeys(name for scores in found.values() for name in scores))
     lines = [f"| row | pictures | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
     for name, scores in found.items():
-        cells = [said(scores.get(measure, [])) for measure in names]
-        lines.append(f"| {name} | {max(map(len, scores.values()))} | {' | '.join(cells)} |")
+        count = max(map(len, scores.values()))
+        cells = [said(scores.get(measure, []), count) for measure in names]
+        lines.append(f"| {name} | {count} | {' | '.join(cells)} |")
+    lines += ["", *(f"- {measure}: {'; '.join(how)}" for measure, how in choices.items())]
     return "\n".join(lines) + "\n", found
 
 
-def said(values: Sequence[float]) -> str:
-    """Mean ± standard error."""
-    if not values:
+def said(values: Sequence[float | None], count: int) -> str:
+    """Mean ± standard error, which one picture leaves open; how many pictures have a value, where not all do."""
+    known = [value for value in values if value is not None]
+    if not known:
         return "–"
-    mean = math.fsum(values) / len(values)
-    spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / max(1, len(values) - 1))
-    return f"{mean:.4f} ± {spread / math.sqrt(len(values)):.4f}"
+    error = f"{statistics.stdev(known) / math.sqrt(len(known)):.4f}" if len(known) > 1 else "–"
+    return f"{math.fsum(known) / len(known):.4f} ± {error}" + (
+        f" ({len(known)})" if len(known) != count else ""
+    )
 
 
-def claim(out: Path, told: Mapping[str, Any]) -> None:
-    """Sign the folder. InputError where it belongs to another run."""
-    place, mine = out / "protocol.json", json.loads(json.dumps(told))
-    if place.is_file() and read_json(place) != mine:
-        raise InputError(f"{out} holds a protocol with other settings ({place}): name another folder")
-    out.mkdir(parents=True, exist_ok=True)
-    with written(place) as part:
-        part.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
+def claim(signed: Mapping[Path, Mapping[str, Any]]) -> None:
+    """Sign folders. InputError where one belongs to another run, before any is signed."""
+    mine = {place: json.loads(json.dumps(told)) for place, told in signed.items()}
+    new = {place: told for place, told in mine.items() if not place.is_file()}
+    for place, told in mine.items():
+        theirs = told if place in new else read_json(place)
+        if other := sorted(key for key in told.keys() | theirs.keys() if told.get(key) != theirs.get(key)):
+            raise InputError(
+                f"{place.parent} was begun with other {' and '.join(other)}: name another folder"
+            )
+    for place, told in new.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with written(place) as part:
+            part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def prepare(asked: argparse.Namespace, plan: Plan) -> None:
-    """Everything that commands read; refused before anything is run."""
+    """Everything that commands read, and folders signed by what results in them depend on."""
     from motif.measure.encoders import load_encoder
+    from motif.tradeoff.digest import content
 
     for features in ("clip", "dino"):
         load_encoder(asked.encoder, features, "cpu")
-    claim(plan.out, {"protocol": asked.protocol, **plan.told()})
+    elite = content(plan.elite) if Path(plan.elite).is_file() else plan.elite
+    settings = {"settings": plan.read, "changes": plan.changes, "encoder": plan.encoder, "ELITE": elite}
+    signed = {plan.out / "protocol.json": {"protocol": asked.protocol, **settings, "-n": plan.n}}
+    for name, case in plan.cases.items():
+        photos = [content(photo) for photo in case.photos]
+        signed[plan.out / name / "case.json"] = {"photos": photos, "words": case.told}
+    claim(signed)
     for place, text in plan.texts.items():
         place.parent.mkdir(parents=True, exist_ok=True)
         with written(place) as part:
             part.write_text(text, encoding="utf-8")
-    for place, target in plan.links.items():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if not place.is_symlink():
-            place.symlink_to(target.resolve())
+    for link, photo in plan.links.items():
+        linked(link, photo)
+
+
+def require_possible(rows: Iterable[Row]) -> None:
+    """InputError where a command is none of motif's, or two would leave the same file."""
+    import click
+
+    from motif.cli.app import app
+
+    commands = dict[Words, None]()
+    places = dict[Path, Words]()
+    for row in rows:
+        left = [*row.makes, *((draw.place, draw.command) for draw in row.draws if draw.place)]
+        for place, words in left:
+            if places.setdefault(place, words) != words:
+                raise InputError(f"two commands would leave {place}: {shlex.join(words)}")
+        commands |= dict.fromkeys([*(words for _, words in row.makes), *(draw.command for draw in row.draws)])
+        commands |= dict.fromkeys(row.scores.values())
+    for words in commands:
+        command: Any = app
+        told = [*words]
+        try:
+            while isinstance(command, click.Group):
+                name, command, told = command.resolve_command(click.Context(command), told)
+            with command.make_context(name, told):
+                pass
+        except click.ClickException as error:
+            raise InputError(f"motif {shlex.join(words)}: {error.format_message()}") from None
 
 
 def run(asked: argparse.Namespace) -> int:
-    """Run what is not there; how many rows failed."""
-    plan = Plan.of(asked)
-    rows = PROTOCOLS[asked.protocol](asked.data, plan)
-    if asked.rows:
-        chosen, known = [name.strip() for name in asked.rows.split(";")], [row.name for row in rows]
-        if strange := [name for name in chosen if name not in known]:
-            raise InputError(f"no row {strange[0]}: there is {'; '.join(dict.fromkeys(known))}")
-        rows = [row for row in rows if row.name in chosen]
+    """Run what is not there; how much failed."""
+    plan = Plan.of(asked, PROTOCOLS)
+    every = PROTOCOLS[asked.protocol](asked.data, plan)
+    plan.require_heard()
+    chosen, known = [name.strip() for name in asked.rows.split(";") if name.strip()], [r.name for r in every]
+    if strange := [name for name in chosen if name not in known]:
+        raise InputError(f"no row {strange[0]}: there is {'; '.join(dict.fromkeys(known))}")
+    require_possible(every)
     if not asked.print:
         prepare(asked, plan)
-    runner, failed = Runner(dry=asked.print), dict[str, InputError]()
-    for row in rows:
+    runner, failed = Runner(dry=asked.print), list[str]()
+    for row in [row for row in every if not chosen or row.name in chosen]:
         try:
-            runner.row(row)
+            lost = runner.row(row)
         except InputError as error:
-            failed[f"{row.case}: {row.name}"] = error
-            print(f"{row.case}: {row.name}: {error}", file=sys.stderr, flush=True)
+            lost = [error]
+        failed += [f"{row.case}: {row.name}: {error}" for error in lost]
+        for line in failed[len(failed) - len(lost) :]:
+            print(line, file=sys.stderr, flush=True)
     if not asked.print:
-        text, found = table(rows)
-        text = (
-            text + "".join(f"\n- {name} failed: {error}" for name, error in failed.items())
-        ).rstrip() + "\n"
+        text, found = table(every)
+        text = (text + "".join(f"\n- failed: {line}" for line in failed)).rstrip() + "\n"
         for place, content in {"table.md": text, "table.json": json.dumps(found) + "\n"}.items():
             with written(plan.out / place) as part:
                 part.write_text(content, encoding="utf-8")
@@ -182,7 +261,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rows", default="", help="these alone, with ; between")
     parser.add_argument("--elite", default="", help="ELITE's encoder (subjects)")
     parser.add_argument("--settings", type=Path, default=here / "sd14", help="the settings files' folder")
-    parser.add_argument("--changes", type=Path, default=here / "protocol.toml", help="what protocols change")
+    parser.add_argument(
+        "--changes", type=Path, default=here / "protocol.toml", help="what protocols change of them"
+    )
     parser.add_argument("--encoder", default="paper", help="of the measures: paper or pocket")
     parser.add_argument(
         "--device", default="", help="cpu, cuda, cuda:1...; the default is a GPU where there is one"
@@ -192,7 +273,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The exit: 0, 1 where rows failed, 2 where nothing can be done."""
+    """The exit: 0, 1 where something failed, 2 where nothing can be done."""
     try:
         return 1 if run(arguments(words)) else 0
     except (MotifError, OSError, tomllib.TOMLDecodeError) as error:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protocol_plan import ALONE, TOKEN, Plan, Row, Words
+from protocol_plan import ALONE, TOKEN, Draw, Plan, Row, Words
 
 from motif.errors import InputError
 from motif.files import read_text
@@ -30,8 +29,13 @@ def pairs(data: Path, plan: Plan) -> list[Row]:
 
 
 def _pair(pair: Any, plan: Plan) -> list[Row]:
-    home, both = plan.out / pair.name, (pair.first, pair.second)
+    both = (pair.first, pair.second)
+    if pair.first.name == pair.second.name:
+        raise InputError(f"{pair.name}: both concepts have photos in a folder of the same name")
     told = [{"instance_prompt": c.caption, "instance_data_dir": str(c.photos.resolve())} for c in both]
+    home = plan.case(
+        pair.name, [c.photos for c in both], [pair.prompts(), [[c.caption, c.noun] for c in both]]
+    )
     plan.texts[home / "concepts.json"] = json.dumps(told, indent=1) + "\n"
     scored = plan.said(home / "said.txt", pair.prompts(token=False), plan.n)
     prompts = plan.said(home / "prompts.txt", pair.prompts())
@@ -49,7 +53,7 @@ def _pair(pair: Any, plan: Plan) -> list[Row]:
             dino=("concepts", drawn, references, "--features", "dino"),
         )
         draws = plan.draw("plain", words if name.startswith(ALONE) else prompts, worn, drawn)
-        rows.append(Row(pair.name, name, makes, ((None, draws),), scores))
+        rows.append(Row(pair.name, name, makes, (draws,), scores))
     return rows
 
 
@@ -76,14 +80,9 @@ def _together(
     }
     for method in JOINT:
         place = home / f"{method}-joint.safetensors"
-        words = (
-            "learn",
-            method,
-            "--concepts",
-            str(home / "concepts.json"),
-            *plan.using(method, changed=True),
-        )
-        found[f"{method}, joint"] = (((place, (*words, "-o", str(place))),), (place,))
+        words = ("learn", method, "--concepts", str(home / "concepts.json"))
+        words = (*words, *plan.using(method, as_=f"{method}-joint"), "-o", str(place))
+        found[f"{method}, joint"] = (((place, words),), (place,))
     return found
 
 
@@ -101,11 +100,12 @@ def _subject(subject: Any, plan: Plan) -> list[Row]:
     from motif.images import mask_path
     from motif.measure.readers import dreambench_prompts
 
-    home, noun, first = plan.out / subject.name, subject.noun, gather(str(subject.photos))[0]
-    assert isinstance(first, Path)
+    noun, first = subject.noun, Path(str(gather(str(subject.photos), f"photos of {subject.name}")[0]))
+    shown = [path for path in (first, mask_path(first)) if path.is_file()]
+    home = plan.case(subject.name, shown, [noun, subject.kind])
     photos = home / "photo"
     photo = photos / first.name
-    plan.links |= {photos / path.name: path for path in (first, mask_path(first)) if path.is_file()}
+    plan.links |= {photos / path.name: path for path in shown}
     scored = plan.said(home / "said.txt", dreambench_prompts(subject.kind, noun), plan.n)
 
     encoded = home / "elite.safetensors"
@@ -114,7 +114,7 @@ def _subject(subject: Any, plan: Plan) -> list[Row]:
     for method in ONE_PHOTO:
         prior = () if method == ALONE else ("--class-prompt", f"A photo of a {noun}")
         place, caption = home / f"{method}.safetensors", f"photo of a {TOKEN} {noun}"
-        ways[method] = plan.learn(method, place, photos, caption, *prior, start=noun, changed=True)
+        ways[method] = plan.learn(method, place, photos, caption, *prior, start=noun)
     rows: list[Row] = []
     for name, make in ways.items():
         word = {"elite": ELITE_TOKEN, ALONE: TOKEN}.get(name, f"{TOKEN} {noun}")
@@ -122,12 +122,12 @@ def _subject(subject: Any, plan: Plan) -> list[Row]:
         drawn = home / name / "drawn"
         scores = plan.measure(
             home / name,
-            text=("clip-t", drawn, scored),
+            text=("clip-t", drawn, scored, "--scale", "1"),  # the raw cosine, as the paper's
             image=("clip-i", drawn, photo),
             dino=("dino-i", drawn, photo),
         )
         draws = plan.draw("elite" if name == "elite" else "plain", prompts, (make[0],), drawn)
-        rows.append(Row(subject.name, name, (make,), ((None, draws),), scores))
+        rows.append(Row(subject.name, name, (make,), (draws,), scores))
     return rows
 
 
@@ -138,29 +138,39 @@ def edits(data: Path, plan: Plan) -> list[Row]:
     except (ValueError, TypeError) as error:
         raise InputError(f"{data}: holds no JSON list of objects: {error}") from None
     rows: list[Row] = []
-    for concept in plan.few(told):
-        if lost := [key for key in ("name", "photos", "prompt", "edits") if not concept.get(key)]:
-            raise InputError(f"{data}: an object has no {lost[0]}")
-        if wrong := [
-            e for e in concept["edits"] if "{concept}" not in e.get("target", "") or not e.get("source")
-        ]:
-            raise InputError(
-                f"{data}: {concept['name']}: source and target (with {{concept}}) are wanted: {wrong[0]}"
-            )
-        if TOKEN not in concept["prompt"]:
-            raise InputError(f"{data}: {concept['name']}: its prompt names no {TOKEN}")
+    for i, concept in enumerate(plan.few(told)):
+        if wrong := _lacking(concept):
+            raise InputError(f"{data}: object {i} {wrong}")
+        photos = [
+            data.parent / place for place in [concept["photos"], *(e["photo"] for e in concept["edits"])]
+        ]
+        plan.case(concept["name"], photos, concept)
         rows += [row for method in EDITED for row in _edited(concept, method, data.parent, plan)]
     return rows
 
 
-@dataclass(frozen=True)
-class _Edited:
-    """A picture of a row: the command that leaves it, what it should show, and the photo before it was edited."""
+def _lacking(concept: Any) -> str:
+    """What an entry of an edits.json lacks; "" where it is one."""
 
-    place: Path
-    command: Words
-    said: str
-    photo: Path
+    def text(told: Any, key: str) -> bool:
+        return isinstance(told, dict) and isinstance(told.get(key), str) and bool(told[key])
+
+    for key in ("name", "photos", "prompt"):
+        if not text(concept, key):
+            return f"has no {key}"
+    if TOKEN not in concept["prompt"]:
+        return f"has a prompt without {TOKEN}: {concept['prompt']}"
+    if not isinstance(concept.get("initial", ""), str):
+        return "has an initial that is no text"
+    if not (isinstance(concept.get("edits"), list) and concept["edits"]):
+        return "has no edits"
+    for edit in concept["edits"]:
+        for key in ("photo", "source", "target"):
+            if not text(edit, key):
+                return f"has an edit without {key}"
+        if "{concept}" not in edit["target"]:
+            return f"has a target without {{concept}}: {edit['target']}"
+    return ""
 
 
 def _edited(concept: Mapping[str, Any], method: str, beside: Path, plan: Plan) -> list[Row]:
@@ -168,36 +178,33 @@ def _edited(concept: Mapping[str, Any], method: str, beside: Path, plan: Plan) -
     home, caption = plan.out / concept["name"] / method, concept["prompt"]
     noun = caption.partition(TOKEN)[2].strip()
     worn, photos = home / "concept.safetensors", beside / concept["photos"]
-    make = plan.learn(method, worn, photos, caption, start=concept.get("initial") or noun, changed=True)
+    make = plan.learn(method, worn, photos, caption, start=concept.get("initial") or noun)
     phrase = TOKEN if method == ALONE else f"{TOKEN} {noun}"
-    pictures = dict[str, dict[str, _Edited]]()
+    draws, said = dict[str, list[Draw]](), dict[str, dict[str, str]]()
     for i, edit in enumerate(concept["edits"]):
-        photo, said = beside / edit["photo"], edit["target"].replace("{concept}", noun)
-        target = edit["target"].replace("{concept}", phrase)
+        photo, target = beside / edit["photo"], edit["target"].replace("{concept}", phrase)
         for row, name, place, command in _commands(
             plan, home / "made", i, photo, edit["source"], target, worn
         ):
-            pictures.setdefault(row, {})[name] = _Edited(place, command, said, photo)
+            spot = home / row.replace(" ", "-")
+            links = (
+                (spot / "edited" / f"{name}.png", place),
+                (spot / "sources" / f"{name}.png", photo.resolve()),
+            )
+            draws.setdefault(row, []).append(Draw(command, place, links))
+            said.setdefault(row, {})[name] = edit["target"].replace("{concept}", noun)
 
     rows: list[Row] = []
-    for row, some in pictures.items():
+    for row, some in draws.items():
         spot = home / row.replace(" ", "-")
-        for name, one in some.items():
-            plan.links |= {
-                spot / "edited" / f"{name}.png": one.place,
-                spot / "sources" / f"{name}.png": one.photo,
-            }
-        plan.texts[spot / "said.json"] = (
-            json.dumps({name: one.said for name, one in some.items()}, indent=1) + "\n"
-        )
+        plan.texts[spot / "said.json"] = json.dumps(said[row], indent=1) + "\n"
         scores = plan.measure(
             spot,
             source=("source-similarity", spot / "edited", spot / "sources"),
             reference=("reference-similarity", spot / "edited", photos),
             text=("text-similarity", spot / "edited", spot / "said.json"),
         )
-        draws = tuple((one.place, one.command) for one in some.values())
-        rows.append(Row(concept["name"], f"{method}, {row}", (make,), draws, scores))
+        rows.append(Row(concept["name"], f"{method}, {row}", (make,), tuple(some), scores))
     return rows
 
 
@@ -206,27 +213,23 @@ def _commands(
 ) -> Iterator[tuple[str, str, Path, Words]]:
     """(row, picture's name, where it lies, its command) of every edit of a photo."""
     wear = ("--wear", str(worn))
-    strengths = [float(part) for part in str(plan.file("edit-custom-edit")["strengths"]).split(",")]
+    strengths = [
+        float(part) for part in str(plan.file("edit-custom-edit").get("strengths", "")).split(",") if part
+    ]
+    if len(strengths) < 2:
+        raise InputError(f"{plan.settings / 'edit-custom-edit.toml'} wants strengths, two or more")
     told = ("--source", source, "--target", target, *plan.using("edit-custom-edit"), *wear)
     for cross in CROSS:
-        sheet = made / f"{i}-{cross}.png"  # of all strengths; each lies beside it by number
+        sheet = made / f"{i}-p2p-{cross}.png"  # of all strengths; each lies beside it by number
         command = ("edit", "custom-edit", str(photo), *told, "--cross-until", str(cross), "-o", str(sheet))
         for j, strength in enumerate(strengths, 1):
             yield f"P2P {strength}", f"{i}-{cross}", sheet.with_name(f"{sheet.stem}-{j}.png"), command
     for strength in SDEDIT:
         for seed in SEEDS:
-            place = made / f"{i}-{strength}-{seed}.png"
-            how = (
-                "--strength",
-                str(strength),
-                "--seed",
-                str(seed),
-                *plan.using("edit-sdedit"),
-                *wear,
-                "-o",
-                str(place),
-            )
-            yield f"SDEdit {strength}", f"{i}-{seed}", place, ("edit", "sdedit", str(photo), target, *how)
+            place = made / f"{i}-sdedit-{strength}-{seed}.png"
+            how = ("--strength", str(strength), "--seed", str(seed), *plan.using("edit-sdedit"), *wear)
+            command = ("edit", "sdedit", str(photo), target, *how, "-o", str(place))
+            yield f"SDEdit {strength}", f"{i}-{seed}", place, command
 
 
 PROTOCOLS: Mapping[str, Callable[[Path, Plan], list[Row]]] = {

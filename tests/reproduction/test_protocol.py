@@ -30,7 +30,7 @@ SETTINGS = {
     "textual-inversion": LEARNED, "sample-ddpm": FEW + "eta = 1.0\n", "sample-elite": FEW,
     "edit-sdedit": FEW, "edit-custom-edit": 'base = "pocket"\nsteps = 5\ninvert = "ddim"\nstrengths = "0.2,0.8"\n',
 }  # fmt: skip
-CHANGES = "[pairs.dreambooth]\nsteps = 3\n[subjects.dreambooth]\ntrain_text_encoder = true\n"
+CHANGES = "[pairs.dreambooth-joint]\nsteps = 3\n[subjects.dreambooth]\ntrain_text_encoder = true\n"
 
 
 @pytest.fixture(scope="module")
@@ -178,60 +178,217 @@ def test_objects_are_put_into_pictures_at_every_strength(
     )
 
 
-def test_a_row_that_fails_is_named_and_the_rest_goes_on(
-    protocol: Any, ran: list[tuple[str, ...]], asked: list[str], data: Path, tmp_path: Path,
+class Pretended:
+    """motif's commands, by what they would leave; those whose words hold one of `fails` fail."""
+
+    def __init__(self, *fails: str) -> None:
+        self.fails, self.ran = fails, list[tuple[str, ...]]()
+
+    def __call__(self, words: tuple[str, ...]) -> tuple[int, str, str]:
+        self.ran.append(words)
+        if any(word in " ".join(words) for word in self.fails):
+            return 2, "", "motif: not today"
+        if words[0] == "measure":
+            images = Path(words[2])
+            names = sorted(path.name for path in images.glob("*.png"))
+            values = [float(len(self.ran) + i) for i, _ in enumerate(names)]
+            return 0, json.dumps({"name": words[1], "per_image": values, "choices": {"encoder": "none"}}), ""
+        out = Path(words[words.index("-o") + 1])
+        places = [out]
+        if words[0] == "sample":
+            lines = Path(words[2]).read_text().splitlines()
+            places = [out / f"{i:04d}.png" for i in range(len(lines) * int(words[words.index("-n") + 1]))]
+        elif words[:2] == ("edit", "custom-edit"):
+            places = [out, *(out.with_name(f"{out.stem}-{i}.png") for i in (1, 2))]
+        for place in places:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(shlex.join(words))
+        return 0, "", ""
+
+    def count(self, *words: str) -> int:
+        return sum(line[: len(words)] == words for line in self.ran)
+
+
+@pytest.fixture
+def pretended(protocol: Any, monkeypatch: pytest.MonkeyPatch) -> Pretended:
+    made = Pretended()
+    monkeypatch.setattr(protocol, "motif", made)
+    return made
+
+
+def test_every_picture_has_a_command_of_its_own(
+    protocol: Any, pretended: Pretended, asked: list[str], data: Path, tmp_path: Path
+) -> None:
+    """Of all rows: each strength and seed is drawn by its own command, and measured among its own."""
+    assert protocol.main(["edits", str(data / "edits.json"), *asked]) == 0
+    methods = len(protocol.sys.modules["protocol_rows"].EDITED)
+    assert pretended.count("edit", "custom-edit") == 2 * methods
+    assert pretended.count("edit", "sdedit") == 12 * methods
+    out = tmp_path / "out" / "toy" / "dreambooth"
+    for strength in (0.5, 0.6, 0.7, 0.8):
+        for seed in (0, 1, 2):
+            said = shlex.split((out / f"SDEdit-{strength}" / "edited" / f"0-{seed}.png").read_text())
+            assert said[1] == "sdedit" and said[said.index("--strength") + 1] == str(strength)
+            assert said[said.index("--seed") + 1] == str(seed)
+    for place, number in (("P2P-0.2", 1), ("P2P-0.8", 2)):
+        link = out / place / "edited" / "0-0.6.png"
+        assert link.resolve().name == f"0-p2p-0.6-{number}.png" and "custom-edit" in link.read_text()
+    found = table(tmp_path / "out")
+    assert len(found) == 3 * (2 + 4) and {len(row["text"]) for row in found.values()} == {2, 3}
+
+
+def test_what_fails_is_named_and_the_rest_goes_on(
+    protocol: Any, pretended: Pretended, asked: list[str], data: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    (tmp_path / "settings" / "custom-diffusion.toml").write_text(PRIOR + "lr = -1\n")
-    rows = "custom-diffusion, merge; textual-inversion, both worn"
-    words = ["pairs", str(data / "multi.json"), *asked, "--rows", rows]
+    """A concept that cannot be learned costs its rows; a picture that cannot be drawn costs itself, and once it can,
+    its row is measured anew."""
+    toy = json.loads((data / "edits.json").read_text())[0]
+    shutil.copy(data / "boat.jpg", data / "bad.jpg")
+    toy["edits"].append(toy["edits"][0] | {"photo": "bad.jpg"})
+    (data / "edits.json").write_text(json.dumps([toy]))
+    words = ["edits", str(data / "edits.json"), *asked]
+    pretended.fails = ("bad.jpg", "learn dreambooth")
     assert protocol.main(words) == 1
-    said = capsys.readouterr()
-    assert "cat+boat: custom-diffusion, merge: motif learn custom-diffusion" in said.err and "lr" in said.err
-    assert [*table(tmp_path / "out")] == ["textual-inversion, both worn"]
-    assert "- cat+boat: custom-diffusion, merge failed:" in (tmp_path / "out" / "table.md").read_text()
+    said, out = capsys.readouterr(), tmp_path / "out"
+    assert "toy: custom-edit, P2P 0.2: motif edit custom-edit" in said.err and "motif: not today" in said.err
+    found = table(out)
+    assert len(found) == 12 and not any(name.startswith("dreambooth") for name in found)
+    assert len(found["custom-edit, P2P 0.2"]["text"]) == 2
+    assert pretended.count("learn", "dreambooth") == 1, "a command that failed is not run again"
+    assert "- failed: toy: dreambooth, P2P 0.2" in (out / "table.md").read_text()
+    pretended.fails, count = (), len(pretended.ran)
+    assert protocol.main(words) == 0
+    again = pretended.ran[count:]
+    assert not any("boat.jpg" in " ".join(line) for line in again if "dreambooth" not in " ".join(line))
+    assert len(table(out)["custom-edit, P2P 0.2"]["text"]) == 4 and len(table(out)) == 18
+    assert protocol.main(words) == 0 and len(pretended.ran) == count + len(again)
+
+
+def test_rows_alone_leave_the_others_in_the_table(
+    protocol: Any, pretended: Pretended, asked: list[str], data: Path, tmp_path: Path
+) -> None:
+    words = ["pairs", str(data / "multi.json"), *asked]
+    assert protocol.main(words) == 0
+    whole, count = table(tmp_path / "out"), len(pretended.ran)
+    assert protocol.main([*words, "--rows", "custom-diffusion, merge"]) == 0
+    assert table(tmp_path / "out") == whole and len(whole) == 6 and len(pretended.ran) == count
+
+
+def test_a_number_says_what_it_is(protocol: Any) -> None:
+    """One picture leaves the error open; pictures without a value are counted."""
+    assert protocol.said([0.5], 1) == "0.5000 ± –" and protocol.said([None], 1) == "–"
+    assert protocol.said([0.5, 0.7, None], 3) == "0.6000 ± 0.1000 (2)"
+
+
+@pytest.mark.parametrize("what", ["photo", "prompts", "settings", "changes", "n"])
+def test_a_folder_belongs_to_what_it_was_begun_with(
+    what: str, protocol: Any, pretended: Pretended, asked: list[str], data: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    words = ["pairs", str(data / "multi.json"), *asked, "--rows", "textual-inversion, both worn"]
+    assert protocol.main(words) == 0
+    count, before = (
+        len(pretended.ran),
+        {p: p.read_bytes() for p in (tmp_path / "out").rglob("*.*") if p.is_file()},
+    )
+    if what == "photo":
+        next((data / "cat").glob("*.png")).write_bytes((data / "boat.jpg").read_bytes())
+    elif what == "prompts":
+        (data / "prompts" / "both.txt").write_text("{0} under a {1}\n")
+    elif what == "settings":
+        (tmp_path / "settings" / "textual-inversion.toml").write_text(LEARNED + "lr = 1e-3\n")
+    elif what == "changes":
+        (tmp_path / "changes.toml").write_text("[pairs.dreambooth-joint]\nsteps = 4\n")
+    else:
+        words += ["-n", "2"]
+    assert protocol.main(words) == 2 and "was begun with other" in capsys.readouterr().err
+    assert len(pretended.ran) == count and all(p.read_bytes() == was for p, was in before.items())
+
+
+WRONG = {
+    "no list": ("{}", "no name"),
+    "no photo": ([{"edits": [{"source": "a", "target": "{concept}"}]}], "an edit without photo"),
+    "no concept": (
+        [{"edits": [{"photo": "boat.jpg", "source": "a", "target": "b"}]}],
+        "a target without {concept}",
+    ),
+    "no edits": ([{"edits": []}], "no edits"),
+    "no name": ([{"name": ""}], "no name"),
+    "no token": ([{"prompt": "photo of a cat"}], "a prompt without <new1>"),
+    "two of a name": ([{}, {}], "toy is there twice"),
+    "a path": ([{"name": "../toy"}], "no name for a case"),
+    "no folder": ([{"photos": "nowhere"}], "no such file or folder"),
+    "no picture": ([{"edits": [{"photo": "none.jpg", "source": "a", "target": "{concept}"}]}], "none.jpg"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_an_edits_json_is_read_strictly(
+    what: str, protocol: Any, pretended: Pretended, asked: list[str], data: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    changes, why = WRONG[what]
+    (toy,) = json.loads((data / "edits.json").read_text())
+    told = [{"toy": 1}] if isinstance(changes, str) else [toy | change for change in changes]
+    (data / "edits.json").write_text(json.dumps(told))
+    assert protocol.main(["edits", str(data / "edits.json"), *asked]) == 2
+    said = capsys.readouterr().err
+    assert why in said and said.count("\n") == 1, said
+    assert not pretended.ran and not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_done_is_refused_before_anything_is_run(
-    protocol: Any, ran: list[tuple[str, ...]], asked: list[str], data: Path, tmp_path: Path,
+    protocol: Any, pretended: Pretended, asked: list[str], data: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     pair, subjects = str(data / "multi.json"), str(data / "bench.txt")
-    (data / "none.json").write_text('[{"name": "toy", "photos": "cat", "prompt": "a <new1> cat"}]')
+    files = {
+        "unheard": "[pairs.custom-edti]\nlr = 1",
+        "strange": "[pair.dreambooth]\nlr = 1",
+        "no-option": "[pairs.dreambooth-joint]\nstpes = 3",
+        "no-number": '[pairs.dreambooth-joint]\nsteps = "few"',
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+    (data / "two.txt").write_text("subject_name,class\ncat,cat\ncat,cat\n")
+
+    def changes(name: str) -> list[str]:
+        return ["pairs", pair, *asked, "--changes", str(tmp_path / f"{name}.toml")]
+
     wrong = [
         (["pairs", pair, *asked, "--rows", "nothing"], "no row nothing"),
         (["pairs", pair, *asked, "--encoder", str(tmp_path / "nowhere")], "nowhere"),
         (["pairs", pair, *asked, "-n", "0"], "-n is 1 or more"),
+        (["pairs", pair, *asked, "--limit", "-1"], "--limit 0 or more"),
         (["pairs", str(data / "edits.json"), *asked], "entry 0"),
         (["subjects", subjects, *asked], "--elite"),
-        (["edits", str(data / "none.json"), *asked], "no edits"),
+        (["subjects", str(data / "two.txt"), *asked, "--elite", "pocket"], "cat is there twice"),
         (["edits", subjects, *asked], "JSON"),
         (["pairs", pair, *asked, "--settings", str(tmp_path)], "sample-ddpm.toml"),
+        (changes("unheard"), "nothing uses the changes of custom-edti"),
+        (changes("strange"), "no protocol pair"),
+        (changes("no-option"), "stpes"),
+        (changes("no-number"), "few"),
     ]
     for words, why in wrong:
-        assert protocol.main(words) == 2
+        assert protocol.main(words) == 2, words
         said = capsys.readouterr().err
         assert why in said and said.count("\n") == 1, said
-    assert not ran and not (tmp_path / "out").exists()
+    assert not pretended.ran and not (tmp_path / "out").exists()
 
 
-def test_a_folder_belongs_to_one_protocol(
-    protocol: Any, asked: list[str], data: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    ran: list[tuple[str, ...]] = []
-    monkeypatch.setattr(protocol, "motif", lambda words: (ran.append(words), (1, "", "motif: not today"))[1])
-    words = [
-        "pairs",
-        str(data / "multi.json"),
-        *asked,
-        "--rows",
-        "custom-diffusion, merge; custom-diffusion, sequential",
-    ]
-    assert protocol.main(words) == 1 and capsys.readouterr().err.count("motif: not today") == 2
-    assert len(ran) == 1, "a command that both rows need, and that failed, is not run again"
-    assert protocol.main([*words, "-n", "2"]) == 2 and "another folder" in capsys.readouterr().err
-    assert len(ran) == 1
+def test_a_stopped_training_goes_on(
+    protocol: Any, pretended: Pretended, asked: list[str], data: Path, tmp_path: Path
+) -> None:
+    """Behind a checkpoint with --resume; before the first, from the start."""
+    run = tmp_path / "out" / "cat+boat" / "textual-inversion-1.run"
+    run.mkdir(parents=True)
+    (run / "state.pt").write_text("")
+    words = ["pairs", str(data / "multi.json"), *asked, "--rows", "textual-inversion, both worn"]
+    assert protocol.main(words) == 0
+    first, second = (line for line in pretended.ran if line[0] == "learn")
+    assert first[-1] == "--resume" and "--resume" not in second
 
 
 def test_the_commands_can_be_looked_at(
