@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -269,3 +271,38 @@ def test_a_settings_file_runs(name: str, desk: Desk) -> None:
     if name in ("edit-p2p", "edit-p2plus"):
         pytest.skip("runs behind its inversion's")
     RUNS[name](desk, name)
+
+
+CHANGES = tomllib.loads((ROOT / "reproduction" / "protocol.toml").read_text())
+
+
+@pytest.mark.parametrize(("protocol", "name"), [(p, name) for p, files in CHANGES.items() for name in files])
+def test_what_a_protocol_changes_of_a_settings_file_runs(protocol: str, name: str, desk: Desk) -> None:
+    """`reproduction/protocol.py`'s trainings, two steps each: jointly of two concepts, of one photo, for edits."""
+    sys.path.insert(0, str(ROOT / "reproduction"))
+    plan = importlib.import_module("protocol_plan").Plan
+    method, out = name.removesuffix("-joint"), desk.folder / "c.safetensors"
+    words = plan(desk.folder, SD14, CHANGES[protocol], 1, 0, "", "", ()).using(method, as_=name)
+    lighter = memory_for_all() if method in WHOLE and desk.base.name != "pocket" else []
+    few = [] if method == "textual-inversion" else ["--prior-count", 2, "--prior-steps", 1]
+    taught: list[Any] = [desk.photos, "photo of a <new1> duck"]
+    if name != method:
+        told = [{"instance_prompt": f"photo of a <new{i}> {noun}", "instance_data_dir": str(desk.photos)}
+                for i, noun in enumerate(("duck", "cat"), 1)]  # fmt: skip
+        (desk.folder / "both.json").write_text(json.dumps(told))
+        taught = ["--concepts", desk.folder / "both.json"]
+    desk.motif("learn", method, *taught, *words, "-o", out, "--steps", 2, "--resolution", 64, "--preview-every", 0,
+               *few, *lighter)  # fmt: skip
+    changed, made = CHANGES[protocol][name], recorded(out)
+    assert all(made[key] == value for key, value in changed.items() if key != "steps") and made["steps"] == 2
+
+
+def test_a_concept_is_learned_on_another(desk: Desk) -> None:
+    """Custom Diffusion's sequential training: what the first changed is in the second's file too."""
+    out = desk.folder / "c.safetensors"
+    words = ["learn", "custom-diffusion", desk.photos, "photo of a <new2> cat", *settings("custom-diffusion")]
+    desk.motif(*words, *desk.wearing(), "-o", out, "--steps", 2, "--resolution", 64, "--preview-every", 0,
+               "--prior-count", 2, "--prior-steps", 1)  # fmt: skip
+    from motif.concept import Concept
+
+    assert {*Concept.load(out).tokens} == {"<new1>", "<new2>"}
