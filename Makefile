@@ -69,6 +69,8 @@ results: $(READY) ## run every bench that the reproduction reads (hours; goes on
 	$(BIN)/python bench/compress.py
 	$(BIN)/python bench/ico_schemes.py
 	$(BIN)/python bench/value_embedding.py
+	$(BIN)/python bench/keys_values.py
+	$(BIN)/python bench/learned_inputs.py
 	$(BIN)/python bench/merge.py -o out/bench/merge/merge.md
 	$(BIN)/python bench/reproduction.py
 

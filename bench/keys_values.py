@@ -4,13 +4,14 @@
 in the night", "... a teal house ..."), and draws each caption with four seeds, then once with the other's keys and once
 with the other's values, from the same noise. Of every picture: how much more its caption's words it shows than the
 other's (CLIP-T), and the structure distance to the picture of its own caption. Leaves OUT/keys-values/cells for `make
-reproduction`, and a sheet. Three minutes of one core; `--quick` is one pair and two steps.
+reproduction`, and a sheet. Three minutes of one core; `--quick` is one pair and two steps; `--base` and `--encoder`
+draw and judge with others (their cells are no results either).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,25 +70,33 @@ def scored(images: list[Any], own: list[Any], texts: tuple[str, str], clip: Any,
     }
 
 
-def main() -> None:
-    """Draw, score."""
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line, or these words, ask for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("-o", "--out", type=Path, default=Path("out/bench"))
     parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--base", default="pocket")
+    parser.add_argument("--encoder", default="pocket", help="pocket or paper")
+    parser.add_argument("--device", default=None)
     parser.add_argument("--quick", action="store_true")
-    asked = parser.parse_args()
-    if asked.quick:
-        asked.out /= "quick"  # its cells are no results
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Draw, score."""
+    asked = arguments()
+    if asked.quick or (asked.base, asked.encoder) != ("pocket", "pocket"):
+        asked.out /= "quick" if asked.quick else "other"  # their cells are no results
     from motif.base import Base
     from motif.features.extractors import ClipEncoder, DinoEncoder
     from motif.grids import grid
     from motif.images import save_image
     from motif.pocket.world import held_out
 
-    base = Base.load("pocket", device="cpu")
-    clip, dino = ClipEncoder.load("pocket"), DinoEncoder.load("pocket")
+    base = Base.load(asked.base, device=asked.device)
+    clip, dino = ClipEncoder.load(asked.encoder), DinoEncoder.load(asked.encoder)
     swaps = held_out.read_edits(Path(held_out.__file__).parents[1] / "data")
     pairs = [(e.pair.before_caption, e.pair.after_caption) for e in swaps if e.pair.kind == "noun"]
     steps, folder = 2 if asked.quick else 25, asked.out / "keys-values"
@@ -103,7 +112,7 @@ def main() -> None:
             return images[row]
 
         for row in ROWS:
-            known = known_by(base, texts, asked.seeds, steps)
+            known = known_by(base, asked.seeds, steps, asked.encoder)
             cell(
                 folder / "cells", f"{number:02d}", row, known,
                 lambda row=row, texts=texts, made=made: scored(made(row), made("own"), texts, clip, dino),

@@ -4,7 +4,7 @@
 with its release's updates, and edits them by P2Plus, with the default windows: how well the edit shows the target
 (CLIP-T, and how much more than the source's words), what changes outside of the object (NS-LPIPS), and PSNR of the
 reconstruction. Leaves OUT/learned-inputs/cells for `make reproduction`, and a sheet; what is there is not made again.
-About 15 minutes of one core; `--quick` is one picture and few steps.
+About 10 minutes of one core; `--quick` is one picture and few steps.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ def main() -> None:
     from motif.images import save_image
 
     base, folder = Base.load("pocket", device="cpu"), asked.out / "learned-inputs"
-    how: dict[str, Any] = {"steps": 4, "inner_steps": 2} if asked.quick else {"steps": 30}
+    how: dict[str, Any] = {"steps": 4, "inner_steps": 2} if asked.quick else {"steps": 10}
     chosen = [case for case in cases(5 if asked.quick else 20) if case.kind == "class"]
     sheet: list[Any] = []
     for number, case in enumerate(chosen[:1] if asked.quick else chosen):
         kept: list[Any] = [case.before]
         for inputs in ROWS:
-            known = known_by(base, how, inputs, code_of(Path(editing_cases.__file__)))
+            known = known_by(base, how, code_of(Path(editing_cases.__file__)))
             by = ["invert value-embedding", "edit p2plus"]
             make = lambda case=case, inputs=inputs, kept=kept: edited(base, case, inputs, how, kept)  # noqa: E731
             cell(folder / "cells", f"{number:02d}", inputs, known, make, by=by)

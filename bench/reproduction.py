@@ -6,7 +6,9 @@ claim is a comparison of stored results, decided by rule: it holds where the dif
 on the claimed side, does not where it is as far on the other, and is undecided between. "About equal" holds where the
 difference is within a margin, two standard errors and all, and does not where it is outside with as much. Nothing is
 guessed: what has no stored result is "not measured yet", what has no code or no bench is "not built", and what cannot
-be tested here says why. A claim of which a part alone is tested says which part is not.
+be tested here says why. A claim of which a part alone is tested says which part is not, and is counted apart. A claim
+that no paper makes (`own = true`: a measure or a control of ours) stands beside the one it belongs to, and is counted
+nowhere.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from curves import APART
-from results import READERS, Rows, Value, made_by, measured, quick, stored, take
+from results import READERS, UNKNOWN, Rows, Value, header, made_by, quick, stored, take
 
 from motif.files import written
 
@@ -30,13 +32,14 @@ CLAIMS, PAGE = ROOT / "reproduction", ROOT / "docs" / "reproduction.md"
 ORDER = ("custom_diffusion", "custom_edit", "ico_dci", "elite", "stylediffusion")
 HOLDS, NOT, UNDECIDED = "holds", "**does not hold**", "undecided"
 MISSING, UNBUILT, CANNOT = "not measured yet", "not built", "cannot be tested here"
+PART, OURS = ", of a part", "**Ours, no claim of the paper:** "
 
 
 KEYS = {
     "check": ({"metric"}, {"metric", "more", "less", "same", "within", "row", "above", "below", "by"}),
     "claim": (
         {"where", "says", "paper"},
-        {"where", "says", "paper", "how", "results", "check", "cannot", "unbuilt", "differs", "part"},
+        {"where", "says", "paper", "how", "results", "check", "cannot", "unbuilt", "differs", "part", "own"},
     ),
 }
 
@@ -159,6 +162,8 @@ def papers() -> list[dict[str, Any]]:
                 raise ValueError(f"{where}: it has a check of results, or says why there is none")
             if "part" in claim and "check" not in claim:
                 raise ValueError(f"{where}: a part is of what is tested")
+            if claim.get("own", True) is not True:
+                raise ValueError(f"{where}: own = true, or not at all")
             if claim.get("how", next(iter(paper["commands"]))) not in paper["commands"]:
                 raise ValueError(f"{where}: no command {claim['how']}")
             for check in claim.get("check", ()):
@@ -180,6 +185,11 @@ def _keys(value: Mapping[str, Any], kind: str, where: str) -> None:
         raise ValueError(f"{where}: {min(strange)} is missing, or not known")
 
 
+def came_out(claim: Mapping[str, Any], what: Verdict) -> str:
+    """The verdict's word, with what it is a verdict of: of a part, where a part alone is tested."""
+    return what.word + (PART if "part" in claim and what.word != MISSING else "")
+
+
 def page(found: Iterable[Mapping[str, Any]], results: Callable[[str], Rows | None]) -> str:
     """The whole page."""
     parts: list[str] = []
@@ -189,12 +199,14 @@ def page(found: Iterable[Mapping[str, Any]], results: Callable[[str], Rows | Non
         tally = counts.setdefault(paper["paper"], {})
         for claim in paper["claims"]:
             what = verdict(claim, results)
-            tally[what.word] = tally.get(what.word, 0) + 1
+            word = came_out(claim, what)
+            if "own" not in claim:
+                tally[word] = tally.get(word, 0) + 1
             how = f" ({claim['how']})" if "how" in claim else ""
             told = [*what.told, *([f"differs: {claim['differs']}"] if "differs" in claim else [])]
             told += [f"not tested: {claim['part']}"] if "part" in claim else []
-            word = what.word + (", of a part" if "part" in claim and what.word != MISSING else "")
-            cells = [claim["where"] + how, claim["says"], claim["paper"], word, ";<br>".join(told)]
+            says = (OURS if "own" in claim else "") + claim["says"]
+            cells = [claim["where"] + how, says, claim["paper"], word, ";<br>".join(told)]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         commands = "\n".join(f"# {name}\n{text.strip()}\n" for name, text in paper["commands"].items())
         parts += [f"## {paper['paper']}", f"{paper['source']}. {paper['note']}", "\n".join(lines)]
@@ -203,19 +215,23 @@ def page(found: Iterable[Mapping[str, Any]], results: Callable[[str], Rows | Non
 
 
 def sources(results: Callable[[str], Rows | None]) -> str:
-    """Which stored results the verdicts come from, how much is in them, and whether one code made all of it."""
+    """Which stored results the verdicts come from: of what day, machine and seeds they are, how much is in them, and
+    whether one code made all of it. Results that are not the stored ones say neither."""
     lines = [
-        "| stored results | measured | rows | of | most values in a row | code |",
-        "|---|---|---|---|---|---|",
+        "| stored results | measured | machine | seeds | rows | of | most values in a row | code |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name in READERS:
         if rows := results(name):
             values = [value for metrics in rows.values() for value in metrics.values()]
             objects = sorted({name for value in values for name in value.values} - {""})
             most = max(sum(map(len, value.values.values())) for value in values)
-            day = measured(name) if results is stored else ""
+            about = ["", "", ""]
+            if results is stored:
+                head = header(name)
+                about = [*(head.get(key, UNKNOWN) for key in ("measured", "machine")), READERS[name].seeds]
             code = made_by(name) if results is stored else "one"
-            told = [name, day, str(len(rows)), ", ".join(objects) or "–", str(most or "–"), code]
+            told = [name, *about, str(len(rows)), ", ".join(objects) or "–", str(most or "–"), code]
             lines.append(f"| {' | '.join(told)} |")
     missing = [name for name in READERS if not results(name)]
     told = [f"- {', '.join(names)}: `{command}`" for command, names in by_command(missing).items()]
@@ -231,9 +247,12 @@ def by_command(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def summary(counts: Mapping[str, Mapping[str, int]]) -> str:
-    """How many of each paper's claims came out how."""
-    words = (HOLDS, NOT, UNDECIDED, MISSING, UNBUILT, CANNOT)
-    lines = [f"| paper | {' | '.join(w.strip('*') for w in words)} |", "|---" * (len(words) + 1) + "|"]
+    """How many of each paper's claims came out how; those of which a part alone is tested in columns of their own."""
+    there = {word for tally in counts.values() for word in tally}
+    every = [w for word in (HOLDS, NOT, UNDECIDED, MISSING, UNBUILT, CANNOT) for w in (word, word + PART)]
+    words = [w for w in every if not w.endswith(PART) or w == HOLDS + PART or w in there]
+    heads = (word.replace("*", "") for word in words)
+    lines = [f"| paper | {' | '.join(heads)} |", "|---" * (len(words) + 1) + "|"]
     lines += [
         f"| {name} | {' | '.join(str(tally.get(w, 0)) for w in words)} |" for name, tally in counts.items()
     ]
@@ -248,10 +267,13 @@ claim of the five papers that has a figure or a table, its numbers, our command 
 (settings in `reproduction/sd14/`), and what came of it on pocket, the embedded base. **Holds**: the difference is
 more than two standard errors on the claimed side. **Does not hold**: as far on the other side. **Undecided**:
 between. A claim of several comparisons holds where all do. **About equal** holds within the margin given, errors
-and all. **Of a part**: the numbers say what of the claim is not tested. **Not built**: it could be tested, and no
-code or bench here does. Differences are of the same prompts and seeds, picture by picture, where both sides'
-pictures are stored; errors are over pictures of the objects named, and say nothing of others. Code: whether all
-rows of a result were made by the same versions of the methods and of the bench (unknown: measured before cells said
+and all. **Of a part**: the numbers say what of the claim is not tested; the table counts these apart from whole
+claims. **Not built**: it could be tested, and no code or bench here does. **Ours**: a measure or a control that no
+paper claims; it stands beside the claim that it belongs to, and is counted nowhere. Differences are of the same
+prompts and seeds, picture by picture, where both sides' pictures are stored; errors are over pictures of the objects
+named, and say nothing of others. Of stored results: the newest day on which any of it was measured, the machines
+that made it (unknown: nothing says it), and the seeds that pictures were drawn with and concepts learned with; code:
+whether all rows were made by the same versions of the methods and of the bench (unknown: measured before cells said
 it). pocket is a model of 64 px in a world of its own: what holds there is evidence for the method's code and its
 idea, not for its numbers on photos. Results are of the weights of pocket that were shipped on their day.
 """

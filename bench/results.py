@@ -1,14 +1,18 @@
 """The benches' results in one form, {row: {metric: a value}}: read where a bench left them, kept in docs/results.
 
-What lies in docs/results is committed, so that the page (`reproduction.py`) can be written without measuring.
+What lies in docs/results is committed, so that the page (`reproduction.py`) can be written without measuring. A stored
+result says of what day it is and what machine made it; both are written with its rows, and stay while those do.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
+import re
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -126,14 +130,14 @@ def take() -> list[str]:
         plain = {row: {m: plainly(v) for m, v in metrics.items() if v.known} for row, metrics in rows.items()}
         plain = {row: metrics for row, metrics in plain.items() if metrics}
         path = RESULTS / f"{name}.json"
-        there = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else {}
+        there = header(name).get("rows", {})
         if plain and (less := lacking(plain, there)):
             print(f"{name}: kept as it is stored: {place} has {less}; remove {path} to take it")
         elif plain and list(plain.items()) != list(there.items()):
             RESULTS.mkdir(parents=True, exist_ok=True)
             about = {
                 "from": place.relative_to(ROOT).as_posix() if place.is_relative_to(ROOT) else place.name,
-                "measured": day_of(place),
+                **made(source.cells(place), header(name)),
                 "code": source.codes(place),
             }
             text = json.dumps({**about, "rows": plain}, indent=1, ensure_ascii=False)
@@ -182,10 +186,14 @@ def codes_of(cells: Mapping[str, Mapping[str, Any]]) -> Codes:
     return found
 
 
+def files_in(place: Path) -> list[Path]:
+    """A folder's cells, or the one file."""
+    return [place] if place.is_file() else sorted(place.glob("*.json"))
+
+
 def codes_in(place: Path) -> Codes:
     """Of a folder of cells, or of one file."""
-    files = [place] if place.is_file() else sorted(place.glob("*.json"))
-    told = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    told = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files_in(place)}
     return codes_of({name: one for name, one in told.items() if isinstance(one, dict)})
 
 
@@ -208,6 +216,34 @@ def elite_codes(folder: Path) -> Codes:
     from elite import cells_of
 
     return codes_of({name: json.loads(path.read_text()) for name, path in cells_of(folder).items()})
+
+
+def methods_files(folder: Path) -> list[Path]:
+    """`bench/methods.py`'s cells: as the repository keeps them where it does, else those of this folder."""
+    from methods import planned
+
+    files = [cell.result for cell in planned(folder) if cell.result.is_file()]
+    kept = [RESULTS / "methods" / path.name for path in files]
+    return [one if one.is_file() else path for one, path in zip(kept, files, strict=True)]
+
+
+def dci_files(folder: Path) -> list[Path]:
+    """`bench/dci.py`'s cells."""
+    from dci import cells_of
+
+    return [*cells_of(folder).values()]
+
+
+def elite_files(folder: Path) -> list[Path]:
+    """`bench/elite.py`'s cells."""
+    from elite import cells_of
+
+    return [*cells_of(folder).values()]
+
+
+def kept_files(name: str, pattern: str) -> Callable[[Path], list[Path]]:
+    """The cells that the repository keeps of a bench whose result is one file; that file where it keeps none."""
+    return lambda place: sorted((RESULTS / name).glob(pattern)) or files_in(place)
 
 
 def told_codes(codes: Codes) -> str:
@@ -234,23 +270,79 @@ def shortest(digests: Mapping[str, list[str]]) -> list[str]:
     ]
 
 
+def header(name: str) -> dict[str, Any]:
+    """All that docs/results holds of a bench, as it lies there; nothing where nothing does."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
 def made_by(name: str) -> str:
-    """The same of a stored result."""
-    path = RESULTS / f"{name}.json"
-    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return told_codes(told.get("code") or {})
+    """In words: whether one code made all of a stored result."""
+    return told_codes(header(name).get("code") or {})
 
 
-def day_of(place: Path) -> str:
-    """The day of the newest file that a bench left there."""
-    files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
-    return date.fromtimestamp(max(path.stat().st_mtime for path in files)).isoformat()
+UNKNOWN = "unknown"
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
-def measured(name: str) -> str:
-    """The day of a stored result; "" where nothing says it."""
-    path = RESULTS / f"{name}.json"
-    return str(json.loads(path.read_text(encoding="utf-8")).get("measured", "")) if path.is_file() else ""
+def made(cells: Iterable[Path], before: Mapping[str, Any]) -> dict[str, str]:
+    """{"measured": the newest day of these cells, "machine": all machines that made them}, from what says it.
+
+    A cell that says its own day and machine is believed. One that git does not keep, under out/ or not committed yet,
+    was made on this machine, when its file was written. One that git keeps is of its commit's day, never of its
+    file's, which is that of the checkout; its machine is the stored result's where that is no older than the cell, and
+    else unknown. Where nobody can say whether a file of docs/results came with a checkout, its day is the stored one.
+    """
+    days, machines = set[str](), set[str]()
+    known, files = before.get("machine", UNKNOWN), [*cells]
+    kept = {folder: committed(folder) for folder in {path.parent for path in files}}
+    for path in files:
+        told, since = json.loads(path.read_text(encoding="utf-8")), kept[path.parent]
+        if isinstance(told, dict) and {"machine", "day"} <= told.keys():
+            day, machine = told["day"], told["machine"]
+        elif since is None and path.is_relative_to(RESULTS):
+            day, machine = before.get("measured", ""), known
+        elif since is None or path.name not in since:
+            day, machine = date.fromtimestamp(path.stat().st_mtime).isoformat(), here()
+        else:
+            day = since[path.name]
+            machine = known if day <= before.get("measured", "") else UNKNOWN
+        days.add(day)
+        machines |= {*machine.split("; ")}
+    return {"measured": max(days, default="") or UNKNOWN, "machine": "; ".join(sorted(machines)) or UNKNOWN}
+
+
+def committed(folder: Path) -> dict[str, str] | None:
+    """{file of a folder: the day of its newest commit}, of those that are as they were committed; None where git knows
+    nothing of the folder."""
+
+    def git(*words: str) -> list[str]:
+        asked = ["git", "-C", str(folder), "-c", "core.quotePath=false", *words, "--", "."]
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    try:
+        log = git("log", "--format=%cs", "--name-only", "--relative")
+        changed = {*git("diff", "--name-only", "--relative", "HEAD"), *git("ls-files", "--others")}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    found, day = dict[str, str](), ""
+    for line in filter(None, log):
+        if DAY.fullmatch(line):
+            day = line
+        else:
+            found.setdefault(line, day)
+    return {name: day for name, day in found.items() if name not in changed}
+
+
+def here() -> str:
+    """This machine, in words: its processor, cores and memory, and the torch that computes on it."""
+    from motif.bench.machine import memory, processor
+    from motif.versions import versions
+
+    info = Path("/proc/cpuinfo")
+    amx = " with AMX" if info.is_file() and " amx_tile" in info.read_text(encoding="utf-8") else ""
+    size = f", {memory() / 2**30:.0f} GiB" if memory() else ""
+    return f"{processor()}{amx}, {os.cpu_count()} cores{size}, torch {versions()['torch']}"
 
 
 def plainly(value: Value) -> dict[str, Any]:
@@ -452,34 +544,67 @@ def plain_rows(file: Path) -> dict[str, dict[str, Value]]:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a bench leaves its results, how they are read, and the command that makes them."""
+    """Where a bench leaves its results, how they are read, the command that makes them, and the seeds it draws with."""
 
     read: Callable[[Path], Rows]
     place: str
     command: str
+    seeds: str
     codes: Callable[[Path], Codes] = codes_in
+    cells: Callable[[Path], Iterable[Path]] = files_in
+    """The files that its rows come from: they say when and where it was made (`made`)."""
     kept: bool = False  # its cells travel with the repository, in docs/results
 
 
+DRAWN = "0 to 3 of each prompt; learning 0"
+"""As most benches draw: four pictures of each prompt, of concepts learned once."""
 READERS: Mapping[str, Source] = {
-    "methods": Source(methods, "methods", "python bench/methods.py", methods_codes),
-    "editing": Source(scores, "editing/editing.json", "python bench/editing.py -o out/bench/editing"),
-    "dci": Source(dci, "dci", "python bench/dci.py", dci_codes, kept=True),
+    "methods": Source(
+        methods,
+        "methods",
+        "python bench/methods.py",
+        "0 to 3 of each prompt, 0 to 15 of the class word alone; learning 0",
+        methods_codes,
+        methods_files,
+    ),
+    "editing": Source(
+        scores,
+        "editing/editing.json",
+        "python bench/editing.py -o out/bench/editing",
+        "0; SDEdit's strengths 0 to 2",
+        cells=kept_files("editing", "*.result"),
+    ),
+    "dci": Source(dci, "dci", "python bench/dci.py", DRAWN, dci_codes, dci_files, kept=True),
     "custom-edit": Source(
         plain_rows,
         "custom-edit/results.json",
         "python bench/custom_edit.py",
+        "0; SDEdit 0 to 2",
         lambda _: codes_in(RESULTS / "custom-edit"),
+        kept_files("custom-edit", "*.json"),
     ),
     "elite": Source(
-        elite, "elite", "python bench/elite.py --ablation-steps 200 --learned", elite_codes, kept=True
+        elite,
+        "elite",
+        "python bench/elite.py --ablation-steps 200 --learned",
+        "0 to 2 of each prompt; learning 0, of ELITE's encoders 23",
+        elite_codes,
+        elite_files,
+        kept=True,
     ),
-    "value-embedding": Source(cells, "value-embedding/cells", "python bench/value_embedding.py"),
-    "short-captions": Source(cells, "short-captions/cells", "python bench/value_embedding.py"),
-    "ico-schemes": Source(with_trade_off, "ico-schemes/cells", "python bench/ico_schemes.py"),
-    "compress": Source(cells, "compress/cells", "python bench/compress.py"),
-    "weights": Source(cells, "weights/cells", "python bench/compress.py"),
-    "merge": Source(plain_rows, "merge/results.json", "python bench/merge.py -o out/bench/merge/merge.md"),
+    "value-embedding": Source(cells, "value-embedding/cells", "python bench/value_embedding.py", "0"),
+    "short-captions": Source(cells, "short-captions/cells", "python bench/value_embedding.py", "0"),
+    "ico-schemes": Source(with_trade_off, "ico-schemes/cells", "python bench/ico_schemes.py", DRAWN),
+    "keys-values": Source(cells, "keys-values/cells", "python bench/keys_values.py", "0 to 3 of each prompt"),
+    "learned-inputs": Source(cells, "learned-inputs/cells", "python bench/learned_inputs.py", "0"),
+    "compress": Source(cells, "compress/cells", "python bench/compress.py", DRAWN),
+    "weights": Source(cells, "weights/cells", "python bench/compress.py", "learning 0"),
+    "merge": Source(
+        plain_rows,
+        "merge/results.json",
+        "python bench/merge.py -o out/bench/merge/merge.md",
+        "1, 2 ... of the concepts' random weights",
+    ),
 }
 """What stored results come from, by their names under docs/results."""
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shlex
+import subprocess
 import sys
 import tomllib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -139,6 +142,44 @@ def test_what_is_not_tested_of_a_claim_is_told_beside_its_verdict() -> None:
     )
     assert "| holds |" in whole and "not tested" not in whole.split("## P")[1]
     assert "| holds, of a part |" in part and "not tested: the colours" in part
+    assert tallied(whole)["P"]["holds"] == "1" and tallied(whole)["P"]["holds, of a part"] == "0"
+    assert tallied(part)["P"]["holds"] == "0" and tallied(part)["P"]["holds, of a part"] == "1"
+
+
+def tallied(text: str) -> dict[str, dict[str, str]]:
+    """{paper: {verdict: how many}} of a page's summary."""
+    head, _, *lines = next(part for part in text.split("\n\n") if part.startswith("| paper |")).splitlines()
+    words = [cell.strip() for cell in head.strip("|").split("|")]
+    rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return {name: dict(zip(words[1:], counts, strict=True)) for name, *counts in rows}
+
+
+def test_what_no_paper_claims_is_told_as_ours_and_counted_nowhere() -> None:
+    paper = {"paper": "P", "source": "S", "note": "N", "commands": {"a": "motif doctor"}}
+    each = claim(metric="m", more="a", less="b") | {"says": "It is more"}
+    numbers = rows(a={"m": (1.0, 0.01)}, b={"m": (0.5, 0.01)})
+    text = page.page([{**paper, "claims": [each, {**each, "own": True}]}], numbers)
+    theirs, ours = (line for line in text.splitlines() if "It is more" in line)
+    assert page.OURS in ours and page.OURS not in theirs and "| holds |" in ours
+    assert tallied(text)["P"]["holds"] == "1" and sum(map(int, tallied(text)["P"].values())) == 1
+
+
+def test_every_claim_of_a_paper_is_counted_once() -> None:
+    text = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    for paper in page.papers():
+        theirs = [each for each in paper["claims"] if "own" not in each]
+        counts = tallied(text)[paper["paper"]]
+        assert sum(map(int, counts.values())) == len(theirs)
+        parts = [e for e in theirs if "part" in e and page.verdict(e, results.stored).word != page.MISSING]
+        assert sum(int(count) for word, count in counts.items() if word.endswith(page.PART)) == len(parts)
+
+
+def test_what_says_that_it_is_ours_is_ours() -> None:
+    """A measure or a control of ours, in a claim's own words."""
+    for paper in page.papers():
+        for each in paper["claims"]:
+            words = f"{each['paper']} {each.get('differs', '')}"
+            assert ("own" in each) == bool(re.search(r"\ba (measure|control) of ours", words)), each["says"]
 
 
 def test_pictures_of_the_same_prompt_and_seed_are_paired() -> None:
@@ -162,6 +203,7 @@ def test_wrong_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ('results = "elite"', 'results = "elit"'),
         ('cannot = "', 'unbuilt = "no"\ncannot = "'),
         ('cannot = "', 'part = "no"\ncannot = "'),
+        ('cannot = "', 'own = false\ncannot = "'),
         ('less = "ELITE [v], without patches"', 'lesss = "ELITE [v], without patches"'),
     ):
         (tmp_path / "elite.toml").write_text(good.replace(old, new, 1))
@@ -193,6 +235,7 @@ def made_by_benches() -> dict[str, tuple[set[str], set[str]]]:
         bench(n) for n in ("methods", "editing_report", "dci", "custom_edit", "elite")
     )
     values, schemes, compress = (bench(n) for n in ("value_embedding", "ico_schemes", "compress"))
+    swapped, inputs = (bench(n) for n in ("keys_values", "learned_inputs"))
     edits = {f"{e} | {i}" for e in report.EDITS for i in (*report.INVERSIONS, report.PHOTO)}
     edits |= {f"{e} {s:g}" for e in ("prompt-to-prompt", "sdedit") for s in report.STRENGTHS}
     size, untils = dci.WHOLE, (0.15, 0.3, 0.6)
@@ -230,6 +273,8 @@ def made_by_benches() -> dict[str, tuple[set[str], set[str]]]:
         "ico-schemes": ({*schemes.SCHEMES, "contexts 6"}, scores | {"trade-off"}),
         "compress": ({*compress.FORMS}, scores | {"megabytes"}),
         "weights": ({*compress.GROUPS}, {"moved"}),
+        "keys-values": ({*swapped.ROWS}, {"own words", "structure"}),
+        "learned-inputs": ({*inputs.ROWS}, {"target", "target over source", "outside", "PSNR"}),
         "merge": ({"2 concepts", "10 concepts"}, {"seconds"}),
     }  # fmt: skip
 
@@ -357,6 +402,111 @@ def test_results_are_taken_from_what_benches_leave(tmp_path: Path, monkeypatch: 
     one = results.stored("dci")["dci 1, until 0.15"]
     assert one["above ICO's checkpoints"].mean == pytest.approx(0.15)
     assert one["trade-off"].values == {"cat": [pytest.approx(2.1), pytest.approx(2.5)]}
+
+
+def merge_of(folder: Path, *seconds: float) -> Path:
+    """What `bench/merge.py` leaves, of so many rows."""
+    told = {f"{i} concepts": {"seconds": {"mean": value, "error": 0.1}} for i, value in enumerate(seconds)}
+    place = folder / "merge" / "results.json"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps({"rows": told}))
+    return place
+
+
+def test_a_stored_result_says_its_day_and_machine_which_stay_while_its_rows_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "MADE", tmp_path / "made")
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "here", lambda: "one machine")
+    place, day = merge_of(tmp_path / "made", 7.0), 86_400.0
+    os.utime(place, (day, day))
+    assert results.take() == ["merge"]
+    first = results.header("merge")
+    assert first["machine"] == "one machine" and first["measured"] == date.fromtimestamp(day).isoformat()
+    monkeypatch.setattr(results, "here", lambda: "another")
+    place.touch()
+    assert results.take() == [] and results.header("merge") == first
+    merge_of(tmp_path / "made", 7.0, 8.0)
+    assert results.take() == ["merge"]
+    assert results.header("merge")["machine"] == "another"
+    assert results.header("merge")["measured"] == date.today().isoformat()
+
+
+def repository(folder: Path, day: str, files: Mapping[str, dict[str, Any]]) -> None:
+    """Commit files on a day."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, told in files.items():
+        (folder / name).write_text(json.dumps(told))
+    at = f"{day}T12:00:00+0000"
+    who = {f"GIT_{role}_{key}": "m@m" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    dates = {"GIT_AUTHOR_DATE": at, "GIT_COMMITTER_DATE": at}
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "cells"]):
+        subprocess.run(["git", "-C", str(folder), *words], check=True, env={**os.environ, **who, **dates})
+
+
+def test_cells_of_a_checkout_are_not_of_the_checkout_s_day_and_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Committed cells are of their commits; those that are not, or say it themselves, of what is known of them."""
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "here", lambda: "here")
+    folder, today = tmp_path / "dci", date.today().isoformat()
+    repository(folder, "2020-01-02", {"a λ.result": {}, "b.result": {}})
+    (folder / "a λ.result").touch()
+
+    def made(*names: str, **before: str) -> tuple[str, str]:
+        found = results.made([folder / name for name in names], before)
+        return found["measured"], found["machine"]
+
+    assert made("a λ.result", "b.result") == ("2020-01-02", "unknown")
+    stored = {"measured": "2020-01-03", "machine": "the first"}
+    assert made("a λ.result", "b.result", **stored) == ("2020-01-02", "the first")
+    repository(folder, "2020-02-01", {"b.result": {"m": [1]}})
+    assert made("a λ.result", "b.result", **stored) == ("2020-02-01", "the first; unknown")
+    (folder / "b.result").write_text("{}")  # measured anew, and not committed yet
+    (folder / "c.result").write_text("{}")
+    for name in ("b.result", "c.result"):
+        assert made("a λ.result", name, **stored) == (today, "here; the first")
+    subprocess.run(["git", "-C", str(folder), "rm", "-q", "a λ.result"], check=True)
+    repository(folder, "2020-03-01", {})
+    (folder / "a λ.result").write_text("{}")  # given up, and made again
+    assert made("a λ.result", **stored) == (today, "here")
+    repository(folder, "2020-01-02", {"a λ.result": {"again": []}})
+    (folder / "c.result").write_text(json.dumps({"machine": "its own", "day": "2020-01-05"}))
+    assert made("a λ.result", "c.result", **stored) == ("2020-01-05", "its own; the first")
+
+
+def test_without_git_a_kept_cell_s_day_is_the_stored_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "committed", lambda folder: None)
+    (tmp_path / "a.result").write_text("{}")
+    for before in ({"measured": "2020-01-03", "machine": "the first"}, {}):
+        expected = before or {"measured": "unknown", "machine": "unknown"}
+        assert results.made([tmp_path / "a.result"], before) == expected
+
+
+def test_every_stored_result_says_day_machine_and_seeds() -> None:
+    text = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    for path in results.RESULTS.glob("*.json"):
+        told = results.header(path.stem)
+        assert results.DAY.fullmatch(told["measured"]) and told["machine"]
+        seeds = results.READERS[path.stem].seeds
+        assert f"| {path.stem} | {told['measured']} | {told['machine']} | {seeds} |" in text
+
+
+def test_the_seeds_that_are_told_are_those_that_a_bench_draws_with() -> None:
+    """A bench with --seeds draws so many of each prompt, from 0 on."""
+    asked = 0
+    for source in results.READERS.values():
+        script = (ROOT / source.command.split()[1]).read_text(encoding="utf-8")
+        if (default := re.search(r'"--seeds", type=int, default=(\d+)', script)) and "prompt" in source.seeds:
+            assert source.seeds.startswith(f"0 to {int(default[1]) - 1} of each prompt"), source.command
+            asked += 1
+    size = bench("dci").WHOLE
+    assert results.READERS["dci"].seeds.startswith(f"0 to {size.seeds - 1} of each prompt") and asked == 5
 
 
 def command_of(path: Path) -> click.Command:
@@ -550,6 +700,9 @@ def test_a_command_that_is_told_is_one(line: str, monkeypatch: pytest.MonkeyPatc
     if first == "python" and words[0] == "reproduction/protocol.py":
         asked = protocol.arguments(words[1:])
         assert asked.settings.is_dir() and asked.changes.is_file()
+        return
+    if first == "python" and words[0] == "bench/keys_values.py":
+        assert bench("keys_values").arguments(words[1:]).base == "CompVis/stable-diffusion-v1-4"
         return
     if first == "python":
         assert words[0] == "reproduction/pie_bench.py"
