@@ -195,7 +195,8 @@ class Values(Control):
     ) -> None:
         if not 0 <= until <= 1:
             raise InputError(f"the values' share of the run is {until:g}: it lies between 0 and 1")
-        self.values, self.until, self.inputs = values, until, inputs
+        self.values, self.until = values, until
+        self.inputs: Inputs = inputs
 
     @staticmethod
     def of(inversion: Inversion, base: Base, **settings: Any) -> Values:
@@ -219,7 +220,8 @@ class Fed(Control):
     """Gives the values of cross-attention (or what `inputs` says) a learned embedding of this moment."""
 
     def __init__(self, values: Mapping[str, Tensor], inputs: Inputs = "values") -> None:
-        self.values, self.inputs = values, inputs
+        self.values = values
+        self.inputs: Inputs = inputs
 
     def context(self, site: Site, call: Call, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         return (
