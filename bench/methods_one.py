@@ -59,7 +59,7 @@ def renders_of(noun: str, out: Path) -> Path:
 
     folder = out / f"renders-{noun.replace(' ', '-')}"
     pictures, _, captions = held_out.read_pairs(Path(held_out.__file__).parents[1] / "data")
-    for i, (pixels, caption) in enumerate(zip(pictures, captions, strict=True)):
+    for i, (pixels, caption) in enumerate(zip(pictures.rgb, captions, strict=True)):
         if noun in caption.split():
             save_image(Image.fromarray(pixels), folder / f"{i:03d}.png")
             (folder / f"{i:03d}.txt").write_text(f"{caption}\n")

@@ -128,3 +128,19 @@ def test_the_smoke_asks_for_every_kind_of_cell(monkeypatch: pytest.MonkeyPatch) 
     assert {row["row"] for row in rows} == {*methods.SINGLE, *methods.PAIRS, methods.BASE}
     assert all(row["quick"] for row in rows) and len(rows) == len(methods.ORDER) + 2
     assert json.dumps(rows)
+
+
+def test_a_rendered_prior_is_of_the_class_with_its_captions(tmp_path: Path) -> None:
+    """What the row "rendered prior" learns beside: held-out renders, and as many drawn ones for the row beside it."""
+    from methods_one import renders_of
+
+    from motif.images import open_picture
+
+    folder = renders_of("boat", tmp_path)
+    pictures = sorted(folder.glob("*.png"))
+    assert len(pictures) == 17
+    for picture in pictures:
+        assert "boat" in picture.with_suffix(".txt").read_text().split()
+        assert open_picture(picture).size == (64, 64) and np.asarray(open_picture(picture).image).std() > 10
+    assert methods.stage("custom-diffusion, rendered prior", ["<new1>"], {})["prior"] == "rendered"
+    assert "prior" not in methods.stage("custom-diffusion", ["<new1>"], {})
