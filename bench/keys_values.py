@@ -4,8 +4,8 @@
 in the night", "... a teal house ..."), and draws each caption with four seeds, then once with the other's keys and once
 with the other's values, from the same noise. Of every picture: how much more its caption's words it shows than the
 other's (CLIP-T), and the structure distance to the picture of its own caption. Leaves OUT/keys-values/cells for `make
-reproduction`, and a sheet. Three minutes of one core; `--quick` is one pair and two steps; `--base` and `--encoder`
-draw and judge with others (their cells are no results either).
+reproduction`, and a sheet. Three minutes of one core; `--quick` is one pair and two steps; `--base`, `--encoder`
+and `--seeds` draw and judge with others (their cells are no results either).
 """
 
 from __future__ import annotations
@@ -87,16 +87,20 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Draw, score."""
     asked = arguments()
-    if asked.quick or (asked.base, asked.encoder) != ("pocket", "pocket"):
+    if asked.quick or (asked.base, asked.encoder, asked.seeds) != ("pocket", "pocket", 4):
         asked.out /= "quick" if asked.quick else "other"  # their cells are no results
     from motif.base import Base
     from motif.features.extractors import ClipEncoder, DinoEncoder
     from motif.grids import grid
     from motif.images import save_image
+    from motif.measure.structure import PAPER
     from motif.pocket.world import held_out
 
     base = Base.load(asked.base, device=asked.device)
-    clip, dino = ClipEncoder.load(asked.encoder), DinoEncoder.load(asked.encoder)
+    clip = ClipEncoder.load(asked.encoder)
+    dino = DinoEncoder.load(
+        PAPER if asked.encoder == "paper" else asked.encoder
+    )  # structure has one of its own
     swaps = held_out.read_edits(Path(held_out.__file__).parents[1] / "data")
     pairs = [(e.pair.before_caption, e.pair.after_caption) for e in swaps if e.pair.kind == "noun"]
     steps, folder = 2 if asked.quick else 25, asked.out / "keys-values"

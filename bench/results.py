@@ -187,8 +187,17 @@ def codes_of(cells: Mapping[str, Mapping[str, Any]]) -> Codes:
 
 
 def files_in(place: Path) -> list[Path]:
-    """A folder's cells, or the one file."""
-    return [place] if place.is_file() else sorted(place.glob("*.json"))
+    """A folder's cells, those that were made for what the newest was made for; or the one file."""
+    if place.is_file():
+        return [place]
+    told = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(place.glob("*.json"))}
+    newest = max(told, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return [path for path, cell in told.items() if newest and _kind(cell) == _kind(told[newest])]
+
+
+def _kind(cell: Any) -> Any:
+    """What a cell was made for, where it says it."""
+    return cell.get("for") if isinstance(cell, dict) else None
 
 
 def codes_in(place: Path) -> Codes:
@@ -412,15 +421,11 @@ def cells(folder: Path) -> dict[str, dict[str, Value]]:
     """`bench/elite.py` and others: a file for each object and row (`bench/cells.py`), those that were made for what the
     newest was made for; of them the objects that have every row."""
     found: dict[str, dict[str, Any]] = {}
-    cells = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
-    known = cells[max(cells, key=lambda path: path.stat().st_mtime_ns)].get("for") if cells else None
-    for path, told in cells.items():
+    for path in files_in(folder):
+        told = json.loads(path.read_text(encoding="utf-8"))
         subject, _, row = path.stem.partition(" - ")
-        told.pop("code", None)
-        if told.pop("for", None) == known:
-            found.setdefault(row, {})[subject] = {
-                m: v if isinstance(v, list) else [v] for m, v in told.items()
-            }
+        values = {m: v for m, v in told.items() if m not in ("code", "for")}
+        found.setdefault(row, {})[subject] = {m: v if isinstance(v, list) else [v] for m, v in values.items()}
     names = sorted(set[str].intersection(*(set(objects) for objects in found.values()))) if found else []
     return {
         row: {m: Value.of({n: objects[n][m] for n in names}) for m in objects[names[0]]}

@@ -10,6 +10,8 @@ learned by the baselines; each draws DreamBench's 25 prompts. `edits` (Custom-Ed
 pictures by Prompt-to-Prompt at every strength, twice, and by SDEdit with three seeds; the data is a list of
     {"name": "pot", "photos": "photos/pot", "prompt": "photo of a <new1> wooden pot", "initial": "pot",
      "edits": [{"photo": "bench.png", "source": "a wine bottle on a table", "target": "a {concept} on a table"}]}
+where "prior" may name a folder of captioned photos, of which the nearest are retrieved, as in the paper; without it,
+and in the other protocols, each method draws its own prior.
 
 Settings are those of reproduction/sd14, and what protocol.toml says that a protocol changes of them. OUT/table.md has a
 line for each row: mean ± standard error over all pictures of all cases, and how each number was measured. A stopped run
@@ -21,12 +23,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shlex
-import statistics
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,12 +33,10 @@ from typing import Any
 
 from protocol_plan import Plan, Row, Words
 from protocol_rows import PROTOCOLS
+from protocol_table import PART, table
 
 from motif.errors import InputError, MotifError
 from motif.files import read_json, written
-
-PART = ".part.json"
-"""A score of a row that lacks pictures."""
 
 
 def motif(words: Words) -> tuple[int, str, str]:
@@ -80,9 +77,14 @@ class Runner:
             if not place.is_file():
                 self.run((*words, "--resume") if goes_on(place) and words[0] == "learn" else words)
         lost = self.draw(row)
+        wanted = len(row.draws) - len(lost) if all(draw.place for draw in row.draws) else 0
         for place, words in missing.items():
             printed = self.run(words)
             if not self.dry:
+                if wanted and (found := len(json.loads(printed)["per_image"])) != wanted:
+                    raise InputError(
+                        f"{shlex.join(words)}: {found} pictures measured, and {wanted} are there"
+                    )
                 with written(place.with_suffix(PART) if lost else place) as part:
                     part.write_text(printed, encoding="utf-8")
         return lost
@@ -105,51 +107,17 @@ class Runner:
 
 
 def linked(link: Path, picture: Path) -> None:
-    """Another name for a picture."""
-    link.parent.mkdir(parents=True, exist_ok=True)
+    """Another name for a picture, wherever it lies by now."""
+    if link.is_symlink() and link.readlink() != picture.resolve():
+        link.unlink()
     if not link.is_symlink():
+        link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(picture.resolve())
 
 
 def goes_on(concept: Path) -> bool:
     """Whether a run that would make this concept was stopped behind a checkpoint."""
     return (concept.with_suffix(".run") / "state.pt").is_file()
-
-
-def table(rows: Sequence[Row]) -> tuple[str, dict[str, Any]]:
-    """The table of what was measured, and {row: {measure: values}}."""
-    found: dict[str, dict[str, list[float | None]]] = {}
-    choices: dict[str, list[str]] = {}
-    for row in rows:
-        for place in row.scores:
-            told = next((p for p in (place, place.with_suffix(PART)) if p.is_file()), None)
-            if told is None:
-                continue
-            score = read_json(told)
-            found.setdefault(row.name, {}).setdefault(place.stem, []).extend(score["per_image"])
-            named = {key: value for key, value in score["choices"].items() if key != "pairs"}
-            how = ", ".join([score["name"], *(f"{key} {value}" for key, value in named.items())])
-            if how not in choices.setdefault(place.stem, []):
-                choices[place.stem].append(how)
-    names = list(dict.fromkeys(name for scores in found.values() for name in scores))
-    lines = [f"| row | pictures | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
-    for name, scores in found.items():
-        count = max(map(len, scores.values()))
-        cells = [said(scores.get(measure, []), count) for measure in names]
-        lines.append(f"| {name} | {count} | {' | '.join(cells)} |")
-    lines += ["", *(f"- {measure}: {'; '.join(how)}" for measure, how in choices.items())]
-    return "\n".join(lines) + "\n", found
-
-
-def said(values: Sequence[float | None], count: int) -> str:
-    """Mean ± standard error, which one picture leaves open; how many pictures have a value, where not all do."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return "–"
-    error = f"{statistics.stdev(known) / math.sqrt(len(known)):.4f}" if len(known) > 1 else "–"
-    return f"{math.fsum(known) / len(known):.4f} ± {error}" + (
-        f" ({len(known)})" if len(known) != count else ""
-    )
 
 
 def claim(signed: Mapping[Path, Mapping[str, Any]]) -> None:
@@ -168,16 +136,24 @@ def claim(signed: Mapping[Path, Mapping[str, Any]]) -> None:
             part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
-def prepare(asked: argparse.Namespace, plan: Plan) -> None:
-    """Everything that commands read, and folders signed by what results in them depend on."""
+def prepare(rows: Sequence[Row], protocol: str, plan: Plan) -> None:
+    """Everything that commands read, and folders signed by what results in them depend on. InputError and MissingModel
+    where a base or an encoder is not here."""
+    from motif.base import Base
     from motif.measure.encoders import load_encoder
     from motif.tradeoff.digest import content
 
-    for features in ("clip", "dino"):
-        load_encoder(asked.encoder, features, "cpu")
-    elite = content(plan.elite) if Path(plan.elite).is_file() else plan.elite
-    settings = {"settings": plan.read, "changes": plan.changes, "encoder": plan.encoder, "ELITE": elite}
-    signed = {plan.out / "protocol.json": {"protocol": asked.protocol, **settings, "-n": plan.n}}
+    if plan.elite and plan.elite != "pocket" and not Path(plan.elite).is_file():
+        raise InputError(f"{plan.elite}: no such encoder of ELITE")
+    dino = any("dino" in words for row in rows for words in row.scores.values())
+    for features in ("clip", "dino") if dino else ("clip",):
+        load_encoder(plan.encoder, features, "cpu")
+    for name in sorted({str(told["base"]) for told in plan.read.values() if "base" in told}):
+        Base.load(name, device="cpu")
+    settings = {"settings": plan.read, "changes": plan.changes, "encoder": plan.encoder}
+    settings |= {} if protocol == "edits" else {"-n": plan.n}
+    settings |= {"ELITE": plan.elite and content(plan.elite) if Path(plan.elite).is_file() else plan.elite}
+    signed = {plan.out / "protocol.json": {"protocol": protocol, **settings}}
     for name, case in plan.cases.items():
         photos = [content(photo) for photo in case.photos]
         signed[plan.out / name / "case.json"] = {"photos": photos, "words": case.told}
@@ -211,10 +187,16 @@ def require_possible(rows: Iterable[Row]) -> None:
         try:
             while isinstance(command, click.Group):
                 name, command, told = command.resolve_command(click.Context(command), told)
-            with command.make_context(name, told):
+            with command.make_context(name, [*told]):
                 pass
         except click.ClickException as error:
             raise InputError(f"motif {shlex.join(words)}: {error.format_message()}") from None
+        for option in command.params:
+            named = [word for word in told if word in (*option.opts, *option.secondary_opts)]
+            if len(named) > 1 and not option.multiple and isinstance(option, click.Option):
+                raise InputError(
+                    f"{named[0]} is told twice, by the protocol and by what is changed: {shlex.join(words)}"
+                )
 
 
 def run(asked: argparse.Namespace) -> int:
@@ -227,7 +209,7 @@ def run(asked: argparse.Namespace) -> int:
         raise InputError(f"no row {strange[0]}: there is {'; '.join(dict.fromkeys(known))}")
     require_possible(every)
     if not asked.print:
-        prepare(asked, plan)
+        prepare(every, asked.protocol, plan)
     runner, failed = Runner(dry=asked.print), list[str]()
     for row in [row for row in every if not chosen or row.name in chosen]:
         try:
@@ -256,7 +238,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("protocol", choices=[*PROTOCOLS])
     parser.add_argument("data", type=Path, help="the data set's own file")
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("-n", type=int, default=10, help="pictures of each prompt (pairs, subjects)")
+    parser.add_argument("-n", type=int, help="pictures of each prompt (pairs, subjects); the default is 10")
     parser.add_argument("--limit", type=int, default=0, help="the first so many cases; 0 is all")
     parser.add_argument("--rows", default="", help="these alone, with ; between")
     parser.add_argument("--elite", default="", help="ELITE's encoder (subjects)")
@@ -276,9 +258,12 @@ def main(words: Sequence[str] | None = None) -> int:
     """The exit: 0, 1 where something failed, 2 where nothing can be done."""
     try:
         return 1 if run(arguments(words)) else 0
-    except (MotifError, OSError, tomllib.TOMLDecodeError) as error:
+    except (MotifError, OSError) as error:
         print(f"protocol: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("protocol: stopped; the same command goes on", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

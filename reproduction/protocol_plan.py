@@ -18,6 +18,14 @@ ALONE = "textual-inversion"
 """Its word stands without the noun that it starts from, as in the papers."""
 
 
+def toml(path: Path) -> dict[str, Any]:
+    """What a file says. InputError where it is not there, or not TOML."""
+    try:
+        return tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not TOML: {error}") from None
+
+
 @dataclass(frozen=True)
 class Draw:
     """A command that draws: one picture, or a folder of them, with which it goes on where it stopped."""
@@ -67,16 +75,25 @@ class Plan:
     @staticmethod
     def of(asked: argparse.Namespace, protocols: Iterable[str]) -> Plan:
         """As the command line asks. InputError where a number is none, or what is changed is of no protocol."""
-        if asked.n < 1 or asked.limit < 0:
+        if (asked.n is not None and asked.n < 1) or asked.limit < 0:
             raise InputError("-n is 1 or more, --limit 0 or more")
-        told = tomllib.loads(read_text(asked.changes))
+        if asked.n is not None and asked.protocol == "edits":
+            raise InputError("-n is of prompts, and edits has none: it draws what the paper did")
+        if asked.elite and asked.protocol != "subjects":
+            raise InputError(f"--elite is of subjects: {asked.protocol} encodes nothing")
+        told = toml(asked.changes)
         if strange := told.keys() - {*protocols}:
             raise InputError(f"{asked.changes}: no protocol {min(strange)}: there is {', '.join(protocols)}")
+        for name, files in told.items():
+            if not (isinstance(files, dict) and all(isinstance(one, dict) for one in files.values())):
+                raise InputError(
+                    f"{asked.changes}: {name} is no table of settings files, [{name}.dreambooth]"
+                )
         return Plan(
             out=asked.out.resolve(),
             settings=asked.settings,
             changes=told.get(asked.protocol, {}),
-            n=asked.n,
+            n=asked.n or 10,
             limit=asked.limit,
             elite=asked.elite,
             encoder=asked.encoder,
@@ -99,7 +116,7 @@ class Plan:
     def file(self, name: str) -> Mapping[str, Any]:
         """A settings file with this protocol's changes. InputError where it is not there."""
         if name not in self.read:
-            self.read[name] = tomllib.loads(read_text(self.settings / f"{name}.toml"))
+            self.read[name] = toml(self.settings / f"{name}.toml")
         self.heard.add(name)
         return {**self.read[name], **self.changes.get(name, {})}
 
@@ -114,7 +131,11 @@ class Plan:
             if isinstance(value, bool):
                 words.append(f"--{option}" if value else f"--no-{option}")
             else:
-                words += [f"--{option}", str(value)]
+                words += [
+                    w
+                    for one in (value if isinstance(value, list) else [value])
+                    for w in (f"--{option}", str(one))
+                ]
         return (*words, *self.device)
 
     def require_heard(self) -> None:

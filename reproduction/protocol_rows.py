@@ -138,12 +138,14 @@ def edits(data: Path, plan: Plan) -> list[Row]:
     except (ValueError, TypeError) as error:
         raise InputError(f"{data}: holds no JSON list of objects: {error}") from None
     rows: list[Row] = []
+    if not told:
+        raise InputError(f"{data}: holds no objects")
     for i, concept in enumerate(plan.few(told)):
         if wrong := _lacking(concept):
             raise InputError(f"{data}: object {i} {wrong}")
-        photos = [
-            data.parent / place for place in [concept["photos"], *(e["photo"] for e in concept["edits"])]
-        ]
+        places = [concept["photos"], *(edit["photo"] for edit in concept["edits"])]
+        places += [concept["prior"]] if concept.get("prior") else []
+        photos = [data.parent / place for place in places]
         plan.case(concept["name"], photos, concept)
         rows += [row for method in EDITED for row in _edited(concept, method, data.parent, plan)]
     return rows
@@ -158,10 +160,13 @@ def _lacking(concept: Any) -> str:
     for key in ("name", "photos", "prompt"):
         if not text(concept, key):
             return f"has no {key}"
-    if TOKEN not in concept["prompt"]:
-        return f"has a prompt without {TOKEN}: {concept['prompt']}"
-    if not isinstance(concept.get("initial", ""), str):
-        return "has an initial that is no text"
+    if not concept["prompt"].partition(f"{TOKEN} ")[2].strip():
+        return f"has a prompt without {TOKEN} and a noun: {concept['prompt']}"
+    for key in ("initial", "prior"):
+        if not isinstance(concept.get(key, ""), str):
+            return f"has {key} that is no text"
+    if strange := sorted(concept.keys() - {"name", "photos", "prompt", "initial", "prior", "edits"}):
+        return f"has {strange[0]}, which nothing would hear"
     if not (isinstance(concept.get("edits"), list) and concept["edits"]):
         return "has no edits"
     for edit in concept["edits"]:
@@ -178,7 +183,9 @@ def _edited(concept: Mapping[str, Any], method: str, beside: Path, plan: Plan) -
     home, caption = plan.out / concept["name"] / method, concept["prompt"]
     noun = caption.partition(TOKEN)[2].strip()
     worn, photos = home / "concept.safetensors", beside / concept["photos"]
-    make = plan.learn(method, worn, photos, caption, start=concept.get("initial") or noun)
+    told = concept.get("prior", "") if method != ALONE else ""
+    prior = ("--prior", str(beside / told), "--retrieve") if told else ()
+    make = plan.learn(method, worn, photos, caption, *prior, start=concept.get("initial") or noun)
     phrase = TOKEN if method == ALONE else f"{TOKEN} {noun}"
     draws, said = dict[str, list[Draw]](), dict[str, dict[str, str]]()
     for i, edit in enumerate(concept["edits"]):
@@ -213,11 +220,14 @@ def _commands(
 ) -> Iterator[tuple[str, str, Path, Words]]:
     """(row, picture's name, where it lies, its command) of every edit of a photo."""
     wear = ("--wear", str(worn))
-    strengths = [
-        float(part) for part in str(plan.file("edit-custom-edit").get("strengths", "")).split(",") if part
-    ]
+    try:
+        strengths = [float(part) for part in str(plan.file("edit-custom-edit")["strengths"]).split(",")]
+    except (KeyError, ValueError):
+        strengths = []
     if len(strengths) < 2:
-        raise InputError(f"{plan.settings / 'edit-custom-edit.toml'} wants strengths, two or more")
+        raise InputError(
+            f'{plan.settings / "edit-custom-edit.toml"}: strengths = "0.2,0.4", two or more, are wanted'
+        )
     told = ("--source", source, "--target", target, *plan.using("edit-custom-edit"), *wear)
     for cross in CROSS:
         sheet = made / f"{i}-p2p-{cross}.png"  # of all strengths; each lies beside it by number

@@ -135,15 +135,15 @@ class Inversion:
             return torch.stack([lane.latents, *(step.latents["source"] for step in run)]).flip(0)
 
     def retuned(self, kind: str, **settings: Any) -> Inversion:
-        """The same inversion with other settings of one of its replays: `retuned("values", until=0.5)`."""
+        """With other settings of one of its replays: `retuned("values", until=0.5)`, which leaves the source's way."""
         if kind not in self.replays:
             has = ", ".join(self.replays) or "nothing"
             raise InputError(f"there are no {kind} here: a {self.method} inversion replays {has}")
         if unknown := settings.keys() - self.replays[kind].keys():
             raise InputError(f"{kind} has no setting {min(unknown)}: {', '.join(self.replays[kind])}")
         replays = {**self.replays, kind: {**self.replays[kind], **settings}}
-        # the source reads its values at every step, whatever share of the run its targets do
-        return dataclasses.replace(self, replays=replays, way=self.way if kind == "values" else None)
+        way = self.way if kind == "values" and settings.keys() <= {"until"} else None
+        return dataclasses.replace(self, replays=replays, way=way)
 
     def only(self, image: int) -> Inversion:
         """The inversion of one of its photos alone."""

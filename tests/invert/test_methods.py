@@ -401,6 +401,7 @@ def test_what_is_learned_is_fed_where_it_was_learned(
     assert gap(again.reconstruct(sd1.base), found.way[0]) < 1e-4
     other = again.retuned("values", inputs="keys" if inputs == "values" else "values")
     assert gap(other.reconstruct(sd1.base), found.way[0]) > 1e-2
+    assert other.way is None and again.retuned("values", until=0.1).way is not None
     (control,) = again.controls(sd1.base)
     read = sd1.base.read(CAPTION)
     call = Call((Row("source", "cond", slice(0, 1), read),), 0, 4, 500.0, (20, 24))

@@ -30,6 +30,7 @@ SETTINGS = {
     "textual-inversion": LEARNED, "sample-ddpm": FEW + "eta = 1.0\n", "sample-elite": FEW,
     "edit-sdedit": FEW, "edit-custom-edit": 'base = "pocket"\nsteps = 5\ninvert = "ddim"\nstrengths = "0.2,0.8"\n',
 }  # fmt: skip
+ONE = ("-n", "1")
 CHANGES = "[pairs.dreambooth-joint]\nsteps = 3\n[subjects.dreambooth]\ntrain_text_encoder = true\n"
 
 
@@ -63,7 +64,7 @@ def asked(tmp_path: Path) -> list[str]:
         (settings / f"{name}.toml").write_text(text)
     (tmp_path / "changes.toml").write_text(CHANGES)
     words = ["-o", tmp_path / "out", "--settings", settings, "--changes", tmp_path / "changes.toml"]
-    return [str(word) for word in [*words, "--encoder", "pocket", "--device", "cpu", "-n", "1"]]
+    return [str(word) for word in [*words, "--encoder", "pocket", "--device", "cpu"]]
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_pairs_are_learned_in_every_way_drawn_and_measured(
     protocol: Any, ran: list[tuple[str, ...]], asked: list[str], data: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    out, words = tmp_path / "out", ["pairs", str(data / "multi.json"), *asked]
+    out, words = tmp_path / "out", ["pairs", *ONE, str(data / "multi.json"), *asked]
     assert protocol.main(words) == 0, capsys.readouterr().err
     found = table(out)
     assert len(found) == 6 and all({*row} == {"text", "image", "dino"} for row in found.values())
@@ -182,7 +183,7 @@ class Pretended:
     """motif's commands, by what they would leave; those whose words hold one of `fails` fail."""
 
     def __init__(self, *fails: str) -> None:
-        self.fails, self.ran = fails, list[tuple[str, ...]]()
+        self.fails, self.ran, self.hides = fails, list[tuple[str, ...]](), ""
 
     def __call__(self, words: tuple[str, ...]) -> tuple[int, str, str]:
         self.ran.append(words)
@@ -190,7 +191,9 @@ class Pretended:
             return 2, "", "motif: not today"
         if words[0] == "measure":
             images = Path(words[2])
-            names = sorted(path.name for path in images.glob("*.png"))
+            names = sorted(
+                path.name for path in images.glob("*.png") if path.is_file() and path.name != self.hides
+            )
             values = [float(len(self.ran) + i) for i, _ in enumerate(names)]
             return 0, json.dumps({"name": words[1], "per_image": values, "choices": {"encoder": "none"}}), ""
         out = Path(words[words.index("-o") + 1])
@@ -265,10 +268,49 @@ def test_what_fails_is_named_and_the_rest_goes_on(
     assert protocol.main(words) == 0 and len(pretended.ran) == count + len(again)
 
 
+def test_a_folder_that_was_moved_measures_its_own_pictures(
+    protocol: Any, pretended: Pretended, asked: list[str], data: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Pictures are measured by names that point to them: wherever the folder lies by now, and all of them."""
+    words, rows = ["edits", str(data / "edits.json"), *asked], ["--rows", "custom-edit, SDEdit 0.5"]
+    pretended.fails = ("--seed 2",)
+    assert protocol.main([*words, *rows]) == 1
+    (tmp_path / "out").rename(tmp_path / "moved")
+    pretended.fails = ()
+    words[words.index("-o") + 1] = str(tmp_path / "moved")
+    assert protocol.main([*words, *rows]) == 0, capsys.readouterr().err
+    spot = tmp_path / "moved" / "toy" / "custom-edit" / "SDEdit-0.5" / "edited"
+    assert len(table(tmp_path / "moved")["custom-edit, SDEdit 0.5"]["text"]) == 3
+    assert all(link.resolve().is_relative_to(tmp_path / "moved") for link in spot.iterdir())
+    # a measure that saw fewer pictures than there are is no score
+    (spot.parent / "text.json").unlink()
+    link = next(spot.iterdir())
+    pretended.hides = link.name
+    assert (
+        protocol.main([*words, *rows]) == 1
+        and "2 pictures measured, and 3 are there" in capsys.readouterr().err
+    )
+    assert not (spot.parent / "text.json").is_file()
+
+
+def test_a_prior_is_retrieved_from_a_folder_that_is_named(
+    protocol: Any, pretended: Pretended, asked: list[str], data: Path
+) -> None:
+    (toy,) = json.loads((data / "edits.json").read_text())
+    (data / "edits.json").write_text(json.dumps([toy | {"prior": "boat"}]))
+    assert protocol.main(["edits", str(data / "edits.json"), *asked]) == 0
+    learned = {line[1]: line for line in pretended.ran if line[0] == "learn"}
+    for method in ("custom-edit", "dreambooth"):
+        assert learned[method][learned[method].index("--prior") + 1] == str(data / "boat")
+        assert "--retrieve" in learned[method]
+    assert "--prior" not in learned["textual-inversion"]
+
+
 def test_rows_alone_leave_the_others_in_the_table(
     protocol: Any, pretended: Pretended, asked: list[str], data: Path, tmp_path: Path
 ) -> None:
-    words = ["pairs", str(data / "multi.json"), *asked]
+    words = ["pairs", *ONE, str(data / "multi.json"), *asked]
     assert protocol.main(words) == 0
     whole, count = table(tmp_path / "out"), len(pretended.ran)
     assert protocol.main([*words, "--rows", "custom-diffusion, merge"]) == 0
@@ -277,8 +319,9 @@ def test_rows_alone_leave_the_others_in_the_table(
 
 def test_a_number_says_what_it_is(protocol: Any) -> None:
     """One picture leaves the error open; pictures without a value are counted."""
-    assert protocol.said([0.5], 1) == "0.5000 ± –" and protocol.said([None], 1) == "–"
-    assert protocol.said([0.5, 0.7, None], 3) == "0.6000 ± 0.1000 (2)"
+    said = sys.modules[protocol.table.__module__].said
+    assert said([0.5], 1) == "0.5000 ± –" and said([None], 1) == "–"
+    assert said([0.5, 0.7, None], 3) == "0.6000 ± 0.1000 (2)"
 
 
 @pytest.mark.parametrize("what", ["photo", "prompts", "settings", "changes", "n"])
@@ -286,7 +329,7 @@ def test_a_folder_belongs_to_what_it_was_begun_with(
     what: str, protocol: Any, pretended: Pretended, asked: list[str], data: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    words = ["pairs", str(data / "multi.json"), *asked, "--rows", "textual-inversion, both worn"]
+    words = ["pairs", *ONE, str(data / "multi.json"), *asked, "--rows", "textual-inversion, both worn"]
     assert protocol.main(words) == 0
     count, before = (
         len(pretended.ran),
@@ -316,6 +359,9 @@ WRONG = {
     "no edits": ([{"edits": []}], "no edits"),
     "no name": ([{"name": ""}], "no name"),
     "no token": ([{"prompt": "photo of a cat"}], "a prompt without <new1>"),
+    "no noun": ([{"prompt": "photo of a <new1>"}], "a prompt without <new1> and a noun"),
+    "a stranger": ([{"pror": "cat"}], "has pror, which nothing would hear"),
+    "no prior": ([{"prior": "nowhere"}], "no such file or folder"),
     "two of a name": ([{}, {}], "toy is there twice"),
     "a path": ([{"name": "../toy"}], "no name for a case"),
     "no folder": ([{"photos": "nowhere"}], "no such file or folder"),
@@ -348,28 +394,52 @@ def test_what_cannot_be_done_is_refused_before_anything_is_run(
         "strange": "[pair.dreambooth]\nlr = 1",
         "no-option": "[pairs.dreambooth-joint]\nstpes = 3",
         "no-number": '[pairs.dreambooth-joint]\nsteps = "few"',
+        "no-list": "[pairs.dreambooth-joint]\nsteps = [1, 2]",
+        "no-table": "pairs = 3",
+        "no-tables": "[pairs]\ndreambooth = 3",
+        "no-toml": "[pairs",
+        "own": "[edits.edit-sdedit]\nstrength = 0.9",
+        "cross": "[edits.edit-custom-edit]\ncross_until = 0.4",
+        "strengths": '[edits.edit-custom-edit]\nstrengths = "low,high"',
     }
     for name, text in files.items():
         (tmp_path / f"{name}.toml").write_text(text)
     (data / "two.txt").write_text("subject_name,class\ncat,cat\ncat,cat\n")
 
-    def changes(name: str) -> list[str]:
-        return ["pairs", pair, *asked, "--changes", str(tmp_path / f"{name}.toml")]
+    def changes(name: str, protocol: str = "pairs") -> list[str]:
+        file = pair if protocol == "pairs" else str(data / "edits.json")
+        return [protocol, file, *asked, "--changes", str(tmp_path / f"{name}.toml")]
+
+    (data / "empty.json").write_text("[]")
+    settings = shutil.copytree(tmp_path / "settings", tmp_path / "elsewhere")
+    (settings / "sample-ddpm.toml").write_text(f'base = "{tmp_path / "no-base"}"\nsteps = 2\n')
 
     wrong = [
-        (["pairs", pair, *asked, "--rows", "nothing"], "no row nothing"),
-        (["pairs", pair, *asked, "--encoder", str(tmp_path / "nowhere")], "nowhere"),
-        (["pairs", pair, *asked, "-n", "0"], "-n is 1 or more"),
-        (["pairs", pair, *asked, "--limit", "-1"], "--limit 0 or more"),
-        (["pairs", str(data / "edits.json"), *asked], "entry 0"),
-        (["subjects", subjects, *asked], "--elite"),
-        (["subjects", str(data / "two.txt"), *asked, "--elite", "pocket"], "cat is there twice"),
+        (["pairs", *ONE, pair, *asked, "--rows", "nothing"], "no row nothing"),
+        (["pairs", *ONE, pair, *asked, "--encoder", str(tmp_path / "nowhere")], "nowhere"),
+        (["pairs", *ONE, pair, *asked, "-n", "0"], "-n is 1 or more"),
+        (["pairs", *ONE, pair, *asked, "--limit", "-1"], "--limit 0 or more"),
+        (["pairs", *ONE, str(data / "edits.json"), *asked], "entry 0"),
+        (["subjects", *ONE, subjects, *asked], "--elite"),
+        (["subjects", *ONE, str(data / "two.txt"), *asked, "--elite", "pocket"], "cat is there twice"),
         (["edits", subjects, *asked], "JSON"),
-        (["pairs", pair, *asked, "--settings", str(tmp_path)], "sample-ddpm.toml"),
+        (["pairs", *ONE, pair, *asked, "--settings", str(tmp_path)], "sample-ddpm.toml"),
         (changes("unheard"), "nothing uses the changes of custom-edti"),
         (changes("strange"), "no protocol pair"),
         (changes("no-option"), "stpes"),
         (changes("no-number"), "few"),
+        (changes("no-list"), "--steps is told twice"),
+        (changes("no-table"), "pairs is no table"),
+        (changes("no-tables"), "pairs is no table"),
+        (changes("no-toml"), "no-toml.toml: not TOML"),
+        (changes("own", "edits"), "--strength is told twice"),
+        (changes("cross", "edits"), "--cross-until is told twice"),
+        (changes("strengths", "edits"), "strengths"),
+        (["edits", str(data / "edits.json"), *asked, "-n", "2"], "-n is of prompts"),
+        (["edits", str(data / "edits.json"), *asked, "--elite", "pocket"], "--elite is of subjects"),
+        (["edits", str(data / "empty.json"), *asked], "holds no objects"),
+        (["subjects", *ONE, subjects, *asked, "--elite", str(tmp_path / "none")], "no such encoder of ELITE"),
+        (["pairs", *ONE, pair, *asked, "--settings", str(settings)], "no-base"),
     ]
     for words, why in wrong:
         assert protocol.main(words) == 2, words
@@ -385,7 +455,7 @@ def test_a_stopped_training_goes_on(
     run = tmp_path / "out" / "cat+boat" / "textual-inversion-1.run"
     run.mkdir(parents=True)
     (run / "state.pt").write_text("")
-    words = ["pairs", str(data / "multi.json"), *asked, "--rows", "textual-inversion, both worn"]
+    words = ["pairs", *ONE, str(data / "multi.json"), *asked, "--rows", "textual-inversion, both worn"]
     assert protocol.main(words) == 0
     first, second = (line for line in pretended.ran if line[0] == "learn")
     assert first[-1] == "--resume" and "--resume" not in second
@@ -401,9 +471,10 @@ def test_the_commands_can_be_looked_at(
         "--changes",
         str(ROOT / "reproduction" / "protocol.toml"),
     ]
-    words = [*asked, *shipped, "--print", "--elite", "pocket"]
+    words = [*asked, *shipped, "--print"]
     for name, file in {"pairs": "multi.json", "subjects": "bench.txt", "edits": "edits.json"}.items():
-        assert protocol.main([name, str(data / file), *words]) == 0
+        more = ["--elite", "pocket"] if name == "subjects" else []
+        assert protocol.main([name, str(data / file), *words, *more]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 100 and not (tmp_path / "out").exists()
     for line in lines:
