@@ -140,6 +140,7 @@ def test_subjects_are_encoded_and_learned_from_one_photo(
 ) -> None:  # fmt: skip
     words = [
         "subjects",
+        *ONE,
         str(data / "bench.txt"),
         *asked,
         "--elite",
