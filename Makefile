@@ -51,12 +51,13 @@ slow: $(VENV)/ready-slow ## the long tests too, with the extras that they need
 docs: $(READY) ## write docs/commands.md from the commands
 	$(BIN)/python -m motif.cli.reference docs/commands.md
 
-figures: $(READY) ## measure everything in docs/figures.md again (half an hour)
+figures: $(READY) ## measure everything in docs/figures.md and docs/bench.md again (an hour)
 	$(BIN)/python bench/identity.py -o out/bench/identity
 	$(BIN)/python bench/speed.py -o out/bench/speed-pocket.md
 	$(BIN)/python bench/speed.py --no-augment -o out/bench/speed-pocket-whole.md
 	$(BIN)/python bench/speed.py --base sd15 --size 256 --steps 3 -o out/bench/speed-sd15.md
 	$(BIN)/python bench/figures.py
+	$(BIN)/motif bench -o docs/bench.md --threads 2
 
 reproduction: $(READY) ## write docs/reproduction.md: the papers' claims and what the benches found
 	$(BIN)/python bench/reproduction.py
