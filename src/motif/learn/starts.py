@@ -47,7 +47,7 @@ RANDOM = "<random>"
 def random_row(reader: Reader, seed: int) -> Tensor:
     """A row [1, channel] of a normal distribution with the mean and the deviation of the token table in each channel.
 
-    Kumari et al. 2023, table 5: "random normal initialisation" (customization card, 1.3).
+    Kumari et al. 2023, table 5: a start at random (customization card, 1.3).
     """
     table = reader.encoder.get_input_embeddings().weight.detach().float()
     noise = torch.randn(1, table.shape[1], generator=torch.Generator().manual_seed(seed))
